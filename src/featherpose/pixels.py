@@ -1,0 +1,17 @@
+"""From uint8 pictures to what every network here sees: float, ImageNet mean and deviation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+
+
+def normalise(images: Tensor, channels_last: bool = False) -> Tensor:
+    """uint8 RGB crops (B, 3, H, W), on their device, to normalised float32."""
+    mean = torch.tensor(MEAN, device=images.device).mul(255).view(1, 3, 1, 1)
+    deviation = torch.tensor(DEVIATION, device=images.device).mul(255).view(1, 3, 1, 1)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return images.to(torch.float32, memory_format=memory_format).sub_(mean).div_(deviation)

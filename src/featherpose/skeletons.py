@@ -1,0 +1,183 @@
+"""Joint names, left/right pairs, limbs, OKS sigmas and table columns: the only place where a joint order stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from featherpose.errors import PoseError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A set of joints in one fixed order.
+
+    `scored` are the joints that PCK means count; `columns` groups them as the papers' tables do.
+    `sigmas` are COCO's per-joint constants of the object keypoint similarity.
+    `torso` is the pair of joints whose distance is the torso size of LSP's PCK.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]
+    columns: Mapping[str, tuple[int, ...]]
+    scored: tuple[int, ...]
+    sigmas: tuple[float, ...] | None = None
+    torso: tuple[int, int] | None = None
+    upper: tuple[int, ...] = ()
+    pairs: tuple[tuple[int, int], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        index = {joint: i for i, joint in enumerate(self.joints)}
+        pairs = [(index[f"left_{j[6:]}"], i) for j, i in index.items() if j.startswith("right_")]
+        object.__setattr__(self, "pairs", tuple(sorted(pairs)))
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    @property
+    def flip_order(self) -> tuple[int, ...]:
+        """The joint that stands at each place once the picture is mirrored."""
+        order = list(range(len(self.joints)))
+        for left, right in self.pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
+    def index(self, joint: str) -> int:
+        return self.joints.index(joint)
+
+
+def _limbs(joints: Sequence[str], text: str) -> tuple[tuple[int, int], ...]:
+    ends = [limb.split("-") for limb in text.split()]
+    return tuple((joints.index(a), joints.index(b)) for a, b in ends)
+
+
+def _columns(joints: Sequence[str], **groups: str) -> dict[str, tuple[int, ...]]:
+    return {column: tuple(joints.index(joint) for joint in names.split()) for column, names in groups.items()}
+
+
+_COCO = (
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "
+    "left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+).split()
+COCO = Skeleton(
+    name="coco",
+    joints=tuple(_COCO),
+    limbs=_limbs(
+        _COCO,
+        "left_ankle-left_knee left_knee-left_hip right_ankle-right_knee right_knee-right_hip left_hip-right_hip "
+        "left_shoulder-left_hip right_shoulder-right_hip left_shoulder-right_shoulder left_shoulder-left_elbow "
+        "right_shoulder-right_elbow left_elbow-left_wrist right_elbow-right_wrist left_eye-right_eye nose-left_eye "
+        "nose-right_eye left_eye-left_ear right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder",
+    ),
+    columns=_columns(
+        _COCO,
+        head="nose left_eye right_eye left_ear right_ear",
+        shoulder="left_shoulder right_shoulder",
+        elbow="left_elbow right_elbow",
+        wrist="left_wrist right_wrist",
+        hip="left_hip right_hip",
+        knee="left_knee right_knee",
+        ankle="left_ankle right_ankle",
+    ),
+    scored=tuple(range(17)),
+    # fmt: off
+    sigmas=(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+    # fmt: on
+    torso=(_COCO.index("left_shoulder"), _COCO.index("right_hip")),
+    upper=tuple(range(11)),
+)
+
+_MPII = (
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top "
+    "right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist"
+).split()
+MPII = Skeleton(
+    name="mpii",
+    joints=tuple(_MPII),
+    limbs=_limbs(
+        _MPII,
+        "right_ankle-right_knee right_knee-right_hip right_hip-pelvis left_hip-pelvis left_knee-left_hip "
+        "left_ankle-left_knee pelvis-thorax thorax-upper_neck upper_neck-head_top right_wrist-right_elbow "
+        "right_elbow-right_shoulder right_shoulder-thorax left_shoulder-thorax left_elbow-left_shoulder "
+        "left_wrist-left_elbow",
+    ),
+    columns=_columns(
+        _MPII,
+        head="head_top",
+        shoulder="right_shoulder left_shoulder",
+        elbow="right_elbow left_elbow",
+        wrist="right_wrist left_wrist",
+        hip="right_hip left_hip",
+        knee="right_knee left_knee",
+        ankle="right_ankle left_ankle",
+    ),
+    scored=tuple(i for i, joint in enumerate(_MPII) if joint not in ("pelvis", "thorax")),
+    torso=(_MPII.index("left_shoulder"), _MPII.index("right_hip")),
+    upper=tuple(range(7, 16)),
+)
+
+_LSP = (
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder "
+    "left_shoulder left_elbow left_wrist neck head_top"
+).split()
+LSP = Skeleton(
+    name="lsp",
+    joints=tuple(_LSP),
+    limbs=_limbs(
+        _LSP,
+        "right_ankle-right_knee right_knee-right_hip right_hip-left_hip left_knee-left_hip left_ankle-left_knee "
+        "right_hip-right_shoulder left_hip-left_shoulder right_wrist-right_elbow right_elbow-right_shoulder "
+        "right_shoulder-neck left_shoulder-neck left_elbow-left_shoulder left_wrist-left_elbow neck-head_top",
+    ),
+    columns=_columns(
+        _LSP,
+        head="neck head_top",
+        shoulder="right_shoulder left_shoulder",
+        elbow="right_elbow left_elbow",
+        wrist="right_wrist left_wrist",
+        hip="right_hip left_hip",
+        knee="right_knee left_knee",
+        ankle="right_ankle left_ankle",
+    ),
+    scored=tuple(range(14)),
+    torso=(_LSP.index("left_shoulder"), _LSP.index("right_hip")),
+    upper=tuple(range(6, 14)),
+)
+
+_KNOWN = {skeleton.name: skeleton for skeleton in (COCO, MPII, LSP)}
+
+
+def skeleton_of(choice: str | Mapping) -> Skeleton:
+    """The skeleton of a config: a name (coco, mpii, lsp) or a mapping that declares people's own.
+
+    A mapping has `name`, `joints` (left_/right_ prefixes make the pairs), `limbs` ("elbow-wrist" strings) and
+    optionally `columns` ({column: [joints]}), `sigmas`, `torso` ([joint, joint]), `scored` and `upper` ([joints]).
+    """
+    if isinstance(choice, str):
+        if choice in _KNOWN:
+            return _KNOWN[choice]
+        near = get_close_matches(choice, _KNOWN, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise PoseError(f"There is no skeleton {choice!r}; known: {', '.join(_KNOWN)}.{hint}")
+    try:
+        joints = tuple(choice["joints"])
+        index = {joint: i for i, joint in enumerate(joints)}
+        sigmas = choice.get("sigmas")
+        if sigmas is not None and len(sigmas) != len(joints):
+            raise PoseError(f"The skeleton has {len(joints)} joints but {len(sigmas)} sigmas.")
+        torso = choice.get("torso")
+        columns = choice.get("columns") or {joint: [joint] for joint in joints}
+        return Skeleton(
+            name=choice["name"],
+            joints=joints,
+            limbs=_limbs(joints, " ".join(choice.get("limbs", ()))),
+            columns={column: tuple(index[joint] for joint in group) for column, group in columns.items()},
+            scored=tuple(index[joint] for joint in choice.get("scored") or joints),
+            sigmas=tuple(sigmas) if sigmas is not None else None,
+            torso=(index[torso[0]], index[torso[1]]) if torso else None,
+            upper=tuple(index[joint] for joint in choice.get("upper") or ()),
+        )
+    except (KeyError, ValueError) as error:
+        raise PoseError(f"The skeleton in the config is incomplete or names a joint it does not have: {error}.") from error
