@@ -1,0 +1,136 @@
+"""From the command line to a verb's `main(cfg)`: puts flags in order, composes, and turns errors into sentences."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib
+import os
+import re
+import secrets
+import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featherpose.errors import PoseError, UsageError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+ROOT = Path(__file__).resolve().parents[3]
+CONF = ROOT / "conf"
+TRACEBACK = "FEATHERPOSE_TRACEBACK"
+
+
+def launch(verb: str) -> None:
+    """Runs `featherpose.cli.<verb>.main` under Hydra with the arguments of this process."""
+    prepare_environment()
+    sys.argv[1:] = arrange(verb, sys.argv[1:])
+    try:
+        _run(verb)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(report(error))
+
+
+def prepare_environment() -> None:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach `report` instead of Hydra's own printing
+    os.environ.setdefault("FEATHERPOSE_RUN_ID", secrets.token_hex(2))  # two runs of one second keep apart
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep what tensors free: fresh pages for every activation cost over half of a CPU training step."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # MMAP_MAX, TRIM_THRESHOLD, TOP_PAD
+            mallopt(option, value)
+
+
+def arrange(verb: str, arguments: list[str]) -> list[str]:
+    """Hydra 1.3 takes no overrides on both sides of `-m`; `benchmark latency` reads better than `benchmark=latency`."""
+    if "--traceback" in arguments:
+        os.environ[TRACEBACK] = "1"
+    flags = [a for a in arguments if a in ("-m", "--multirun")]
+    rest = [a for a in arguments if a not in ("-m", "--multirun", "--traceback")]
+    if verb == "benchmark" and rest and re.fullmatch(r"[a-z_]+", rest[0]):
+        rest[0] = f"benchmark={rest[0]}"
+    return flags[:1] + rest
+
+
+def _run(verb: str) -> None:
+    import hydra
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)
+    def task(cfg: DictConfig) -> float | None:
+        main = importlib.import_module(f"featherpose.cli.{verb}").main
+        if os.environ.get("HYDRA_MULTIRUN_JOB") or "-m" in sys.argv or "--multirun" in sys.argv:
+            return main(cfg)  # the launcher records what fails and goes on
+        try:
+            return main(cfg)
+        except Exception as error:
+            raise SystemExit(report(error)) from None
+
+    task()
+
+
+def report(error: BaseException) -> int:
+    """Prints the error as people can use it and gives the exit code."""
+    code, sentence = describe(error)
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    print(f"error: {sentence}", file=sys.stderr)
+    return code
+
+
+def describe(error: BaseException) -> tuple[int, str]:
+    """The exit code and one clear sentence of any error."""
+    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    for cause in _causes(error):
+        if isinstance(cause, PoseError):
+            return cause.exit_code, str(cause)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return 1, f"The disk is full: {cause.filename or 'no room to write'}. Free some space, then run it again."
+        if isinstance(cause, PermissionError):
+            return 1, f"No permission to write or read {cause.filename}. Choose another folder, e.g. paths.runs=DIR."
+    if isinstance(error, MissingConfigException):
+        return UsageError.exit_code, _unknown_choice(error)
+    if isinstance(error, (OverrideParseException, ConfigCompositionException)):
+        return UsageError.exit_code, _first_lines(error)
+    if isinstance(error, OmegaConfBaseException):
+        return 1, f"The configuration does not resolve: {_first_lines(error)}"
+    kind = type(error).__name__
+    return 1, f"{kind}: {_first_lines(error)} (run it again with --traceback to see where)"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain
+
+
+def _unknown_choice(error: BaseException) -> str:
+    missing = getattr(error, "missing_cfg_file", None) or ""
+    options = list(getattr(error, "options", None) or [])
+    group, _, choice = str(missing).removesuffix(".yaml").rpartition("/")
+    near = get_close_matches(choice, options, n=3, cutoff=0.4)
+    if not options:
+        return _first_lines(error)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"There is no {group}={choice}; {hint}Known: {', '.join(options)}."
+
+
+def _first_lines(error: BaseException, count: int = 3) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:count]) or type(error).__name__

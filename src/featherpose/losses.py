@@ -1,0 +1,85 @@
+"""The papers' losses between predicted heatmaps and Gaussian targets made on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from featherpose.errors import PoseError
+from featherpose.heatmaps import encode
+
+
+def lapx(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """LAPX (4.1): 1 / 2N of the squared errors of all N joints, masked; per pixel, mean over the batch.
+
+    The paper writes the squared L2 norm of a heatmap; the loss of the reference protocol, which its rates are tuned
+    for, divides it by the number of pixels. Adam's step does not depend on that factor.
+    """
+    error = (output - target).square().mean(dim=(2, 3))
+    return 0.5 * (error * weight).mean()
+
+
+def le_hrnet(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """LE-HRNet (1), in the reference protocol's form: the weight is inside the square, half of the mean."""
+    masked = weight[:, :, None, None]
+    return 0.5 * ((output - target) * masked).square().mean()
+
+
+def repose(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """RePose (3): per person the mean over annotated joints of the squared error per pixel; mean over the batch."""
+    error = (output - target).square().mean(dim=(2, 3))
+    annotated = weight.sum(dim=1).clamp(min=1)
+    return ((error * weight).sum(dim=1) / annotated).mean()
+
+
+REDUCTIONS: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], bool]] = {
+    "lapx": (lapx, True),  # (4.2): mean over the stages
+    "le_hrnet": (le_hrnet, True),
+    "repose": (repose, False),  # sum over the sets of heatmaps
+}
+
+
+class HeatmapLoss:
+    """Targets and loss of one paper.
+
+    Args:
+        reduction: whose equations: `lapx`, `le_hrnet` or `repose`.
+        sigma: of the Gaussian, in heatmap pixels.
+        quantised: round the target's centre to a heatmap pixel (the reference protocol).
+        truncate: cut the Gaussian at so many sigma; None keeps all of it.
+        stage_weights: one weight per output instead of equal ones.
+    """
+
+    def __init__(
+        self,
+        reduction: str = "lapx",
+        sigma: float = 2.0,
+        quantised: bool = True,
+        truncate: float | None = 3.0,
+        stage_weights: Sequence[float] | None = None,
+    ) -> None:
+        if reduction not in REDUCTIONS:
+            raise PoseError(f"There is no loss reduction {reduction!r}; known: {', '.join(REDUCTIONS)}.")
+        self.single, self.average = REDUCTIONS[reduction]
+        self.sigma, self.quantised, self.truncate = sigma, quantised, truncate
+        self.stage_weights = None if stage_weights is None else list(stage_weights)
+
+    def __call__(
+        self, outputs: Sequence[Tensor], joints: Tensor, visible: Tensor, stride: int
+    ) -> tuple[Tensor, Tensor]:
+        """The total and, detached, each output's own loss. `joints` are crop pixels."""
+        height, width = outputs[-1].shape[2:]
+        target, weight = encode(joints / stride, visible, (height, width), self.sigma, self.quantised, self.truncate)
+        each = torch.stack([self.single(output.float(), target, weight) for output in outputs])
+        return self.combine(each), each.detach()
+
+    def combine(self, each: Tensor) -> Tensor:
+        if self.stage_weights is None:
+            return each.mean() if self.average else each.sum()
+        if len(self.stage_weights) != len(each):
+            raise PoseError(f"loss.stage_weights has {len(self.stage_weights)} numbers for {len(each)} outputs.")
+        weights = torch.tensor(self.stage_weights, device=each.device, dtype=each.dtype)
+        total = (each * weights).sum()
+        return total / weights.sum() if self.average else total
