@@ -1,0 +1,148 @@
+"""Stacked hourglasses of depthwise separable blocks: LAP, LAPX and the rows between them.
+
+Initialisation is torch's own (uniform, fan-in): the papers state none, and a batch norm stands before every
+convolution of a block, so the scale of the weights hardly matters. `alpha` and `gamma` start at 0. Batch norm keeps
+torch's momentum 0.1 and eps 1e-5, which the authors' published weights were trained and evaluated with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from featherpose.errors import PoseError
+from featherpose.models.budget import channels_for
+from featherpose.models.layers import ConvNorm, DepthwiseBlock, attention
+
+
+class Stem(nn.Module):
+    """Images to features at a quarter of their size."""
+
+    def __init__(self, channels: int, attention_name: str | None):
+        super().__init__()
+        self.conv = ConvNorm(3, channels // 4, 7, 2, nn.ELU(inplace=True))
+        self.block1 = DepthwiseBlock(channels // 4, channels // 2)
+        self.block2 = DepthwiseBlock(channels // 2, channels)
+        self.block3 = DepthwiseBlock(channels, channels)
+        self.attention = attention(attention_name, channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.max_pool2d(self.block1(self.conv(images)), 2)
+        return self.attention(self.block3(self.block2(x)))
+
+
+class Level(nn.Module):
+    """One size of an hourglass: what passes by, what goes down, and what comes back up."""
+
+    def __init__(self, channels: int, soft_gate: bool, inner: nn.Module):
+        super().__init__()
+        self.skip = DepthwiseBlock(channels, channels, soft_gate)
+        self.down = DepthwiseBlock(channels, channels, soft_gate)
+        self.inner = inner
+        self.up = DepthwiseBlock(channels, channels, soft_gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.skip(x)
+        y = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
+        # To the skip's own size, not x2: a 384x288 input has a level 9 wide, of which pooling leaves 4.
+        return skip + F.interpolate(y, size=skip.shape[2:], mode="nearest")
+
+
+class Stage(nn.Module):
+    """An hourglass with its neck at the smallest size, the features after it, and the heatmaps they give."""
+
+    def __init__(
+        self, channels: int, joints: int, depth: int, soft_gate: bool, neck: str | None, attention_name: str | None
+    ):
+        super().__init__()
+        inner: nn.Module = nn.Sequential(DepthwiseBlock(channels, channels, soft_gate), attention(neck, channels))
+        for _ in range(depth):
+            inner = Level(channels, soft_gate, inner)
+        self.hourglass = inner
+        self.block = DepthwiseBlock(channels, channels)
+        self.features = ConvNorm(channels, channels, 1, 1, nn.ELU(inplace=True))
+        self.attention = attention(attention_name, channels)
+        self.heatmaps = nn.Conv2d(channels, joints, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.attention(self.features(self.block(self.hourglass(x))))
+        return features, self.heatmaps(features)
+
+
+class Return(nn.Module):
+    """What one stage hands to the next, beside that stage's input."""
+
+    def __init__(self, channels: int, joints: int):
+        super().__init__()
+        self.features = nn.Conv2d(channels, channels, 1)
+        self.heatmaps = nn.Conv2d(joints, channels, 1)
+
+    def forward(self, features: Tensor, heatmaps: Tensor) -> Tensor:
+        return self.features(features) + self.heatmaps(heatmaps)
+
+
+class Hourglass(nn.Module):
+    """Stacked hourglasses; `channels=None` takes the width that keeps the paper's parameter budget.
+
+    `neck` is one module name for every stage, a list with one per stage, or "eca_nonlocal_at_ends": ECA-NonLocal in
+    the first and the last stage and ECA between, since the paper found Non-Local unstable in the middle.
+    """
+
+    stride = 4
+    natural_height = 256
+
+    def __init__(
+        self,
+        joints: int,
+        stages: int = 3,
+        channels: int | None = None,
+        depth: int = 4,
+        soft_gate: bool = False,
+        stem_attention: str | None = None,
+        stage_attention: str | None = None,
+        neck: str | Sequence[str | None] | None = None,
+    ):
+        super().__init__()
+        if stages < 1 or depth < 1 or joints < 1:
+            raise PoseError(f"An hourglass needs stages, depth and joints of at least 1, not {stages, depth, joints}.")
+        self.joints, self.depth = joints, depth
+        self.channels = channels = channels or channels_for(stages)
+        if channels % 4 or channels < 16:
+            raise PoseError(f"The hourglass's channels must be a multiple of 4 and at least 16, not {channels}.")
+        self.stem = Stem(channels, stem_attention)
+        self.stages = nn.ModuleList(
+            Stage(channels, joints, depth, soft_gate, name, stage_attention) for name in necks(neck, stages)
+        )
+        self.returns = nn.ModuleList(Return(channels, joints) for _ in range(stages - 1))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        self.check(*images.shape[2:])
+        x = self.stem(images)
+        outputs: list[Tensor] = []
+        for i, stage in enumerate(self.stages):
+            features, heatmaps = stage(x)
+            outputs.append(heatmaps)
+            if i < len(self.returns):
+                x = x + self.returns[i](features, heatmaps)
+        return outputs
+
+    def check(self, height: int, width: int) -> None:
+        smallest = self.stride * 2**self.depth
+        if height % self.stride or width % self.stride or height < smallest or width < smallest:
+            raise PoseError(
+                f"An hourglass of depth {self.depth} takes inputs whose height and width are multiples of "
+                f"{self.stride} and at least {smallest}, not {height}x{width}; set data.input_size."
+            )
+
+
+def necks(neck: str | Sequence[str | None] | None, stages: int) -> list[str | None]:
+    """The neck module's name for each stage."""
+    if neck == "eca_nonlocal_at_ends":
+        return ["eca_nonlocal" if i in (0, stages - 1) else "eca" for i in range(stages)]
+    if neck is None or isinstance(neck, str):
+        return [neck] * stages
+    if len(neck) != stages:
+        raise PoseError(f"model.neck lists {len(neck)} modules for {stages} stages; give one per stage.")
+    return list(neck)

@@ -1,0 +1,123 @@
+"""The blocks and attention modules that the networks share.
+
+Learnable scales (`alpha`, `gamma`) are cast to the features' dtype before they multiply, so that under bf16 autocast
+the residual stream stays bf16: left alone, a float32 scale would promote every hourglass feature map to float32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from featherpose.errors import PoseError
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, batch norm, then an activation or none."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, act: nn.Module | None = None):
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        super().__init__(conv, nn.BatchNorm2d(outputs), *([act] if act else []))
+
+
+class DepthwiseBlock(nn.Module):
+    """Pre-activated residual block: 1x1 to half the width, 3x3 depthwise, 1x1 back.
+
+    With `soft_gate` the skip is scaled by `alpha`, one learned number per channel that starts at 0: the block begins
+    as a plain function of its input and learns how much of the input to let by.
+    """
+
+    def __init__(self, inputs: int, outputs: int, soft_gate: bool = False):
+        super().__init__()
+        middle = outputs // 2
+        # In place is safe: each ELU follows a batch norm, whose backward needs its input and not its output.
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.reduce = nn.Conv2d(inputs, middle, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(middle)
+        self.depthwise = nn.Conv2d(middle, middle, 3, padding=1, groups=middle, bias=False)
+        self.norm3 = nn.BatchNorm2d(middle)
+        self.expand = nn.Conv2d(middle, outputs, 1)
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.alpha = nn.Parameter(torch.zeros(1, outputs, 1, 1)) if soft_gate else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.reduce(F.elu(self.norm1(x), inplace=True))
+        y = self.depthwise(F.elu(self.norm2(y), inplace=True))
+        y = self.expand(F.elu(self.norm3(y), inplace=True))
+        skip = self.skip(x)
+        return y + (skip if self.alpha is None else self.alpha.to(skip.dtype) * skip)
+
+
+class ECA(nn.Module):
+    """Efficient channel attention over the sum of average and maximum: 7 weights whatever the width."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.average = nn.AdaptiveAvgPool2d(1)  # a module, so that counters of MACs see it
+        self.conv = nn.Conv1d(1, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.average(x) + x.amax((2, 3), keepdim=True)
+        weights = self.conv(pooled.flatten(1).unsqueeze(1)).sigmoid()
+        return x * weights.transpose(1, 2).unsqueeze(3)
+
+
+class ChannelMLP(nn.Module):
+    """CBAM's channel half: one perceptron, reduction 16, over the average and over the maximum."""
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        self.average = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Linear(channels, channels // reduction, bias=False)
+        self.expand = nn.Linear(channels // reduction, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.stack((self.average(x).flatten(1), x.amax((2, 3))))
+        return x * self.expand(self.reduce(pooled).relu()).sum(0).sigmoid()[:, :, None, None]
+
+
+class SpatialAttention(nn.Module):
+    """CBAM's spatial half: a 7x7 convolution over the maximum and the mean of the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.conv(torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)).sigmoid()
+
+
+class NonLocal(nn.Module):
+    """Global context: every place attends to every other; `gamma` (0 at first) scales what it adds."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        inner = channels // 8
+        self.theta = nn.Conv2d(channels, inner, 1)
+        self.phi = nn.Conv2d(channels, inner, 1)
+        self.g = nn.Conv2d(channels, inner, 1)
+        self.project = nn.Conv2d(inner, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = (layer(x).flatten(2) for layer in (self.theta, self.phi, self.g))
+        weights = (queries.transpose(1, 2) @ keys).softmax(-1)  # no 1/sqrt(d), as in the authors' network
+        context = (values @ weights.to(values.dtype).transpose(1, 2)).unflatten(2, x.shape[2:])
+        return self.gamma.to(x.dtype) * self.project(context) + x
+
+
+def attention(name: str | None, channels: int) -> nn.Module:
+    """The attention module of that name, for features of that many channels."""
+    match name:
+        case None:
+            return nn.Identity()
+        case "eca":
+            return ECA(channels)
+        case "cbam":
+            return nn.Sequential(ChannelMLP(channels), SpatialAttention())
+        case "eca_cbam":
+            return nn.Sequential(ECA(channels), SpatialAttention())
+        case "eca_nonlocal":
+            return nn.Sequential(ECA(channels), NonLocal(channels))
+    raise PoseError(f"There is no attention module {name!r}; known: null, eca, cbam, eca_cbam, eca_nonlocal.")
