@@ -12,19 +12,18 @@ from featherpose.heatmaps import encode
 
 
 def lapx(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """LAPX (4.1): 1 / 2N of the squared errors of all N joints, masked; per pixel, mean over the batch.
+    """LAPX (4.1): 1 / 2N times the masked squared L2 norms of the N joints' errors; mean over the batch.
 
-    The paper writes the squared L2 norm of a heatmap; the loss of the reference protocol, which its rates are tuned
-    for, divides it by the number of pixels. Adam's step does not depend on that factor.
+    The norm is the sum over pixels, as the paper says. Code of this family usually takes the mean over pixels:
+    with Adam, whose step does not depend on the loss's scale, both train alike.
     """
-    error = (output - target).square().mean(dim=(2, 3))
+    error = (output - target).square().sum(dim=(2, 3))
     return 0.5 * (error * weight).mean()
 
 
 def le_hrnet(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """LE-HRNet (1), in the reference protocol's form: the weight is inside the square, half of the mean."""
-    masked = weight[:, :, None, None]
-    return 0.5 * ((output - target) * masked).square().mean()
+    """LE-HRNet (1): squared error, mean over joints and pixels; joints without a target weigh 0, as in HRNet."""
+    return ((output - target).square() * weight[:, :, None, None]).mean()
 
 
 def repose(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
