@@ -1,0 +1,93 @@
+"""Train a network: compose, build, fit, score the best checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from featherpose import tracking
+from featherpose.callbacks.run_record import MetricsFile, RunRecord, write_atomically
+from featherpose.cli import summary
+from featherpose.module import PoseModule, load_checkpoint
+
+
+def main(cfg: DictConfig) -> float | None:
+    """One training run; gives its best score, which sweepers may optimise."""
+    folder = Path(cfg.paths.output)
+    name, group, tags = tracking.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
+    with RunRecord(folder, name=name, group=group, seed=cfg.seed) as record:
+        quieten_libraries()
+        L.seed_everything(cfg.seed, workers=True, verbose=False)
+        module, data, config = build(cfg)
+        write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+        record.update(**summary.facts(module, data, config))
+
+        loggers = [MetricsFile(folder), *tracking.build_loggers(cfg, folder, name, group, tags)]
+        callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
+        trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=callbacks, default_root_dir=str(folder))
+        record.update(device=str(trainer.strategy.root_device))
+        summary.start(record, trainer)
+        code = 1
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint_to_resume(cfg))
+            score = finish(cfg, trainer, module, data, record)
+            code = 0
+        finally:
+            tracking.finish(loggers, code)
+    return score
+
+
+def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
+    """Module, data and the resolved config, fitted to each other: data follows the network's stride and size."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
+    module = PoseModule(config)
+    data = instantiate(
+        cfg.data, stride=module.stride, natural_height=getattr(module.network, "natural_height", 256), seed=cfg.seed
+    )
+    config["data"]["input_size"] = [int(side) for side in data.input_size]
+    return module, data, config
+
+
+def checkpoint_to_resume(cfg: DictConfig) -> str | None:
+    if cfg.ckpt_path:
+        load_checkpoint(cfg.ckpt_path)  # says in one sentence what is wrong with it
+        return str(cfg.ckpt_path)
+    return None
+
+
+def finish(cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, record: RunRecord) -> float | None:
+    """Scores the best checkpoint, keeps its predictions and a picture, and says what to do next."""
+    best = next((c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == "val/score"), None)
+    path = getattr(best, "best_model_path", "")
+    if not path or not cfg.evaluate_best:
+        return None
+    checkpoint = load_checkpoint(path)
+    module.load_state_dict(checkpoint["state_dict"])
+    trainer.loggers = []  # these scores belong to the run, not to its last epoch
+    trainer.validate(module, datamodule=data, verbose=False)
+    scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+    if trainer.is_global_zero:
+        record.update(best={"path": str(path), "epoch": checkpoint["epoch"], "score": scores["val/score"]})
+        summary.end(record, module, data, scores)
+    trainer.strategy.barrier()
+    return scores["val/score"]
+
+
+def quieten_libraries() -> None:
+    """Lightning's tips and its doubled log lines; torch's warning about workers on small machines."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.WARNING)
+    torch.set_float32_matmul_precision("high")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*")

@@ -1,0 +1,51 @@
+"""Joint orders, pairs and people's own skeletons."""
+
+from __future__ import annotations
+
+import pytest
+
+from featherpose.errors import PoseError
+from featherpose.skeletons import COCO, LSP, MPII, skeleton_of
+
+
+@pytest.mark.parametrize(("skeleton", "joints", "pairs"), [(COCO, 17, 8), (MPII, 16, 6), (LSP, 14, 6)])
+def test_flipping_twice_changes_nothing(skeleton, joints: int, pairs: int) -> None:
+    order = skeleton.flip_order
+    assert len(skeleton) == joints
+    assert len(skeleton.pairs) == pairs
+    assert [order[i] for i in order] == list(range(joints))
+    for joint, other in zip(skeleton.joints, order, strict=True):
+        assert skeleton.joints[other] == joint.replace("left_", "\0").replace("right_", "left_").replace(
+            "\0", "right_"
+        )
+
+
+@pytest.mark.parametrize("skeleton", [COCO, MPII, LSP])
+def test_limbs_and_columns_name_real_joints_and_sides_match(skeleton) -> None:
+    flip = skeleton.flip_order
+    limbs = {frozenset(limb) for limb in skeleton.limbs}
+    assert {frozenset(flip[end] for end in limb) for limb in limbs} == limbs
+    for column in skeleton.columns.values():
+        assert {flip[joint] for joint in column} == set(column)
+
+
+def test_mpii_leaves_pelvis_and_thorax_out() -> None:
+    assert [MPII.joints[i] for i in range(16) if i not in MPII.scored] == ["pelvis", "thorax"]
+
+
+def test_own_skeleton() -> None:
+    own = skeleton_of(
+        {"name": "arm", "joints": ["left_hand", "right_hand", "nose"], "limbs": ["left_hand-nose", "right_hand-nose"]}
+    )
+    assert own.pairs == ((0, 1),)
+    assert own.limbs == ((0, 2), (1, 2))
+    assert own.flip_order == (1, 0, 2)
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(PoseError, match="Did you mean mpii"):
+        skeleton_of("mpi")
+    with pytest.raises(PoseError, match="names a joint"):
+        skeleton_of({"name": "x", "joints": ["a"], "limbs": ["a-b"]})
+    with pytest.raises(PoseError, match="1 joints but 2 sigmas"):
+        skeleton_of({"name": "x", "joints": ["a"], "sigmas": [0.1, 0.2]})
