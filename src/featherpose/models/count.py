@@ -21,7 +21,7 @@ class Size:
     parameters: int  # every learnable number
     convolution_macs: int  # multiply-accumulates of convolutions and linear layers
     norm_elements: int  # elements that pass through a batch norm
-    pool_operations: int  # sums and divisions of global average pools
+    resize_operations: int  # what average resizes and nearest upsampling cost by thop's rules
     convolution_outputs: int  # elements that convolutions put out
     layer_parameters: int  # without bare nn.Parameters (alpha, gamma), as thop counts
     norm_statistics: int  # running means and variances
@@ -29,13 +29,13 @@ class Size:
     @property
     def thop_macs(self) -> int:
         """MACs as thop reports them for a network in eval mode: 4 for each element of an affine batch norm."""
-        return self.convolution_macs + 4 * self.norm_elements + self.pool_operations
+        return self.convolution_macs + 4 * self.norm_elements + self.resize_operations
 
 
 def count(network: nn.Module, height: int, width: int) -> Size:
     """Count a network for one image of that size; the network itself is left as it was."""
     network = copy.deepcopy(network).to("meta").eval()
-    macs = norms = outputs = pools = 0
+    macs = norms = outputs = resizes = 0
 
     def on_convolution(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs, outputs
@@ -47,17 +47,17 @@ def count(network: nn.Module, height: int, width: int) -> Size:
         nonlocal norms
         norms += output.numel()
 
-    def on_pool(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal pools
-        pools += inputs[0].numel() + output.numel()
+    def on_resize(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal resizes
+        resizes += output.numel() + (inputs[0].numel() if isinstance(layer, nn.AdaptiveAvgPool2d) else 0)
 
     for module in network.modules():
         if isinstance(module, _CONVOLUTIONS):
             module.register_forward_hook(on_convolution)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_hook(on_norm)
-        elif isinstance(module, nn.AdaptiveAvgPool2d):
-            module.register_forward_hook(on_pool)
+        elif isinstance(module, (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Upsample)):
+            module.register_forward_hook(on_resize)
     with torch.no_grad():
         network(torch.empty(1, 3, height, width, device="meta"))
     layers = (m for m in network.modules() if isinstance(m, (*_CONVOLUTIONS, nn.BatchNorm2d, nn.GroupNorm)))
@@ -65,7 +65,7 @@ def count(network: nn.Module, height: int, width: int) -> Size:
         parameters=sum(p.numel() for p in network.parameters()),
         convolution_macs=macs,
         norm_elements=norms,
-        pool_operations=pools,
+        resize_operations=resizes,
         convolution_outputs=outputs,
         layer_parameters=sum(p.numel() for layer in layers for p in layer.parameters(recurse=False)),
         norm_statistics=sum(b.numel() for n, b in network.named_buffers() if n.endswith(("_mean", "_var"))),
