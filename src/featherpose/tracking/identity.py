@@ -1,0 +1,63 @@
+"""What every logger is told about the run that it shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+_FACTS = ("git", "network", "data", "versions", "host", "device", "command")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A run's folder, its name, the sweep it belongs to, its tags, its resolved config and what run.json says."""
+
+    folder: Path
+    name: str
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_folder(
+        cls, folder: Path, name: str, group: str | None, tags: tuple[str, ...], config: dict[str, Any]
+    ) -> Identity:
+        """Prefers the folder's own config.yaml (fitted to the network) and run.json where they exist already."""
+        written = folder / "config.yaml"
+        if written.is_file():
+            config = yaml.safe_load(written.read_text(encoding="utf-8")) or config
+        return cls(folder, name, group, tags, config, read_record(folder))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The resolved config, with the commit, the network's size and the data's counts under `run`."""
+        return {**self.config, "run": {key: self.record[key] for key in _FACTS if key in self.record}}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """run.json of a run folder, or nothing where it is not written yet."""
+    path = folder / "run.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists stay values."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            found.update(flat(value, f"{name}."))
+        else:
+            found[name] = value
+    return found
+
+
+def on_first_rank() -> bool:
+    """Dashboards are fed by one process only."""
+    return getattr(rank_zero_only, "rank", 0) in (None, 0)
