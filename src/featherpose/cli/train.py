@@ -32,7 +32,14 @@ def main(cfg: DictConfig) -> float | None:
 
         loggers = [MetricsFile(folder), *tracking.build_loggers(cfg, folder, name, group, tags)]
         callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
-        trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=callbacks, default_root_dir=str(folder))
+        trainer: L.Trainer = instantiate(
+            cfg.trainer,
+            precision=precision(cfg.trainer.precision, cfg.trainer.accelerator),
+            logger=loggers,
+            callbacks=callbacks,
+            default_root_dir=str(folder),
+            enable_model_summary=False,
+        )
         record.update(device=str(trainer.strategy.root_device))
         summary.start(record, trainer)
         code = 1
@@ -54,6 +61,20 @@ def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
     )
     config["data"]["input_size"] = [int(side) for side in data.input_size]
     return module, data, config
+
+
+def precision(choice: str, accelerator: str) -> str:
+    """`auto` is bfloat16 autocast where the hardware multiplies it natively, else float32.
+
+    Weights, batch norm statistics, loss and decoding stay float32. Measured for LAPX at 128x128 on two AVX-512 cores:
+    2.5 times the images per second; on CPUs without native bfloat16 it would be slower.
+    """
+    if choice != "auto":
+        return choice
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if native else "32-true"
 
 
 def checkpoint_to_resume(cfg: DictConfig) -> str | None:
