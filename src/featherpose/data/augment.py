@@ -1,0 +1,148 @@
+"""What each paper does to its training crops; the only file that imports albumentations.
+
+Scale, rotation, flip and half body are drawn first and end in one matrix, so that each sample is warped once, straight
+from the decoded picture. Every draw comes from (run seed, epoch, index): the number of workers changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or its import asks the network for a newer version
+
+import albumentations as A
+import numpy as np
+
+from featherpose.data import crop
+from featherpose.data.person import Person
+from featherpose.skeletons import Skeleton
+
+CENTRE_SHARE = 1.5  # HRNet's half-body crop: the joints' extent, grown to the aspect ratio, times 1.5
+
+
+class CropWarp(A.DualTransform):
+    """One warp with the drawn scale, rotation and flip; joints follow, and left and right change places."""
+
+    def __init__(
+        self,
+        scale: Sequence[float] = (1.0, 1.0),
+        rotation: float = 0.0,
+        rotation_probability: float = 1.0,
+        flip: float = 0.0,
+        half_body: float = 0.0,
+        half_body_joints: int = 8,
+    ) -> None:
+        super().__init__(p=1.0)
+        self.scale = (float(scale[0]), float(scale[1]))
+        self.rotation = float(rotation)
+        self.rotation_probability = float(rotation_probability)
+        self.flip = float(flip)
+        self.half_body = float(half_body)
+        self.half_body_joints = int(half_body_joints)
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        """`sample` carries the person, the crop's size and the skeleton in, and matrix, joints and visible out."""
+        return {"image": self.apply, "sample": self.apply_to_sample}
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        sample = data["sample"]
+        person: Person = sample["person"]
+        draw = self.py_random
+        centre, scale = person.centre, person.scale
+        if draw.random() < self.half_body:
+            centre, scale = self._half_body(person, sample["skeleton"], sample["size_wh"])
+        zoom = draw.uniform(*self.scale)
+        rotation = draw.uniform(-self.rotation, self.rotation) if draw.random() < self.rotation_probability else 0.0
+        flip = draw.random() < self.flip
+        matrix = crop.crop_matrix(centre, scale * zoom, sample["size_wh"], rotation, flip)
+        return {"matrix": matrix, "flip": flip, "size_wh": sample["size_wh"], "origin": sample["origin"]}
+
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        return crop.cut(img, params["matrix"], params["size_wh"], params["origin"])
+
+    def apply_to_sample(self, sample: dict[str, Any], **params: Any) -> dict[str, Any]:
+        order = sample["flip_order"] if params["flip"] else slice(None)
+        person: Person = sample["person"]
+        return {"matrix": params["matrix"], "joints": person.joints[order], "visible": person.visible[order]}
+
+    def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {key: self.targets[key](value, **params) for key, value in kwargs.items()}
+
+    def _half_body(self, person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The crop around the upper or lower body, where enough joints are annotated (HRNet's rule for COCO)."""
+        seen = person.visible > 0
+        if seen.sum() <= self.half_body_joints or not skeleton.upper:
+            return person.centre, person.scale
+        upper = np.isin(np.arange(len(seen)), skeleton.upper)
+        first, other = (seen & upper, seen & ~upper)
+        if self.py_random.random() >= 0.5:
+            first, other = other, first
+        chosen = first if first.sum() > 2 else other
+        if chosen.sum() < 2:
+            return person.centre, person.scale
+        points = person.joints[chosen]
+        extent = points.max(axis=0) - points.min(axis=0)
+        if not extent.any():
+            return person.centre, person.scale
+        return points.mean(axis=0), crop.fit_aspect(extent, size_wh) / crop.PIXEL_STD * CENTRE_SHARE
+
+
+class Augment:
+    """The random part of making a training sample; without one, a sample is the plain crop.
+
+    Args:
+        scale: range of the crop's random size; above 1 the person gets smaller.
+        rotation: degrees to either side, drawn uniformly.
+        rotation_probability: how often it turns at all.
+        flip: how often the picture is mirrored.
+        half_body: how often only the upper or lower body is shown.
+        half_body_joints: a person with this many annotated joints or fewer is always shown whole.
+        colour: further albumentations transforms on the finished crop that leave the geometry alone.
+    """
+
+    def __init__(
+        self,
+        scale: Sequence[float] = (1.0, 1.0),
+        rotation: float = 0.0,
+        rotation_probability: float = 1.0,
+        flip: float = 0.5,
+        half_body: float = 0.0,
+        half_body_joints: int = 8,
+        colour: Sequence[A.ImageOnlyTransform] = (),
+    ) -> None:
+        self.warp = CropWarp(scale, rotation, rotation_probability, flip, half_body, half_body_joints)
+        self.colour = list(colour)
+        self.transform = A.Compose([self.warp, *self.colour])
+
+    @property
+    def reach(self) -> float:
+        """How much larger than the plain crop the region is that may be drawn from, as a share of the crop's size."""
+        return self.warp.scale[1]
+
+    def __call__(
+        self,
+        picture: np.ndarray,
+        person: Person,
+        skeleton: Skeleton,
+        size_wh: Sequence[int],
+        seeds: Sequence[int] | np.ndarray,
+        origin: Sequence[int] = (0, 0),
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Crop, matrix, joints and visible (of the person, in mirrored order where mirrored), by the given seeds."""
+        for transform, seed in zip(self.transform.transforms, seeds, strict=False):
+            transform.set_random_seed(int(seed))
+        sample = {
+            "person": person,
+            "skeleton": skeleton,
+            "flip_order": list(skeleton.flip_order),
+            "size_wh": size_wh,
+            "origin": origin,
+        }
+        done = self.warp(image=picture, sample=sample)
+        image = done["image"]
+        for transform in self.colour:
+            image = transform(image=image)["image"]
+        return image, done["sample"]["matrix"], done["sample"]["joints"], done["sample"]["visible"]

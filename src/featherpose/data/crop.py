@@ -1,0 +1,79 @@
+"""Between picture and crop: the only place where crop geometry stands; training, scoring and prediction all use it.
+
+The conventions are those of HRNet's protocol: `scale` is a box's width and height in units of 200 pixels with 1.25
+padding in it, the side that is too short for the crop's aspect ratio grows, the centre maps to (width / 2, height / 2)
+of the crop. Pixels count from 0 and an integer is a pixel's centre. All in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import cos, radians, sin
+
+import cv2
+import numpy as np
+
+PIXEL_STD = 200.0
+PADDING = 1.25
+
+
+def centre_and_scale(box_xywh: Sequence[float] | np.ndarray, padding: float = PADDING) -> tuple[np.ndarray, np.ndarray]:
+    """The centre (2,) of a box and its padded scale (2,): the crop before its aspect ratio is fitted."""
+    x, y, width, height = (float(side) for side in box_xywh)
+    centre = np.array([x + width * 0.5, y + height * 0.5])
+    return centre, np.array([width, height]) * (padding / PIXEL_STD)
+
+
+def fit_aspect(scale: Sequence[float] | np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
+    """`scale` with its short side grown to the crop's aspect ratio."""
+    width, height = float(scale[0]), float(scale[1])
+    aspect = size_wh[0] / size_wh[1]
+    return np.array([max(width, height * aspect), max(height, width / aspect)])
+
+
+def crop_matrix(
+    centre: Sequence[float] | np.ndarray,
+    scale: Sequence[float] | np.ndarray,
+    size_wh: Sequence[int],
+    rotation: float = 0.0,
+    flip: bool = False,
+) -> np.ndarray:
+    """The (2, 3) matrix from picture to crop pixels; `rotation` in degrees turns the frame clockwise in the picture.
+
+    With `flip` the picture is mirrored first, as HRNet does it, and then rotated: one matrix for all, so one warp.
+    """
+    width, height = size_wh
+    zoom = width / (fit_aspect(scale, size_wh)[0] * PIXEL_STD)
+    angle = radians(rotation)
+    linear = zoom * np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
+    if flip:
+        linear[:, 0] *= -1
+    offset = np.array([width * 0.5, height * 0.5]) - linear @ np.asarray(centre, dtype=np.float64)
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """The (2, 3) matrix of the way back."""
+    (a, b, x), (c, d, y) = np.asarray(matrix, dtype=np.float64)
+    determinant = a * d - b * c
+    back = np.array([[d, -b], [-c, a]]) / determinant
+    return np.concatenate([back, -back @ np.array([[x], [y]])], axis=1)
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Maps points (..., 2)."""
+    matrix = np.asarray(matrix, dtype=np.float64)
+    return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def cut(picture: np.ndarray, matrix: np.ndarray, size_wh: Sequence[int], origin: Sequence[int] = (0, 0)) -> np.ndarray:
+    """The crop (H, W, 3): one bilinear warp, black outside; `origin` is where `picture` lay in a larger one."""
+    back = invert(matrix)
+    back[:, 2] -= origin
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, back, (int(size_wh[0]), int(size_wh[1])), flags=flags)
+
+
+def inside(points: np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
+    """Which points (..., 2) lie on one of the crop's pixels."""
+    return np.all((points >= -0.5) & (points < np.asarray(size_wh) - 0.5), axis=-1)

@@ -1,0 +1,162 @@
+"""The people of a dataset as Lightning's loaders; conf/data/*.yaml say how each set is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from featherpose.data.augment import Augment
+from featherpose.data.dataset import CropDataset, Load
+from featherpose.data.person import People
+from featherpose.data.sampler import PersonSampler
+from featherpose.errors import PoseError
+from featherpose.skeletons import skeleton_of
+
+
+class PoseDataModule(L.LightningDataModule):
+    """Training and validation people of one dataset, cropped to what the network takes.
+
+    Args:
+        name: of the dataset; schedules and tables pick their row by it.
+        skeleton: a name (coco, mpii, lsp) or a mapping that declares people's own.
+        read: called as `read(root=..., split=...)` for the splits train and val; gives `People`.
+        load: gives a person's picture, uint8 RGB (H, W, 3).
+        metric: called as `metric(persons, skeleton=...)`; gives the torchmetrics Metric that scores this dataset.
+        joints: number of joints, if given it must be the skeleton's: the config's networks read it.
+        root: the dataset's folder, unpacked as the official site gives it.
+        aspect: the crop's width / height.
+        input_size: (height, width), or null for the network's natural height.
+        batch_size: of all processes together.
+        augment: what happens to training crops; null for plain ones.
+        cache: null, or "crops" for decoded regions in a memory map under `cache_folder`.
+        seed: of order and augmentation.
+        stride, natural_height: the network's, passed by the command line.
+        scale_range: the field's usual random scale on this set, which augment=lapx reads.
+        detections: a file of detected boxes for protocols that score them (COCO).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        skeleton: str | Mapping,
+        read: Callable[..., People],
+        load: Load,
+        metric: Callable[..., Any],
+        joints: int | None = None,
+        root: str | Path | None = None,
+        aspect: float = 1.0,
+        input_size: Sequence[int] | None = None,
+        batch_size: int = 32,
+        workers: int = 2,
+        augment: Augment | None = None,
+        cache: str | None = None,
+        cache_folder: str | Path | None = None,
+        seed: int = 0,
+        stride: int = 4,
+        natural_height: int = 256,
+        scale_range: Sequence[float] | None = None,
+        detections: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.skeleton = skeleton_of(skeleton)
+        if joints is not None and joints != len(self.skeleton):
+            raise PoseError(f"data.joints is {joints}, but the skeleton {self.skeleton.name} has {len(self.skeleton)}.")
+        if cache not in (None, "crops"):
+            raise PoseError(f"data.cache is {cache!r}; it can be null or crops.")
+        self.read, self.load = read, load
+        self.metric = partial(metric, skeleton=self.skeleton)
+        self.root = Path(root) if root is not None else None
+        self.stride = int(stride)
+        self.input_size = _input_size(input_size, int(natural_height), float(aspect), self.stride)
+        self.batch_size, self.workers = int(batch_size), int(workers)
+        self.augment = augment
+        self.cache, self.cache_folder = cache, cache_folder
+        self.seed = int(seed)
+        self.scale_range, self.detections = scale_range, detections
+        self._position = (0, 0)
+        self._train_sampler: PersonSampler | None = None
+
+    @cached_property
+    def train_people(self) -> People:
+        return self.read(root=self.root, split="train")
+
+    @cached_property
+    def val_people(self) -> People:
+        return self.read(root=self.root, split="val")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the annotations now, so that what is wrong with them shows before the first step."""
+        if stage in (None, "fit"):
+            self._not_empty(self.train_people, "train")
+        self._not_empty(self.val_people, "val")
+
+    def set_position(self, epoch: int, batches_done: int) -> None:
+        """Training goes on in `epoch` after `batches_done` batches; call it before the loader's first batch."""
+        self._position = (int(epoch), int(batches_done))
+        if self._train_sampler is not None:
+            self._train_sampler.set_position(*self._position)
+
+    def train_dataset(self) -> CropDataset:
+        return self.dataset(self.train_people, self.augment)
+
+    def val_dataset(self) -> CropDataset:
+        return self.dataset(self.val_people)
+
+    def dataset(self, people: People, augment: Augment | None = None) -> CropDataset:
+        return CropDataset(people, self.load, self.skeleton, self.input_size, augment, self.seed)
+
+    def train_dataloader(self) -> DataLoader:
+        loader = self._loader(self.train_dataset(), shuffle=True)
+        self._train_sampler = loader.sampler  # ty: ignore[invalid-assignment]
+        self.set_position(*self._position)
+        return loader
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(self.val_dataset(), shuffle=False)
+
+    test_dataloader = val_dataloader
+    predict_dataloader = val_dataloader
+
+    def _loader(self, dataset: CropDataset, shuffle: bool) -> DataLoader:
+        ranks = self.trainer.world_size if self.trainer is not None else 1
+        rank = self.trainer.global_rank if self.trainer is not None else 0
+        if self.batch_size % ranks:
+            raise PoseError(
+                f"A batch of {self.batch_size} can't be shared by {ranks} processes; choose a multiple of {ranks}."
+            )
+        batch = self.batch_size // ranks
+        return DataLoader(
+            dataset,
+            batch_size=batch,
+            sampler=PersonSampler(dataset, self.seed, shuffle, ranks, rank, batch),
+            num_workers=self.workers,
+            worker_init_fn=calm_worker,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    @staticmethod
+    def _not_empty(people: People, split: str) -> None:
+        if not people.persons:
+            left_out = ", ".join(f"{count} {why}" for why, count in people.skipped.items()) or "nothing was left out"
+            raise PoseError(f"The split {split} has no person to use ({left_out}).")
+
+
+def calm_worker(_: int) -> None:
+    """A worker has one core: threads of its own would only take it from the others."""
+    cv2.setNumThreads(0)
+
+
+def _input_size(size: Sequence[int] | None, natural_height: int, aspect: float, stride: int) -> tuple[int, int]:
+    height, width = size if size is not None else (natural_height, round(natural_height * aspect))
+    if height % stride or width % stride or min(height, width) <= 0:
+        raise PoseError(f"data.input_size [{height}, {width}] must be a multiple of the network's stride, {stride}.")
+    return int(height), int(width)

@@ -1,0 +1,88 @@
+"""People as samples for the trainer: one decode, one warp, uint8 all the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from featherpose.data import crop
+from featherpose.data.augment import Augment
+from featherpose.data.person import People, Person
+from featherpose.errors import PoseError
+from featherpose.skeletons import Skeleton
+
+Load = Callable[[Person], np.ndarray]
+
+
+class CropDataset(Dataset):
+    """One crop per person.
+
+    A key is an index, or (epoch, index) as `PersonSampler` gives it: since the epoch travels with the key, a
+    persistent worker that fetches ahead can never draw with the wrong one.
+    """
+
+    def __init__(
+        self,
+        people: People,
+        load: Load,
+        skeleton: Skeleton,
+        input_size: tuple[int, int],
+        augment: Augment | None = None,
+        seed: int = 0,
+        cache: Any = None,
+    ) -> None:
+        self.people = people
+        self.load = load
+        self.skeleton = skeleton
+        self.size_wh = (int(input_size[1]), int(input_size[0]))
+        self.augment = augment
+        self.seed = int(seed)
+        self.cache = cache
+
+    def __len__(self) -> int:
+        return len(self.people.persons)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, index = index if isinstance(index, tuple) else (0, int(index))
+        person = self.people.persons[index]
+        picture, origin = self.picture(index)
+        if self.augment is None:
+            matrix = crop.crop_matrix(person.centre, person.scale, self.size_wh)
+            image, joints, annotated = crop.cut(picture, matrix, self.size_wh, origin), person.joints, person.visible
+        else:
+            seeds = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1 + len(self.augment.colour))
+            image, matrix, joints, annotated = self.augment(picture, person, self.skeleton, self.size_wh, seeds, origin)
+        known = annotated > 0
+        points = np.where(known[:, None], crop.apply(matrix, np.where(known[:, None], joints, 0.0)), 0.0)
+        visible = known & crop.inside(points, self.size_wh)
+        return {
+            "image": torch.from_numpy(planes(image)),
+            "joints": torch.from_numpy(points.astype(np.float32)),
+            "visible": torch.from_numpy(visible.astype(np.float32)),
+            "matrix": torch.from_numpy(matrix),
+            "index": index,
+        }
+
+    def picture(self, index: int) -> tuple[np.ndarray, tuple[int, int]]:
+        """The decoded picture, or the part of it that the cache keeps, and where that part lies."""
+        if self.cache is not None:
+            return self.cache[index]
+        person = self.people.persons[index]
+        try:
+            return self.load(person), (0, 0)
+        except PoseError:
+            raise
+        except Exception as error:
+            raise PoseError(f"{person.image}, person {person.person_id}, can't be read: {error}.") from error
+
+
+def planes(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) as contiguous (3, H, W); cv2 takes the channels apart faster than numpy's strided copy."""
+    out = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(np.ascontiguousarray(image), list(out))
+    return out

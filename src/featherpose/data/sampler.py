@@ -1,0 +1,61 @@
+"""In which order people are seen: a function of seed and epoch, so that a run can go on in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+
+import numpy as np
+import torch
+from torch.utils.data import DistributedSampler
+
+
+class PersonSampler(DistributedSampler):
+    """Keys (epoch, index) of this process, in the order that (seed, epoch) gives.
+
+    It is a DistributedSampler so that Lightning leaves it in place and calls `set_epoch`. Under several processes the
+    order is padded by its own start and dealt out in turn. `len` is the length of the whole
+    epoch even where a resumed one starts late: Lightning counts batches by it.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        seed: int = 0,
+        shuffle: bool = True,
+        ranks: int = 1,
+        rank: int = 0,
+        batch_size: int = 1,
+    ) -> None:
+        super().__init__(
+            dataset,  # ty: ignore[invalid-argument-type]
+            num_replicas=ranks,
+            rank=rank,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=False,
+        )
+        self.batch_size = batch_size
+        self._position = (0, 0)
+
+    def set_position(self, epoch: int, batches_done: int) -> None:
+        """Epoch `epoch` starts after `batches_done` batches; every other epoch starts at its beginning."""
+        self.epoch = epoch
+        self._position = (epoch, batches_done)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, batches_done = self._position
+        start = batches_done * self.batch_size if epoch == self.epoch else 0
+        keys = [(self.epoch, index) for index in self._order()]
+        return iter(keys[start:])
+
+    def _order(self) -> list[int]:
+        count = len(self.dataset)  # ty: ignore[invalid-argument-type]
+        if self.shuffle:
+            word = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0]
+            mix = torch.Generator().manual_seed(int(word) >> 1)
+            order = torch.randperm(count, generator=mix).tolist()
+        else:
+            order = list(range(count))
+        missing = self.total_size - count
+        order += (order * (missing // max(count, 1) + 1))[:missing]
+        return order[self.rank : self.total_size : self.num_replicas]
