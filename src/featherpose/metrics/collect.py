@@ -1,0 +1,55 @@
+"""What every keypoint metric shares: it keeps predictions until the end and counts each person once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from featherpose.data.person import Person
+from featherpose.skeletons import Skeleton
+
+
+class KeypointMetric(Metric):
+    """Keeps (index, keypoints, confidence) of a dataset's persons; subclasses score them in `compute`.
+
+    Several processes pad the dataset to equal lengths, so a person may arrive twice: the first counts.
+    The states are flat, so that a process that saw nothing can still be gathered with the others.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    main: str
+
+    def __init__(self, persons: Sequence[Person], skeleton: Skeleton) -> None:
+        super().__init__()
+        self.persons, self.skeleton = persons, skeleton
+        self.index: list[Tensor] | Tensor
+        self.keypoints: list[Tensor] | Tensor
+        self.confidence: list[Tensor] | Tensor
+        for state in ("index", "keypoints", "confidence"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, keypoints: Tensor, confidence: Tensor) -> None:
+        """Adds predictions: index (B,) into the persons, keypoints (B, K, 2) in the picture, confidence (B, K)."""
+        for state, values in (("index", index), ("keypoints", keypoints), ("confidence", confidence)):
+            getattr(self, state).append(values.detach().flatten())
+
+    def collected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """index (N,) in rising order without repetitions, keypoints (N, K, 2) and confidence (N, K), in float64."""
+        if not len(self.index):
+            return np.zeros(0, np.int64), np.zeros((0, len(self.skeleton), 2)), np.zeros((0, len(self.skeleton)))
+        index = _whole(self.index).astype(np.int64)
+        keypoints = _whole(self.keypoints).astype(np.float64).reshape(len(index), -1, 2)
+        confidence = _whole(self.confidence).astype(np.float64).reshape(len(index), -1)
+        index, first = np.unique(index, return_index=True)
+        return index, keypoints[first], confidence[first]
+
+
+def _whole(state: list[Tensor] | Tensor) -> np.ndarray:
+    values = dim_zero_cat(state)
+    return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()

@@ -1,0 +1,174 @@
+"""Percentage of correct keypoints: MPII's PCKh (head size), LSP's PCK (torso), area under the curve, end-point error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from featherpose.data.person import Person
+from featherpose.errors import PoseError
+from featherpose.metrics.collect import KeypointMetric
+from featherpose.skeletons import Skeleton
+
+MEANS = ("weighted", "unweighted")
+
+
+def distances(predicted: np.ndarray, joints: np.ndarray, visible: np.ndarray, size: np.ndarray | float) -> np.ndarray:
+    """(N, K) errors in units of each person's `size` (N,); infinite where nothing was predicted.
+
+    Joints that are not annotated (`visible` 0) are NaN: neither right nor wrong.
+    """
+    error = np.linalg.norm(predicted - joints, axis=-1) / np.reshape(size, (-1, 1))
+    error[np.isnan(error)] = np.inf
+    return np.where(visible > 0, error, np.nan)
+
+
+@dataclass(frozen=True)
+class Pck:
+    """Percentages of correct keypoints at one threshold."""
+
+    joints: np.ndarray  # (K,) per joint; NaN where no person has it annotated
+    counts: np.ndarray  # (K,) how many persons have it annotated
+    weighted: float  # mean over the scored joints, each by its count: HRNet's mean
+    unweighted: float  # mean over the scored joints, each alike
+
+
+def pck(errors: np.ndarray, threshold: float, scored: Sequence[int]) -> Pck:
+    """Scores `distances` at a threshold; a distance of just the threshold is correct."""
+    counts = np.isfinite(errors).sum(axis=0) + np.isinf(errors).sum(axis=0)
+    right = (errors <= threshold).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        joints = 100.0 * right / np.where(counts > 0, counts, np.nan)
+    counted = [joint for joint in scored if counts[joint] > 0]
+    if not counted:
+        return Pck(joints, counts, float("nan"), float("nan"))
+    weighted = 100.0 * right[counted].sum() / counts[counted].sum()
+    return Pck(joints, counts, float(weighted), float(joints[counted].mean()))
+
+
+def area_under_curve(errors: np.ndarray, until: float, scored: Sequence[int], mean: str = "weighted") -> float:
+    """Area under the curve of mean PCK over thresholds 0 to `until` in steps of a fiftieth, as a percentage."""
+    curve = [getattr(pck(errors, until * i / 50, scored), mean) for i in range(51)]
+    return float(np.mean((np.array(curve[1:]) + curve[:-1]) / 2))
+
+
+def end_point_error(predicted: np.ndarray, joints: np.ndarray, visible: np.ndarray, scored: Sequence[int]) -> float:
+    """Mean distance in picture pixels over all annotated scored joints."""
+    chosen = list(scored)
+    error = distances(predicted[:, chosen], joints[:, chosen], visible[:, chosen], 1.0)
+    return float(np.nanmean(error)) if np.isfinite(error).any() else float("nan")
+
+
+class PercentageOfCorrectKeypoints(KeypointMetric):
+    """PCK at two thresholds with both means, per table column, area under the curve and end-point error.
+
+    Args:
+        persons: the annotated persons; `update` gets indices into them.
+        skeleton: which joints count, and the columns.
+        sizes: (N,) the length that a distance is measured in, for each person; NaN leaves the person out.
+        name: of the metric in tables.
+        threshold: of the main score.
+        fine: a second, stricter threshold.
+        mean: which mean is the main score: `weighted` by how often each joint is annotated, or `unweighted`.
+    """
+
+    def __init__(
+        self,
+        persons: Sequence[Person],
+        skeleton: Skeleton,
+        sizes: np.ndarray,
+        name: str,
+        threshold: float,
+        fine: float,
+        mean: str,
+    ) -> None:
+        super().__init__(persons, skeleton)
+        if mean not in MEANS:
+            raise PoseError(f"There is no mean {mean!r} over joints; known: {', '.join(MEANS)}.")
+        self.sizes, self.name, self.threshold, self.fine, self.mean = sizes, name, threshold, fine, mean
+        self.main = f"{name}@{threshold:g}"
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index (N,) and `distances` (N, K) of the persons predicted so far that have a size."""
+        index, predicted, _ = self.collected()
+        sized = np.isfinite(self.sizes[index]) & (self.sizes[index] > 0)
+        index, predicted = index[sized], predicted[sized]
+        joints, visible = truth(self.persons, index, len(self.skeleton))
+        return index, distances(predicted, joints, visible, self.sizes[index])
+
+    def compute(self) -> dict[str, float]:
+        index, errors = self.errors()
+        scored = self.skeleton.scored
+        coarse, fine = pck(errors, self.threshold, scored), pck(errors, self.fine, scored)
+        joints, visible = truth(self.persons, index, len(self.skeleton))
+        every, predicted, _ = self.collected()
+        predicted = predicted[np.isin(every, index)]
+        result = {
+            self.main: getattr(coarse, self.mean),
+            f"{self.name}@{self.fine:g}": getattr(fine, self.mean),
+            f"{self.main} weighted": coarse.weighted,
+            f"{self.main} unweighted": coarse.unweighted,
+            "AUC": area_under_curve(errors, self.threshold, scored, self.mean),
+            "EPE": end_point_error(predicted, joints, visible, scored),
+        }
+        for column, members in self.skeleton.columns.items():
+            values = coarse.joints[list(members)]
+            result[f"joint/{column}"] = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+        return result
+
+
+class PCKh(PercentageOfCorrectKeypoints):
+    """MPII's measure: distances in units of 0.6 times the head box's diagonal (`Person.head_size`)."""
+
+    def __init__(
+        self,
+        persons: Sequence[Person],
+        skeleton: Skeleton,
+        threshold: float = 0.5,
+        fine: float = 0.1,
+        mean: str = "weighted",
+    ) -> None:
+        sizes = np.array([person.head_size for person in persons], dtype=np.float64)
+        if len(sizes) and not np.isfinite(sizes).any():
+            raise PoseError(
+                "PCKh needs head sizes and these annotations have none; use the metric PCK (torso) instead."
+            )
+        super().__init__(persons, skeleton, sizes, "PCKh", threshold, fine, mean)
+
+
+class PCK(PercentageOfCorrectKeypoints):
+    """LSP's measure, person-centric: distances in units of the torso, from left shoulder to right hip.
+
+    Left and right are the person's own. Persons whose torso is not annotated cannot be measured and are left out.
+    """
+
+    def __init__(
+        self,
+        persons: Sequence[Person],
+        skeleton: Skeleton,
+        threshold: float = 0.2,
+        fine: float = 0.1,
+        mean: str = "weighted",
+    ) -> None:
+        if skeleton.torso is None:
+            raise PoseError(f"PCK measures in torso lengths: the skeleton {skeleton.name} has to name its `torso`.")
+        super().__init__(persons, skeleton, torso_sizes(persons, skeleton.torso), "PCK", threshold, fine, mean)
+
+
+def torso_sizes(persons: Sequence[Person], ends: tuple[int, int]) -> np.ndarray:
+    """Each person's distance between two joints; NaN where one of them is not annotated."""
+    a, b = ends
+    return np.array(
+        [np.linalg.norm(p.joints[a] - p.joints[b]) if p.visible[a] and p.visible[b] else np.nan for p in persons]
+    )
+
+
+def truth(persons: Sequence[Person], index: np.ndarray, joints: int) -> tuple[np.ndarray, np.ndarray]:
+    """Annotated joints (N, K, 2) and their visibility (N, K) of the persons at `index`."""
+    chosen = [persons[i] for i in index]
+    return (
+        np.array([person.joints for person in chosen], dtype=np.float64).reshape(-1, joints, 2),
+        np.array([person.visible for person in chosen]).reshape(-1, joints),
+    )
