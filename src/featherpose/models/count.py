@@ -31,6 +31,11 @@ class Size:
         """MACs as thop reports them for a network in eval mode: 4 for each element of an affine batch norm."""
         return self.convolution_macs + 4 * self.norm_elements + self.resize_operations
 
+    @property
+    def flops(self) -> int:
+        """RePose's convention: 2 per MAC, then 1 each for bias, ReLU, and a batch norm's scale and shift."""
+        return 2 * (self.convolution_macs + self.convolution_outputs + self.norm_elements)
+
 
 def count(network: nn.Module, height: int, width: int) -> Size:
     """Count a network for one image of that size; the network itself is left as it was."""

@@ -67,7 +67,7 @@ class EMA(nn.Module):
         x1 = self.norm(x * rows * columns.transpose(2, 3))
         x2 = self.conv3(x)
         weighted = _channel_softmax(x1) * x2 + _channel_softmax(x2) * x1
-        weights = weighted.unflatten(1, (GROUPS, -1)).sum(2, keepdim=True).sigmoid()
+        weights = weighted.unflatten(1, (GROUPS, -1)).sum(2, keepdim=True).sigmoid().to(x.dtype)
         return (x.unflatten(1, (GROUPS, -1)) * weights).flatten(1, 2)
 
 
