@@ -1,4 +1,4 @@
-"""Percentage of correct keypoints: MPII's PCKh (head size), LSP's PCK (torso), area under the curve, end-point error."""
+"""Percentage of correct keypoints: MPII's PCKh (head size) and LSP's PCK (torso); end-point error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Pck:
 
 def pck(errors: np.ndarray, threshold: float, scored: Sequence[int]) -> Pck:
     """Scores `distances` at a threshold; a distance of just the threshold is correct."""
-    counts = np.isfinite(errors).sum(axis=0) + np.isinf(errors).sum(axis=0)
+    counts = (~np.isnan(errors)).sum(axis=0)
     right = (errors <= threshold).sum(axis=0)
     with np.errstate(invalid="ignore"):
         joints = 100.0 * right / np.where(counts > 0, counts, np.nan)
@@ -54,11 +54,10 @@ def area_under_curve(errors: np.ndarray, until: float, scored: Sequence[int], me
     return float(np.mean((np.array(curve[1:]) + curve[:-1]) / 2))
 
 
-def end_point_error(predicted: np.ndarray, joints: np.ndarray, visible: np.ndarray, scored: Sequence[int]) -> float:
-    """Mean distance in picture pixels over all annotated scored joints."""
-    chosen = list(scored)
-    error = distances(predicted[:, chosen], joints[:, chosen], visible[:, chosen], 1.0)
-    return float(np.nanmean(error)) if np.isfinite(error).any() else float("nan")
+def end_point_error(pixels: np.ndarray, scored: Sequence[int]) -> float:
+    """Mean of `distances` in pixels over all annotated scored joints."""
+    chosen = pixels[:, list(scored)]
+    return float(np.nanmean(chosen)) if (~np.isnan(chosen)).any() else float("nan")
 
 
 class PercentageOfCorrectKeypoints(KeypointMetric):
@@ -90,28 +89,26 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         self.sizes, self.name, self.threshold, self.fine, self.mean = sizes, name, threshold, fine, mean
         self.main = f"{name}@{threshold:g}"
 
-    def errors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Index (N,) and `distances` (N, K) of the persons predicted so far that have a size."""
+    def measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Index (N,), `distances` (N, K) in sizes and in pixels of the predicted persons that have a size."""
         index, predicted, _ = self.collected()
         sized = np.isfinite(self.sizes[index]) & (self.sizes[index] > 0)
         index, predicted = index[sized], predicted[sized]
         joints, visible = truth(self.persons, index, len(self.skeleton))
-        return index, distances(predicted, joints, visible, self.sizes[index])
+        pixels = distances(predicted, joints, visible, 1.0)
+        return index, distances(predicted, joints, visible, self.sizes[index]), pixels
 
     def compute(self) -> dict[str, float]:
-        index, errors = self.errors()
+        _, errors, pixels = self.measured()
         scored = self.skeleton.scored
         coarse, fine = pck(errors, self.threshold, scored), pck(errors, self.fine, scored)
-        joints, visible = truth(self.persons, index, len(self.skeleton))
-        every, predicted, _ = self.collected()
-        predicted = predicted[np.isin(every, index)]
         result = {
             self.main: getattr(coarse, self.mean),
             f"{self.name}@{self.fine:g}": getattr(fine, self.mean),
             f"{self.main} weighted": coarse.weighted,
             f"{self.main} unweighted": coarse.unweighted,
             "AUC": area_under_curve(errors, self.threshold, scored, self.mean),
-            "EPE": end_point_error(predicted, joints, visible, scored),
+            "EPE": end_point_error(pixels, scored),
         }
         for column, members in self.skeleton.columns.items():
             values = coarse.joints[list(members)]
@@ -132,9 +129,7 @@ class PCKh(PercentageOfCorrectKeypoints):
     ) -> None:
         sizes = np.array([person.head_size for person in persons], dtype=np.float64)
         if len(sizes) and not np.isfinite(sizes).any():
-            raise PoseError(
-                "PCKh needs head sizes and these annotations have none; use the metric PCK (torso) instead."
-            )
+            raise PoseError("PCKh needs head sizes and these annotations have none: use the metric PCK.")
         super().__init__(persons, skeleton, sizes, "PCKh", threshold, fine, mean)
 
 
