@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_every_paper_has_a_row_for_every_data_and_its_rate_only_falls(paper: str
     length = of["steps"] if of["unit"] == "step" else of["epochs"]
     found = rates(of, *range(0, length, max(1, length // 200)))
     assert found[0] == of["learning_rate"]
-    assert all(a >= b for a, b in zip(found, found[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(found))
     assert found[-1] < found[0]
 
 
@@ -109,7 +110,7 @@ def test_phases_as_shares_of_the_run() -> None:
         (lambda: learning_rate_factor(0, {"epochs": 9, "milestones": [5, 3]}), "has to rise"),
         (lambda: learning_rate_factor(0, {"unit": "step", "epochs": 9, "steps": -1, "milestones": [0.5]}), "steps"),
         (lambda: gamma_phases(1, 2, "days", 9), "epochs or share"),
-        (lambda: gamma_phases(0.8, 0.4, "share", 9), "add up to 1"),
+        (lambda: gamma_phases(0.8, 0.4, "share", 9), "together at most 1"),
         (lambda: gamma_phases(-1, 0, "epochs", 9), "negative"),
     ],
 )
