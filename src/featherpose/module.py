@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.heatmaps import decode, flip_back
 from featherpose.pixels import normalise
-from featherpose.schedules import learning_rate_factor
+from featherpose.schedules import learning_rate_factor, scaled_learning_rate
 from featherpose.skeletons import skeleton_of
 
 Batch = dict[str, Tensor]
@@ -47,6 +48,8 @@ class PoseModule(L.LightningModule):
             self.network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
         self.compiled: Callable[[Tensor], list[Tensor]] = self.network
         self.metrics: list[Any] = []  # one for each supervised output; made in `setup`, when the persons are known
+        self.keep_predictions = False
+        self.last_predictions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._stage_losses: list[Tensor] = []
 
     @property
@@ -76,7 +79,7 @@ class PoseModule(L.LightningModule):
         if self.config.get("compile") and stage == "fit":
             self.compiled = torch.compile(self.network)
         self.metrics = []
-        self._new_metric = lambda: data.metric(data.val_people.persons, self.skeleton)
+        self._new_metric = lambda: data.metric(data.val_people.persons)
 
     # Training
 
@@ -96,7 +99,7 @@ class PoseModule(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         schedule = self.config["schedule"]
-        optimiser = instantiate(schedule["optimiser"])(self.network.parameters(), lr=scaled_learning_rate(self.config))
+        optimiser = instantiate(schedule["optimiser"])(self.network.parameters(), lr=scaled_learning_rate(schedule))
         unit = schedule.get("unit", "epoch")
         rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: learning_rate_factor(at, schedule))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": unit}}
@@ -141,17 +144,20 @@ class PoseModule(L.LightningModule):
         for i, stage in enumerate(scores[:-1]):
             final[f"val/stage{i + 1}/score"] = stage[self.metrics[i].main]
         self.log_dict({name: torch.tensor(float(value)) for name, value in final.items()}, rank_zero_only=False)
+        if self.keep_predictions:
+            self.last_predictions = self._gather_predictions()
         for metric in self.metrics:
             metric.reset()
 
+    def _gather_predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """index (N,), keypoints (S, N, K, 2) and confidence (S, N, K) of all processes."""
+        found = []
+        for metric in self.metrics:
+            with metric.sync_context():
+                found.append(metric.collected())
+        return found[-1][0], np.stack([keypoints for _, keypoints, _ in found]), np.stack([c for *_, c in found])
+
     test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
-
-
-def scaled_learning_rate(config: dict[str, Any]) -> float:
-    """The recipe's learning rate, scaled with the batch where `schedule.reference_batch` says for which it was tuned."""
-    schedule = config["schedule"]
-    reference = schedule.get("reference_batch")
-    return float(schedule["learning_rate"]) * (schedule["batch_size"] / reference if reference else 1.0)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def main(cfg: DictConfig) -> float | None:
         record.update(**summary.facts(module, data, config))
 
         loggers = [MetricsFile(folder), *tracking.build_loggers(cfg, folder, name, group, tags)]
+        record.update(**tracking.facts(loggers))
         callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
         trainer: L.Trainer = instantiate(
             cfg.trainer,
@@ -92,6 +93,7 @@ def finish(cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, r
         return None
     checkpoint = load_checkpoint(path)
     module.load_state_dict(checkpoint["state_dict"])
+    module.keep_predictions = True
     trainer.loggers = []  # these scores belong to the run, not to its last epoch
     trainer.validate(module, datamodule=data, verbose=False)
     scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -110,5 +112,6 @@ def quieten_libraries() -> None:
         logger.setLevel(logging.WARNING)
     torch.set_float32_matmul_precision("high")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*")

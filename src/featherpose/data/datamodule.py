@@ -40,6 +40,7 @@ class PoseDataModule(L.LightningDataModule):
         stride, natural_height: the network's, passed by the command line.
         scale_range: the field's usual random scale on this set, which augment=lapx reads.
         detections: a file of detected boxes for protocols that score them (COCO).
+        shared: what only other entries of the YAML refer to, e.g. `people` of synthetic; Hydra refuses unknown keys.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PoseDataModule(L.LightningDataModule):
         natural_height: int = 256,
         scale_range: Sequence[float] | None = None,
         detections: str | Path | None = None,
+        **shared: Any,
     ) -> None:
         super().__init__()
         self.name = name
