@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,4 +26,32 @@ def real_data() -> Path:
     folder = Path(os.environ.get("FEATHERPOSE_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("no real data: set FEATHERPOSE_REAL_DATA to a folder with coco/, mpii/, lsp/, lspet/")
+    return folder
+
+
+TINY = (
+    "data.people={train: 24, val: 12, test: 8}",
+    "data.workers=0",
+    "data.input_size=[64,64]",
+    "schedule.epochs=2",
+    "schedule.batch_size=8",
+    "trainer=cpu",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    """Overrides that make any training run take seconds."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished training run: LAPX, two epochs, 24 synthetic people."""
+    runs = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, str(root / "src" / "train.py"), *TINY, f"paths.runs={runs}"]
+    done = subprocess.run(command, cwd=runs, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (folder,) = (runs / "train").iterdir()
+    (folder / "terminal.txt").write_text(done.stdout, encoding="utf-8")
     return folder

@@ -1,0 +1,98 @@
+"""Training from the command line: what a run leaves behind, and the design card's own sweep."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from featherpose.errors import PoseError
+from featherpose.module import PoseModule
+
+
+def test_a_run_leaves_everything_as_plain_files(tiny_run: Path) -> None:
+    record = json.loads((tiny_run / "run.json").read_text())
+    assert record["state"] == "finished"
+    assert record["exit_code"] == 0
+    assert record["network"]["channels"] == 208
+    assert record["network"]["parameters"] == 2_311_111
+    assert record["data"]["train"] == 24
+    assert record["git"]["commit"]
+    assert "train.py" in record["command"]
+    assert record["versions"]["torch"].startswith("2.13")
+    assert record["best"]["score"] == pytest.approx(record["scores"]["val/score"])
+    assert record["protocol"]["name"] == "paper_no_tta"
+    assert 0 <= record["baseline"]["mean pose"] <= 100
+
+    config = yaml.safe_load((tiny_run / "config.yaml").read_text())
+    assert config["model"]["stages"] == 3
+    assert config["data"]["input_size"] == [64, 64]
+    assert "${" not in (tiny_run / "config.yaml").read_text()
+
+    with (tiny_run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    for column in ("train/loss", "train/loss/stage1", "val/loss", "val/score", "val/PCKh@0.5", "val/stage1/score", "lr"):
+        assert float(rows[1][column]) >= 0, column
+    assert float(rows[0]["images_per_s"]) > 0
+
+
+def test_predictions_and_their_picture(tiny_run: Path) -> None:
+    found = np.load(tiny_run / "predictions" / "val.npz")
+    assert found["keypoints"].shape == (3, 12, 16, 2)
+    assert sorted(found["index"]) == list(range(12))
+    picture = cv2.imread(str(tiny_run / "pictures" / "predictions.png"))
+    assert picture.shape[0] > 200
+    assert picture.std() > 20
+
+
+def test_the_terminal_shows_size_baseline_and_next_command(tiny_run: Path) -> None:
+    shown = (tiny_run / "terminal.txt").read_text()
+    for part in ("2.31 M parameters", "mean pose", "PCKh@0.5", "best.ckpt", "src/predict.py", "24 persons to train"):
+        assert part in shown, part
+
+
+def test_a_checkpoint_needs_nothing_but_itself(tiny_run: Path) -> None:
+    path = tiny_run / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    module = PoseModule.from_checkpoint(path)
+    assert module.input_size == (64, 64)
+    assert not module.training
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(value, checkpoint["state_dict"][name])
+    images = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        outputs = module.predict_heatmaps(images, flip=True)
+    assert [tuple(o.shape) for o in outputs] == [(2, 16, 16, 16)] * 3
+
+
+def test_a_checkpoint_that_is_none_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(b"no checkpoint")
+    with pytest.raises(PoseError, match=r"broken\.ckpt is not a checkpoint"):
+        PoseModule.from_checkpoint(broken)
+    torch.save({"state_dict": {}}, tmp_path / "bare.ckpt")
+    with pytest.raises(PoseError, match="holds no featherpose config"):
+        PoseModule.from_checkpoint(tmp_path / "bare.ckpt")
+
+
+@pytest.mark.slow
+def test_the_design_cards_sweep(root: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    """`model=lapx data=… -m model.stages=2,3,4,5` with overrides on both sides of -m: four runs under one budget."""
+    command = [sys.executable, str(root / "src" / "train.py"), "model=lapx", *tiny, "schedule.epochs=1"]
+    command += ["evaluate_best=false", f"paths.runs={tmp_path}", "-m", "model.stages=2,3,4,5"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("sweeps/*/*/run.json"))]
+    assert [r["network"]["channels"] for r in records] == [256, 208, 180, 160]
+    assert all(2.2e6 < r["network"]["parameters"] < 2.4e6 for r in records)
+    assert {r["state"] for r in records} == {"finished"}
+    assert len({r["group"] for r in records}) == 1
