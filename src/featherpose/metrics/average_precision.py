@@ -28,7 +28,8 @@ def average_precision(truth: GroundTruth, found: Detections, sigmas: Sequence[fl
         sigmas: (K,) per-joint constants of the similarity.
     """
     truth = truth[np.isin(truth.image_id, truth.images)]
-    found = best_of_each_picture(found[np.isin(found.image_id, truth.images)])
+    counting = np.flatnonzero(np.isin(found.image_id, truth.images))
+    found = found[counting[best_of_each_picture(found.image_id[counting], found.score[counting])]]
     ignored = np.stack([truth.ignore | (truth.area < low) | (truth.area > high) for low, high in AREAS.values()])
     outside = np.stack([(found.area < low) | (found.area > high) for low, high in AREAS.values()])
     matched, excused = _match(truth, found, ignored, np.asarray(sigmas, np.float64))
@@ -38,12 +39,12 @@ def average_precision(truth: GroundTruth, found: Detections, sigmas: Sequence[fl
     return _summary(precision, recall)
 
 
-def best_of_each_picture(found: Detections, most: int = MAX_DETECTIONS) -> Detections:
-    """Sorted by picture, then by falling score (equal scores stay in order); at most so many of a picture."""
-    order = np.lexsort((-found.score, found.image_id))
-    ids = found.image_id[order]
+def best_of_each_picture(image_id: np.ndarray, score: np.ndarray, most: int = MAX_DETECTIONS) -> np.ndarray:
+    """Indices sorted by picture, then by falling score (equal scores stay in order); at most so many of a picture."""
+    order = np.lexsort((-score, image_id))
+    ids = image_id[order]
     rank = np.arange(len(ids)) - np.searchsorted(ids, ids, side="left")
-    return found[order[rank < most]]
+    return order[rank < most]
 
 
 def _match(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class GroundTruth:
     def __getitem__(self, chosen: np.ndarray) -> GroundTruth:
         per_person = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "images"}
         return GroundTruth(**per_person, images=self.images)
+
+    def only(self, images: np.ndarray) -> GroundTruth:
+        """The same persons, with only these pictures counting."""
+        return replace(self, images=np.intersect1d(self.images, images))
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,10 @@ def similarity(
         rows = annotated == count
         oks[rows] = np.exp(-exponent[rows][seen[rows]].reshape(-1, count)).sum(axis=1) / count
     return oks
+
+
+def joint_similarity(truth: GroundTruth, keypoints: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """(N, K) terms of the OKS between each person and its own prediction (N, K, 2); NaN where not annotated."""
+    squared = ((keypoints - truth.keypoints) ** 2).sum(axis=-1)
+    exponent = squared / (2 * sigmas) ** 2 / (truth.area[:, None] + np.spacing(1)) / 2
+    return np.where(truth.visible > 0, np.exp(-exponent), np.nan)

@@ -1,0 +1,120 @@
+"""COCO's AP and AR of keypoints as a metric: rescoring, OKS-NMS, then the ten numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from featherpose.data.person import Person
+from featherpose.errors import PoseError
+from featherpose.metrics.average_precision import average_precision
+from featherpose.metrics.collect import KeypointMetric
+from featherpose.metrics.nms import oks_nms, rescore, soft_oks_nms
+from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
+from featherpose.skeletons import Skeleton
+
+PIXEL_STD = 200.0  # unit of Person.scale
+SUPPRESSIONS = ("hard", "soft", "none")
+
+
+class OKS(KeypointMetric):
+    """COCO's ten numbers in percent, for annotated and for detected boxes.
+
+    Args:
+        persons: the boxes that were predicted on; `update` gets indices into them.
+        skeleton: has to have sigmas.
+        truth: all annotated persons, or a function that reads them when first needed. Without it, `persons` are the
+            annotated ones; the official number also knows crowds and people without keypoints, so give it for reports.
+        suppression: `hard` OKS-NMS, `soft` (only the order of HRNet's soft suppression is used, as there), or `none`.
+        threshold: of the suppression.
+        least_confidence: joints below it do not count in the rescoring.
+        rescoring: box score times mean joint confidence; else the box score alone.
+    """
+
+    main = "AP"
+
+    def __init__(
+        self,
+        persons: Sequence[Person],
+        skeleton: Skeleton,
+        truth: GroundTruth | Callable[[], GroundTruth] | None = None,
+        suppression: str = "hard",
+        threshold: float = 0.9,
+        least_confidence: float = 0.2,
+        rescoring: bool = True,
+    ) -> None:
+        super().__init__(persons, skeleton)
+        if skeleton.sigmas is None:
+            raise PoseError(f"OKS needs per-joint sigmas: the skeleton {skeleton.name} has to name its `sigmas`.")
+        if suppression not in SUPPRESSIONS:
+            raise PoseError(f"There is no suppression {suppression!r}; known: {', '.join(SUPPRESSIONS)}.")
+        self.sigmas = skeleton.sigmas
+        self.suppression, self.threshold = suppression, threshold
+        self.least_confidence, self.rescoring = least_confidence, rescoring
+        self._truth = truth
+
+    def results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What is submitted: index (M,) of the surviving persons, their keypoints, confidences and scores."""
+        index, keypoints, confidence = self.collected()
+        chosen = [self.persons[i] for i in index]
+        score = np.array([person.score for person in chosen], np.float64)
+        if self.rescoring:
+            score = rescore(score, confidence, self.least_confidence)
+        kept = np.arange(len(index))
+        if self.suppression != "none" and len(index):
+            image = np.array([person.image_id for person in chosen])
+            area = np.array([np.prod(person.scale * PIXEL_STD) for person in chosen])
+            if self.suppression == "hard":
+                kept = oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
+            else:
+                kept, _ = soft_oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
+        return index[kept], keypoints[kept], confidence[kept], score[kept]
+
+    def compute(self) -> dict[str, float]:
+        predicted, keypoints, _ = self.collected()
+        index, kept, _, score = self.results()
+        image = np.array([self.persons[i].image_id for i in index], np.int64)
+        found = Detections(image, kept, score, extent_area(kept))
+        numbers = average_precision(self._truth_of(predicted), found, self.sigmas)
+        result = {name: 100.0 * value if value > -1 else float("nan") for name, value in numbers.items()}
+        return result | self._columns(predicted, keypoints)
+
+    def _truth_of(self, predicted: np.ndarray) -> GroundTruth:
+        """The annotated persons; where only a part of the persons was predicted, those of the same pictures."""
+        if callable(self._truth):
+            self._truth = self._truth()
+        truth = self._truth if self._truth is not None else truth_of_persons(self.persons, len(self.skeleton))
+        if len(predicted) == len(self.persons):
+            return truth
+        return truth.only(np.unique([self.persons[i].image_id for i in predicted]))
+
+    def _columns(self, index: np.ndarray, keypoints: np.ndarray) -> dict[str, float]:
+        """Mean keypoint similarity of each table column, where the boxes are those of annotated persons."""
+        truth = truth_of_persons([self.persons[i] for i in index], len(self.skeleton))
+        if not (truth.visible > 0).any():
+            return {}
+        similarity = joint_similarity(truth, keypoints, np.asarray(self.sigmas))
+        columns = {}
+        for column, members in self.skeleton.columns.items():
+            values = similarity[:, list(members)]
+            columns[f"joint/{column}"] = float(100 * np.nanmean(values)) if (~np.isnan(values)).any() else float("nan")
+        return columns
+
+
+def truth_of_persons(persons: Sequence[Person], joints: int) -> GroundTruth:
+    """Persons as COCO's ground truth; joints that are not annotated and crowds are treated as there."""
+    visible = np.array([person.visible for person in persons]).reshape(-1, joints)
+    crowd = np.array([person.crowd for person in persons], bool)
+    image_id = np.array([person.image_id for person in persons], np.int64)
+    return GroundTruth(
+        image_id=image_id,
+        keypoints=np.array([person.joints for person in persons], np.float64).reshape(-1, joints, 2),
+        visible=visible,
+        box=np.array([person.box for person in persons], np.float64).reshape(-1, 4),
+        area=np.array([person.area for person in persons], np.float64),
+        crowd=crowd,
+        ignore=crowd | (visible == 0).all(axis=1),
+        person_id=np.arange(1, len(persons) + 1),
+        images=np.unique(image_id),
+    )
