@@ -82,6 +82,9 @@ def finish(loggers: Sequence[Logger], exit_code: int) -> None:
 
 
 def _name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
+    experiment = choices.get("experiment")
+    if experiment not in (None, "null"):  # a row of a published table: its file's name says more than its values
+        return f"{'-'.join([str(experiment), *_given_values()])[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
     parts = [str(choices.get("model", "model"))]
     stages = OmegaConf.select(cfg, "model.stages")
     if isinstance(stages, int):

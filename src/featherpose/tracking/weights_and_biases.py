@@ -37,7 +37,8 @@ class WandbRun(WandbLogger):
         run, record = self.experiment, read_record(self.identity.folder) if self.identity else {}
         try:
             for name, value in flat({"final": record.get("scores") or {}, "best": record.get("best") or {}}).items():
-                run.summary[name.replace("final.", "final/")] = value
+                if value != {}:
+                    run.summary[name.replace("final.", "final/")] = value
             best = Path((record.get("best") or {}).get("path") or "")
             if exit_code == 0 and self.best_checkpoint and best.is_file():
                 upload_checkpoint(run, best, record)

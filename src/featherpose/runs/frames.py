@@ -1,0 +1,96 @@
+"""Runs as data frames: one row per run, the differences between runs, curves side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from featherpose.runs.folder import Run
+from featherpose.tracking.identity import flat
+
+# Parts of a config that say where and how a run was made, not what it is.
+_INCIDENTAL = ("paths.", "logger.", "callbacks.", "hydra.", "resume", "ckpt_path", "name", "tags")
+
+
+def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per run: name, state, scores, size, protocol, time."""
+    return pd.DataFrame([_row(run) for run in runs])
+
+
+def config_frame(runs: Sequence[Run], incidental: bool = False) -> pd.DataFrame:
+    """One row per config key, one column per run."""
+    columns = {}
+    for run in runs:
+        values = flat(run.config)
+        columns[_column(run, columns)] = {
+            k: v for k, v in values.items() if incidental or not k.startswith(_INCIDENTAL)
+        }
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+
+
+def diff(runs: Sequence[Run], incidental: bool = False) -> pd.DataFrame:
+    """The config keys in which the runs differ, then their commits, versions and scores where those differ."""
+    table = config_frame(runs, incidental)
+    names = list(table.columns)
+    rows = [_facts(run) for run in runs]
+    extra = pd.DataFrame({name: pd.Series(row, dtype=object) for name, row in zip(names, rows, strict=True)})
+    table = pd.concat([table, extra])
+    differs = [len({_text(value) for value in row}) > 1 for row in table.itertuples(index=False)]
+    return table[differs].sort_index(key=lambda keys: keys.map(lambda key: (key.startswith("score"), key)))
+
+
+def curves(runs: Sequence[Run], column: str) -> pd.DataFrame:
+    """One column of metrics.csv by epoch, one column per run; NaN where a run has no such value."""
+    found: dict[str, pd.Series] = {}
+    for run in runs:
+        table = run.metrics.set_index("epoch")
+        found[_column(run, found)] = table[column] if column in table else pd.Series(dtype=float)
+    return pd.DataFrame(found)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    record = run.record
+    network, data = record.get("network") or {}, record.get("data") or {}
+    seconds = None
+    if record.get("started") and record.get("finished"):
+        seconds = (pd.Timestamp(record["finished"]) - pd.Timestamp(record["started"])).total_seconds()
+    return {
+        "name": run.name,
+        "state": run.state,
+        "score": run.score,
+        "metric": run.metric,
+        "epochs": len(run.metrics),
+        "best epoch": (record.get("best") or {}).get("epoch"),
+        "seed": record.get("seed"),
+        "data": data.get("name"),
+        "parameters": network.get("parameters"),
+        "macs": network.get("macs"),
+        "protocol": run.protocol,
+        "group": record.get("group"),
+        "started": record.get("started"),
+        "seconds": seconds,
+        "error": record.get("error"),
+        "folder": str(run.folder),
+    }
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    record = run.record
+    commit = (record.get("git") or {}).get("commit")
+    dirty = " (changed)" if (record.get("git") or {}).get("dirty") else ""
+    found: dict[str, Any] = {"run.commit": f"{str(commit)[:10]}{dirty}", "run.state": run.state}
+    found |= {f"run.versions.{name}": value for name, value in (record.get("versions") or {}).items()}
+    found |= {f"run.{key}": record.get(key) for key in ("host", "device")}
+    found |= {f"score.{name}": value for name, value in run.scores.items()}
+    return found
+
+
+def _column(run: Run, taken: Any) -> str:
+    """The run's name, with its folder's where two runs have the same."""
+    return run.name if run.name not in taken else f"{run.name} ({run.folder.name})"
+
+
+def _text(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
