@@ -57,7 +57,9 @@ GROUPS = [
 def test_every_choice_composes_and_its_targets_exist(group: str, choice: str) -> None:
     cfg = composed("train", f"{group}={choice}")
     check(cfg)
-    OmegaConf.resolve(OmegaConf.create({k: cfg[k] for k in ("model", "data", "schedule", "loss", "protocol", "augment")}))
+    OmegaConf.resolve(
+        OmegaConf.create({k: cfg[k] for k in ("model", "data", "schedule", "loss", "protocol", "augment")})
+    )
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))

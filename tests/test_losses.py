@@ -11,7 +11,7 @@ from featherpose.losses import HeatmapLoss, lapx, le_hrnet, repose
 
 @pytest.fixture
 def maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One person, three joints, maps of 2 x 2; joint 0 is off by 1 everywhere, joint 1 by 2 at one place, joint 2 masked."""
+    """One person, three joints, 2 x 2: joint 0 is off by 1 everywhere, joint 1 by 2 at one place, joint 2 masked."""
     output, target = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
     output[0, 0] = 1.0
     output[0, 1, 0, 1] = 2.0

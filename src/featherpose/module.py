@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
@@ -75,7 +76,7 @@ class PoseModule(L.LightningModule):
         return module.eval()
 
     def setup(self, stage: str) -> None:
-        data = self.trainer.datamodule  # ty: ignore[unresolved-attribute]
+        data = self.trainer.datamodule  # ty: ignore[missing-attribute]
         if self.config.get("compile") and stage == "fit":
             self.compiled = torch.compile(self.network)
         self.metrics = []
@@ -87,7 +88,9 @@ class PoseModule(L.LightningModule):
         outputs = self.compiled(normalise(batch["image"], self.channels_last))
         total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride)
         self._stage_losses.append(each)
-        self.log("train/loss", total.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
+        self.log(
+            "train/loss", total.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["index"])
+        )
         return total
 
     def on_train_epoch_end(self) -> None:
@@ -97,7 +100,7 @@ class PoseModule(L.LightningModule):
             self._stage_losses.clear()
         self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         schedule = self.config["schedule"]
         optimiser = instantiate(schedule["optimiser"])(self.network.parameters(), lr=scaled_learning_rate(schedule))
         unit = schedule.get("unit", "epoch")

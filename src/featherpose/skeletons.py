@@ -82,9 +82,7 @@ COCO = Skeleton(
         ankle="left_ankle right_ankle",
     ),
     scored=tuple(range(17)),
-    # fmt: off
-    sigmas=(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-    # fmt: on
+    sigmas=tuple(round(n / 1000, 3) for n in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)),
     torso=(_COCO.index("left_shoulder"), _COCO.index("right_hip")),
     upper=tuple(range(11)),
 )
@@ -180,4 +178,6 @@ def skeleton_of(choice: str | Mapping) -> Skeleton:
             upper=tuple(index[joint] for joint in choice.get("upper") or ()),
         )
     except (KeyError, ValueError) as error:
-        raise PoseError(f"The skeleton in the config is incomplete or names a joint it does not have: {error}.") from error
+        raise PoseError(
+            f"The skeleton in the config is incomplete or names a joint it does not have: {error}."
+        ) from error

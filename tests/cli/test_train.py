@@ -40,7 +40,15 @@ def test_a_run_leaves_everything_as_plain_files(tiny_run: Path) -> None:
     with (tiny_run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1"]
-    for column in ("train/loss", "train/loss/stage1", "val/loss", "val/score", "val/PCKh@0.5", "val/stage1/score", "lr"):
+    for column in (
+        "train/loss",
+        "train/loss/stage1",
+        "val/loss",
+        "val/score",
+        "val/PCKh@0.5",
+        "val/stage1/score",
+        "lr",
+    ):
         assert float(rows[1][column]) >= 0, column
     assert float(rows[0]["images_per_s"]) > 0
 

@@ -78,7 +78,9 @@ def end(record: RunRecord, module: PoseModule, data: Any, scores: dict[str, floa
     folder = record.folder
     baseline = mean_pose_scores(module, data)
     main = module.metrics[-1].main
-    record.update(scores=scores, baseline={"mean pose": baseline[main], **{f"mean pose/{k}": v for k, v in baseline.items()}})
+    scored = {f"mean pose/{name}": value for name, value in baseline.items()}
+    before = record.fields.get("baseline") or {}
+    record.update(scores=scores, baseline={**before, "mean pose": baseline[main], **scored})
     predictions = save_predictions(folder, module, data)
     picture = prediction_picture(folder, data, predictions)
 
@@ -92,7 +94,10 @@ def end(record: RunRecord, module: PoseModule, data: Any, scores: dict[str, floa
         table.add_row(name.split("/")[1], *[""] * len(columns), f"{scores[name]:.2f}", style="dim")
     ours = [f"{scores[f'val/joint/{c}']:.1f}" for c in columns]
     table.add_row("best checkpoint", *ours, f"{scores['val/score']:.2f}", style="bold")
-    table.add_row("mean pose", *[f"{baseline.get(f'joint/{c}', float('nan')):.1f}" for c in columns], f"{baseline[main]:.2f}")
+    mean = [f"{baseline.get(f'joint/{c}', float('nan')):.1f}" for c in columns]
+    table.add_row("mean pose", *mean, f"{baseline[main]:.2f}")
+    if "untrained" in before:
+        table.add_row("untrained", *[""] * len(columns), f"{before['untrained']:.2f}")
     console.print(table)
     best = record.fields["best"]["path"]
     console.print(f"best checkpoint  {best}\npredictions      {picture}")
@@ -111,9 +116,10 @@ def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
 
 def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, np.ndarray]:
     """`predictions/val.npz`: every stage's keypoints of the best checkpoint beside the ground truth."""
+    assert module.last_predictions is not None
     index, keypoints, confidence = module.last_predictions
     persons = [data.val_people.persons[i] for i in index]
-    found = {
+    found: dict[str, Any] = {
         "index": index,
         "keypoints": keypoints,
         "confidence": confidence,

@@ -45,12 +45,14 @@ def main(cfg: DictConfig) -> float | None:
         summary.start(record, trainer)
         code = 1
         try:
+            if cfg.baselines.untrained and not checkpoint_to_resume(cfg):
+                record.update(baseline={"untrained": score(trainer, module, data)["val/score"]})
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint_to_resume(cfg))
-            score = finish(cfg, trainer, module, data, record)
+            best = finish(cfg, trainer, module, data, record)
             code = 0
         finally:
             tracking.finish(loggers, code)
-    return score
+    return best
 
 
 def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
@@ -94,14 +96,20 @@ def finish(cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, r
     checkpoint = load_checkpoint(path)
     module.load_state_dict(checkpoint["state_dict"])
     module.keep_predictions = True
-    trainer.loggers = []  # these scores belong to the run, not to its last epoch
-    trainer.validate(module, datamodule=data, verbose=False)
-    scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+    scores = score(trainer, module, data)
     if trainer.is_global_zero:
         record.update(best={"path": str(path), "epoch": checkpoint["epoch"], "score": scores["val/score"]})
         summary.end(record, module, data, scores)
     trainer.strategy.barrier()
     return scores["val/score"]
+
+
+def score(trainer: L.Trainer, module: PoseModule, data: Any) -> dict[str, float]:
+    """Validation scores of the module as it is; they belong to the run, not to an epoch, so no logger sees them."""
+    loggers, trainer.loggers = trainer.loggers, []
+    trainer.validate(module, datamodule=data, verbose=False)
+    trainer.loggers = loggers
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
 
 
 def quieten_libraries() -> None:
