@@ -1,0 +1,151 @@
+"""Leeds Sports Pose (LSP) and its extended training set (LSPET): one person per picture, 14 joints, joints.mat.
+
+The two files differ in the order of their axes and in the meaning of the third number: in LSP it is 1 where a joint is
+*occluded* (all joints are annotated), in LSPET it is 1 where a joint is *annotated*.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from featherpose.data import picture, source
+from featherpose.data.crop import PADDING, centre_and_scale
+from featherpose.data.person import People, Person
+from featherpose.errors import PoseError
+from featherpose.skeletons import LSP
+
+LSP_PAGE = "http://sam.johnson.io/research/lsp.html (lsp_dataset_original.zip or lsp_dataset.zip)"
+LSPET_PAGE = "http://sam.johnson.io/research/lspet.html (lspet_dataset.zip)"
+
+
+def read(root: str | Path | None, split: str, pictures: str = "require", extent: str = "paper") -> People:
+    """LSP: pictures 1 to 1000 train, 1001 to 2000 test.
+
+    As the RePose paper scales it: to train, the crop is the joints' extent; to test, centre and size are the picture's
+    (`extent: joints` takes the joints' extent in both).
+    """
+    base = source.folder(root, "lsp", LSP_PAGE, "joints.mat and images/")
+    path = source.first_of(base, ["joints.mat", "joints_original_size.mat"], "lsp", LSP_PAGE)
+    table = _table(path, axes=(2, 1, 0))  # 3 x 14 x N
+    chosen = range(1, 1001) if split == "train" else range(1001, 2001)
+    visible = np.where(table[:, :, 2] == 1, 1, 2).astype(np.uint8)
+    whole = extent == "paper" and split != "train"
+    return _people(base / "images", "im{:04d}.jpg", table, visible, chosen, path, pictures, "lsp", whole, Counter())
+
+
+def read_extended(
+    root: str | Path | None,
+    split: str,
+    train: tuple[int, int] = (1, 10000),
+    val: tuple[int, int] = (0, 0),
+    pictures: str = "require",
+    least_joints: int = 6,
+    least_torso: float = 0.05,
+) -> People:
+    """LSPET: crops by the joints' extent; `train` and `val` are the first and last picture of each split.
+
+    By rule, for both splits, and counted: people with fewer than `least_joints` annotated joints are left out, and
+    people whose torso (left shoulder to right hip) is shorter than `least_torso` of their extent: its PCK could not
+    be met by anybody.
+    """
+    base = source.folder(root, "lspet", LSPET_PAGE, "joints.mat and images/")
+    path = source.first_of(base, ["joints.mat"], "lspet", LSPET_PAGE)
+    table = _table(path, axes=(2, 0, 1))  # 14 x 3 x N
+    first, last = train if split == "train" else val
+    if not 1 <= first <= last <= len(table):
+        raise PoseError(f"{path} has pictures 1 to {len(table)}; data.read.{split} is [{first}, {last}].")
+    visible = np.where(table[:, :, 2] == 1, 2, 0).astype(np.uint8)
+    skipped: Counter[str] = Counter()
+    chosen = [
+        n for n in range(first, last + 1) if _usable(table[n - 1], visible[n - 1], least_joints, least_torso, skipped)
+    ]
+    return _people(base / "images", "im{:05d}.jpg", table, visible, chosen, path, pictures, "lspet", False, skipped)
+
+
+def _usable(joints: np.ndarray, visible: np.ndarray, least_joints: int, least_torso: float, skipped: Counter) -> bool:
+    seen = visible > 0
+    if seen.sum() < max(least_joints, 1) or not np.isfinite(joints[seen, :2]).all():
+        skipped[f"fewer than {least_joints} joints"] += 1
+        return False
+    shoulder, hip = LSP.torso or (0, 0)
+    if seen[shoulder] and seen[hip]:
+        torso = np.linalg.norm(joints[shoulder, :2] - joints[hip, :2])
+        if torso < least_torso * np.ptp(joints[seen, :2], axis=0).max():
+            skipped[f"torso below {least_torso} of the extent"] += 1
+            return False
+    return True
+
+
+def _table(path: Path, axes: tuple[int, int, int]) -> np.ndarray:
+    """(N, 14, 3) from whichever order the file has."""
+    content = source.read_mat(path)
+    if "joints" not in content or content["joints"].ndim != 3:
+        raise PoseError(f"{path} has no three-dimensional matrix 'joints'.")
+    table = np.transpose(content["joints"], axes).astype(np.float64)
+    if table.shape[1:] != (14, 3):
+        raise PoseError(f"{path}: 'joints' is {content['joints'].shape}; is this the file of the other LSP set?")
+    return table
+
+
+def _people(
+    folder: Path,
+    pattern: str,
+    table: np.ndarray,
+    visible: np.ndarray,
+    chosen: range | list[int],
+    path: Path,
+    pictures: str,
+    dataset: str,
+    whole_picture: bool,
+    skipped: Counter,
+) -> People:
+    if len(chosen) and max(chosen) > len(table):
+        raise PoseError(f"{path} holds {len(table)} pictures, but the split goes to {max(chosen)}.")
+    images = {n: str(folder / pattern.format(n)) for n in chosen}
+    missing = source.leave_out_missing(images.values(), pictures, skipped, dataset)
+    persons = []
+    for n, image in images.items():
+        if image in missing:
+            continue
+        seen = visible[n - 1] > 0
+        joints = np.where(seen[:, None], table[n - 1, :, :2], 0.0)
+        if not np.isfinite(joints).all():
+            raise PoseError(f"{path}, record {n}: a joint is NaN or infinite; mend or remove this record.")
+        box = _extent(joints[seen])
+        centre, scale = centre_and_scale(box, PADDING)
+        size = None
+        if whole_picture and pictures != "ignore":
+            size = _size(image)
+            centre, scale = centre_and_scale((0, 0, *size), padding=1.0)
+        persons.append(
+            Person(
+                image=image,
+                joints=joints,
+                visible=visible[n - 1],
+                centre=centre,
+                scale=scale,
+                box=box,
+                image_id=n,
+                person_id=n,
+                area=float(box[2] * box[3]),
+                picture_size=size,
+            )
+        )
+    return People(persons, dict(skipped), {str(path): source.checksum(path)})
+
+
+def _extent(joints: np.ndarray) -> np.ndarray:
+    low, high = joints.min(axis=0), joints.max(axis=0)
+    return np.concatenate([low, np.maximum(high - low, 1.0)])
+
+
+def _size(image: str) -> tuple[int, int]:
+    with open(image, "rb") as file:
+        size = picture.size_of(file.read(65536))
+    if size is None:
+        whole = picture.read(image)
+        size = whole.shape[1], whole.shape[0]
+    return size

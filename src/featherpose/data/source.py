@@ -1,0 +1,123 @@
+"""What all readers share: files with their checksums, picture paths that stay inside, and clear sentences."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from featherpose.errors import PoseError
+
+
+def folder(root: str | Path | None, dataset: str, page: str, contents: str) -> Path:
+    """The dataset's folder; if it is missing, the error says what to fetch, from where, and what to do then."""
+    path = Path(root).expanduser() if root is not None else None
+    if path is None or not path.is_dir():
+        where = "data.root is not set" if path is None else f"{path} is not there"
+        raise PoseError(
+            f"The {dataset} data is missing ({where}). Download it from {page} and unpack it so that this folder holds "
+            f"{contents}; or set data.root=FOLDER. Then check it with: python scripts/check_data.py data={dataset}"
+        )
+    return path
+
+
+def first_of(root: Path, names: Sequence[str], dataset: str, page: str) -> Path:
+    """The first of these files that is there."""
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    raise PoseError(
+        f"{root} holds none of {', '.join(names)}. Download the annotations from {page}, unpack them there, then check "
+        f"with: python scripts/check_data.py data={dataset}"
+    )
+
+
+def checksum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            return json.loads(file.read())
+    except (OSError, EOFError) as error:
+        raise PoseError(f"{path} can't be read ({error}): fetch it again.") from error
+    except ValueError as error:  # bad JSON or bad UTF-8
+        raise PoseError(f"{path} is not valid JSON ({error}): it may be truncated, fetch it again.") from error
+
+
+def read_mat(path: Path, **options: Any) -> dict[str, Any]:
+    try:
+        return scipy.io.loadmat(path, **options)
+    except Exception as error:  # scipy raises whatever its parser meets
+        raise PoseError(f"{path} can't be read as a MATLAB file ({error}): fetch it again.") from error
+
+
+def finite(values: Any, what: str, path: Path, record: object) -> np.ndarray:
+    """Numbers as float64; anything else is an error that names file and record."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PoseError(f"{path}, record {record}: {what} is not a list of numbers: {values!r:.80}.") from error
+    if not np.isfinite(array).all():
+        raise PoseError(f"{path}, record {record}: {what} holds a NaN or an infinity; mend or remove this record.")
+    return array
+
+
+def number(record: dict[str, Any], key: str, path: Path, name: object, default: float | None = None) -> float:
+    value = record.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise PoseError(f"{path}, record {name}: {key} should be a number and is {value!r:.80}.")
+    return float(value)
+
+
+def picture_path(pictures: Path, name: Any, path: Path, record: object) -> str:
+    """The picture's path; a name that leads out of its folder is refused."""
+    if not isinstance(name, str) or not name:
+        raise PoseError(f"{path}, record {record}: its picture's name is {name!r:.80}.")
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or (len(name) > 1 and name[1] == ":"):
+        raise PoseError(
+            f"{path}, record {record}: the picture {name!r} leads out of {pictures}; it has to stay inside."
+        )
+    return str(pictures / parts)
+
+
+def leave_out_missing(images: Iterable[str], pictures: str, skipped: Counter, dataset: str) -> set[str]:
+    """Which of these pictures are not there; `pictures` is require (an error), skip or ignore (don't look)."""
+    if pictures == "ignore":
+        return set()
+    if pictures not in ("require", "skip"):
+        raise PoseError(f"data.read.pictures is {pictures!r}; it can be require, skip or ignore.")
+    wanted = Counter(images)
+    present: dict[str, set[str]] = {}
+    missing = set()
+    for image in wanted:
+        parent, name = os.path.split(image)
+        if parent not in present:
+            present[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
+        if name not in present[parent]:
+            missing.add(image)
+    if missing and pictures == "require":
+        raise PoseError(
+            f"{len(missing)} of {len(wanted)} annotated pictures are missing, e.g. {min(missing)}. Unpack the pictures "
+            f"there, or leave their people out with +data.read.pictures=skip; see them all with: "
+            f"python scripts/check_data.py data={dataset}"
+        )
+    if missing:
+        skipped["picture missing"] += sum(wanted[image] for image in missing)
+    return missing
