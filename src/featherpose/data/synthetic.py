@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from featherpose.data.crop import centre_and_scale
@@ -23,7 +25,16 @@ _BATCH = 256  # scenes posed at once
 _NAME = re.compile(r"synthetic:(\d+):(train|val|test):(\d+)")
 _HEAD = PARTS.index("head")
 SC_BIAS = 0.6  # MPII's head size is this part of the head box's diagonal
-MAX_PEOPLE = 10_000_000
+MAX_PEOPLE = 10_000_000  # of a split, so that image ids of the splits do not meet
+
+
+@dataclass(frozen=True)
+class Inhabitant:
+    """A figure in a picture: its record, its head box (x1, y1, x2, y2) and the outlines of what shows of it."""
+
+    person: Person
+    head_box: np.ndarray
+    outlines: list[np.ndarray]
 
 
 def read(
@@ -62,15 +73,25 @@ def read(
     return People(persons, sources={f"synthetic:{seed}:{split}:{start}-{start + people - 1}": "drawn"})
 
 
-def everyone(person: Person, skeleton: str | Mapping | Skeleton = "mpii") -> list[Person]:
-    """The person and whoever else is in the same picture, from the same skeleton; ids count on from the person's."""
+def inhabitants(person: Person, skeleton: str | Mapping | Skeleton) -> list[Inhabitant]:
+    """Everybody in a synthetic person's picture, the person first, with what the official formats want besides."""
     kind = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(skeleton)
     scene, _ = _scene(person.image)
     front, numbers = layers(scene)
-    return [
-        _person(scene, figure, front, numbers[figure], kind, person.image, person.image_id % MAX_PEOPLE)
-        for figure in sorted(scene.sequence)
-    ]
+    found = []
+    for figure in sorted(scene.sequence):
+        own = numbers[figure]
+        shown = ((front >= own.min()) & (front <= own.max())).astype(np.uint8)
+        contours, _ = cv2.findContours(shown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        head = scene.circles[figure, _HEAD]
+        found.append(
+            Inhabitant(
+                person=_person(scene, figure, front, own, kind, person.image, person.image_id % MAX_PEOPLE),
+                head_box=np.round(np.concatenate(_extent(head)), 3),
+                outlines=[c.reshape(-1, 2) for c in contours if len(c) >= 3],
+            )
+        )
+    return found
 
 
 def load(person: Person) -> np.ndarray:
@@ -95,23 +116,18 @@ def _person(
     scene: Scene, figure: int, front: np.ndarray, own: np.ndarray, kind: Skeleton, image: str, index: int
 ) -> Person:
     chosen = [POINTS.index(joint) for joint in kind.joints]
-    width, height = scene.size
     # To a thousandth of a pixel, so that a batch of one and a batch of many agree to the bit.
     joints = np.round(scene.points[figure, chosen], 3)
     visible = seen(scene, figure, front, own)[chosen]
-    circles = scene.circles[figure]
-    limit = np.array([width, height], dtype=np.float64)
-    low = np.clip((circles[..., :2] - circles[..., 3:]).min(axis=(0, 1)), 0, limit)
-    high = np.clip((circles[..., :2] + circles[..., 3:]).max(axis=(0, 1)), 0, limit)
+    low, high = np.clip(_extent(scene.circles[figure].reshape(-1, 4)), 0, scene.size)
     box = np.round(np.concatenate([low, high - low]), 3)
     if kind.name == "coco":
         centre, scale = centre_and_scale(box)
     else:  # MPII: the height in units of 200 px, the centre moved down by 15 px of it, then padded by 1.25
         size = max(box[2], box[3]) / 200
         centre, scale = box[:2] + box[2:] / 2 + (0, 15 * size), np.full(2, 1.25 * size)
-    head = circles[_HEAD]
-    head_size = np.ptp(np.concatenate([head[:, :2] - head[:, 3:], head[:, :2] + head[:, 3:]]), axis=0)
-    number = SPLIT_STEP * SPLITS.index(image.split(":")[2]) + index
+    head = _extent(scene.circles[figure, _HEAD])
+    number = MAX_PEOPLE * SPLITS.index(image.split(":")[2]) + index
     return Person(
         image=image,
         joints=joints,
@@ -122,9 +138,11 @@ def _person(
         image_id=number,
         person_id=number * 10 + figure,
         area=float(np.count_nonzero((front >= own.min()) & (front <= own.max()))),
-        head_size=float(np.round(SC_BIAS * np.hypot(*head_size), 3)),
+        head_size=float(np.round(SC_BIAS * np.hypot(*(head[1] - head[0])), 3)),
         picture_size=scene.size,
     )
 
 
-SPLIT_STEP = MAX_PEOPLE  # image ids of the splits do not meet
+def _extent(circles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the box around circles (C, 4)."""
+    return (circles[:, :2] - circles[:, 3:]).min(axis=0), (circles[:, :2] + circles[:, 3:]).max(axis=0)

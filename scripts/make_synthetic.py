@@ -1,0 +1,53 @@
+"""Writes synthetic people to disk in the official layout of COCO, MPII, LSP or LSPET.
+
+python scripts/make_synthetic.py --format coco --people 2000 --out data/synthetic_coco
+python src/train.py data=coco data.root=data/synthetic_coco
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # works without an installation too
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--format", required=True, choices=("coco", "mpii", "lsp", "lspet"))
+    parser.add_argument("--people", type=int, default=2000, help="pictures with one main person each (%(default)s)")
+    parser.add_argument("--out", required=True, type=Path, help="the folder to write")
+    parser.add_argument("--seed", type=int, default=0, help="of the people (%(default)s)")
+    parser.add_argument("--force", action="store_true", help="write into a folder that holds something already")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from featherpose.data.formats import write
+    from featherpose.errors import PoseError
+
+    try:
+        if not options.force and options.out.is_dir() and any(options.out.iterdir()):
+            raise PoseError(f"{options.out} is not empty; choose another --out, or add --force to write into it.")
+        columns = (TextColumn("drawing people"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns) as bar:
+            task = bar.add_task("", total=options.people)
+            counts = write(
+                options.format, options.out, options.people, options.seed, lambda done: bar.update(task, completed=done)
+            )
+    except (PoseError, PermissionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    found = ", ".join(f"{count} {split}" for split, count in counts.items())
+    print(f"{options.out}: {options.people} pictures, annotated persons: {found}")
+    hint = " +data.read.published=false" if options.format == "mpii" else ""
+    print(f"try next: python src/train.py data={options.format} data.root={options.out}{hint}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
