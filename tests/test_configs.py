@@ -20,11 +20,9 @@ def choices(group: str) -> list[str]:
 
 def composed(primary: str, *overrides: str, output: str = "/tmp/run") -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        words = [*overrides, f"hydra.runtime.output_dir={output}"]
+        words = [*overrides, f"hydra.runtime.output_dir={output}", f"hydra.runtime.cwd={CONF.parent}"]
         cfg = compose(primary, words, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
-    OmegaConf.set_struct(cfg, False)
-    cfg.hydra.runtime.cwd = str(CONF.parent)
     return cfg
 
 

@@ -32,6 +32,9 @@ def launch(verb: str) -> None:
         _run(verb)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except Exception as error:
         sys.exit(report(error))
 
