@@ -1,0 +1,215 @@
+"""One suite over all networks: what each must do, whatever it is."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from featherpose.errors import PoseError
+from featherpose.models.hourglass import Hourglass
+from featherpose.models.hrnet import HRNet
+from featherpose.models.repose import RePose
+
+FULL = {"soft_gate": True, "stem_attention": "eca_cbam", "stage_attention": "eca_cbam", "neck": "eca_nonlocal_at_ends"}
+CBAM = {"stem_attention": "cbam", "stage_attention": "cbam", "neck": "cbam"}
+# name: (network with few channels, its input, its number of outputs). The paper's sizes are counted in test_sizes.py.
+NETWORKS = {
+    "lapx": (lambda joints=16: Hourglass(joints, channels=32, **FULL), (64, 64), 3),
+    "lap": (lambda joints=16: Hourglass(joints, stages=2, channels=32, **CBAM), (64, 64), 2),
+    "hourglass": (lambda joints=16: Hourglass(joints, stages=2, channels=16, depth=3), (64, 32), 2),
+    "hrnet_w32": (lambda joints=16: HRNet(joints, channels=4), (64, 64), 1),
+    "leanblock": (lambda joints=16: HRNet(joints, 8, "lean", "branches"), (64, 64), 1),
+    "le_hrnet": (lambda joints=16: HRNet(joints, 32, "leema", "all"), (64, 64), 1),
+    "repose": (lambda joints=16: RePose(joints), (32, 32), 5),
+    "repose of 2 stages": (lambda joints=16: RePose(joints, stages=2, levels=2, update_blocks=1), (16, 16), 8),
+    "repose, joint and top down": (
+        lambda joints=16: RePose(joints, heatmaps="joint", order="top_down", update="replace", update_blocks=1),
+        (32, 32),
+        5,
+    ),
+    "repose, sequential": (lambda joints=14: RePose(joints, updates="sequential", update_blocks=1), (32, 32), 5),
+}
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def build(name: str, **keys: int) -> nn.Module:
+    """The network with scales, gates and statistics that are not at their start, where much would be invisible."""
+    torch.manual_seed(0)
+    network = NETWORKS[name][0](**keys)
+    for key, parameter in network.named_parameters():
+        if key.endswith(("gamma", "weight")) and parameter.ndim < 2:
+            nn.init.uniform_(parameter, 0.5, 1.0)
+        elif key.endswith("alpha"):
+            nn.init.uniform_(parameter, 0.3, 0.6)
+        elif isinstance(network, HRNet) and parameter.ndim == 4:
+            nn.init.kaiming_uniform_(parameter)  # its own start, 0.001, leaves outputs at the rounding error
+    for key, buffer in network.named_buffers():
+        if key.endswith("running_mean"):
+            buffer.uniform_(-0.2, 0.2)
+        elif key.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+    return network
+
+
+def images(name: str, batch: int = 2) -> Tensor:
+    return torch.randn(batch, 3, *NETWORKS[name][1], generator=torch.Generator().manual_seed(1))
+
+
+@every_network
+@pytest.mark.parametrize("joints", [14, 16, 17])
+def test_a_list_of_heatmaps(name, joints):
+    network, (height, width) = NETWORKS[name][0](joints).to("meta").eval(), NETWORKS[name][1]
+    outputs = network(torch.empty(2, 3, height, width, device="meta"))
+    assert len(outputs) == NETWORKS[name][2]
+    size = (2, joints, height // network.stride, width // network.stride)
+    assert all(tuple(output.shape) == size for output in outputs)
+    assert network.joints == joints
+
+
+@every_network
+def test_every_parameter_learns(name):
+    network = build(name).train()
+    outputs = network(images(name))
+    weights = [torch.randn_like(output) for output in outputs]
+    sum((output * weight).sum() for output, weight in zip(outputs, weights, strict=True)).backward()
+    without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not without
+    # A convolution's bias before a batch norm has gradient 0; phi's bias shifts all of a query's scores alike.
+    still = [key for key, p in network.named_parameters() if not p.grad.any() and not key.endswith("bias")]
+    assert not still
+
+
+@every_network
+@torch.no_grad()
+def test_weights_survive_saving(name):
+    network, file = build(name).eval(), io.BytesIO()
+    torch.save(network.state_dict(), file)
+    file.seek(0)
+    again = NETWORKS[name][0]()
+    again.load_state_dict(torch.load(file, weights_only=True))
+    for one, other in zip(network(images(name)), again.eval()(images(name)), strict=True):
+        assert torch.equal(one, other)
+
+
+@every_network
+@torch.no_grad()
+def test_channels_last_changes_nothing(name):
+    network = build(name).eval()
+    plain = network(images(name))
+    last = network.to(memory_format=torch.channels_last)(images(name).to(memory_format=torch.channels_last))
+    for one, other in zip(plain, last, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+
+
+@every_network
+def test_bf16_autocast_keeps_bf16_and_stays_near(name):
+    network = build(name).eval()
+    with torch.no_grad():
+        exact = network(images(name))
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = network(images(name))
+    for one, other in zip(exact, rough, strict=True):
+        assert other.dtype == torch.bfloat16
+        error = (one - other.float()).norm() / one.norm()
+        assert error < 0.1, error  # 8 bits through some fifty layers
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(output.float().square().mean() for output in network.train()(images(name)))
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+@every_network
+def test_in_place_activations_leave_gradients_right(name):
+    """The gradient of a step along itself, in double precision, agrees with the change of the output."""
+    network = build(name).double().eval()
+    x = images(name, batch=1).double().requires_grad_()
+    target = [torch.randn_like(output) for output in network(x)]
+
+    def value(x: Tensor) -> Tensor:
+        return sum((output * t).sum() for output, t in zip(network(x), target, strict=True))
+
+    (gradient,) = torch.autograd.grad(value(x), x)
+    direction, step = gradient / gradient.norm(), 1e-6
+    with torch.no_grad():
+        slope = (value(x + step * direction) - value(x - step * direction)) / (2 * step)
+    assert float(slope) == pytest.approx(float(gradient.norm()), rel=1e-3)
+
+
+@every_network
+def test_onnx_gives_the_same_heatmaps(name, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = build(name).eval()
+    path = str(tmp_path / "network.onnx")
+    torch.onnx.export(network, (images(name),), path, dynamo=True, external_data=False, verbose=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {session.get_inputs()[0].name: images(name).numpy()})
+    with torch.no_grad():
+        expected = network(images(name))
+    assert len(found) == len(expected)
+    for one, other in zip(expected, found, strict=True):
+        assert np.abs(one.numpy() - other).max() <= 1e-4 * float(one.abs().max())
+
+
+@pytest.mark.parametrize("size", [(384, 288), (256, 192), (256, 256), (320, 224), (192, 384)], ids=str)
+@pytest.mark.parametrize("name", ["lapx", "lap", "le_hrnet", "hrnet_w32", "repose"])
+def test_any_suitable_size(name, size):
+    network = NETWORKS[name][0]().to("meta").eval()
+    final = network(torch.empty(1, 3, *size, device="meta"))[-1]
+    assert tuple(final.shape[2:]) == (size[0] // network.stride, size[1] // network.stride)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "says"),
+    [
+        ("lapx", (66, 64), "multiples of 4 and at least 64, not 66x64"),
+        ("lapx", (64, 48), "at least 64"),
+        ("le_hrnet", (256, 208), "multiples of 32 and at least 64, not 256x208"),
+        ("repose", (128, 100), "multiples of 8 and at least 16, not 128x100"),
+    ],
+)
+def test_an_unsuitable_size_is_told_in_one_sentence(name, size, says):
+    with pytest.raises(PoseError, match=says):
+        NETWORKS[name][0]().to("meta")(torch.empty(1, 3, *size, device="meta"))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Hourglass(16, channels=190), "multiple of 4"),
+        (lambda: Hourglass(16, neck="ecca"), "no attention module 'ecca'"),
+        (lambda: Hourglass(16, neck=["eca"]), "lists 1 modules for 3 stages"),
+        (lambda: Hourglass(16, stages=0), "at least 1"),
+        (lambda: HRNet(16, block="heavy"), "basic, lean or leema"),
+        (lambda: HRNet(16, channels=48, block="leema"), "multiple of 32"),
+        (lambda: RePose(15), "No kinematic graph is known for 15 joints"),
+        (lambda: RePose(16, skeleton="lsp"), "has 14 joints, but model.joints is 16"),
+        (lambda: RePose(16, update="mix"), "trainable, add, replace"),
+        (lambda: RePose(16, order="feet_first"), "no update order"),
+    ],
+)
+def test_a_wrong_choice_is_told_in_one_sentence(make, says):
+    with torch.device("meta"), pytest.raises(PoseError, match=says):
+        make()
+
+
+def test_the_first_output_of_a_fresh_gate_ignores_its_skip():
+    """Alpha and gamma start at 0, as the papers say."""
+    network = Hourglass(16, channels=32, **FULL)
+    scales = {key: p for key, p in network.named_parameters() if key.endswith(("alpha", "gamma"))}
+    assert sum(key.endswith("gamma") for key in scales) == 2
+    assert sum(key.endswith("alpha") for key in scales) == 3 * 13
+    assert all(not p.any() for p in scales.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lapx", "le_hrnet", "repose of 2 stages"])
+@torch.no_grad()
+def test_torch_compile_changes_nothing(name):
+    network = build(name).eval()
+    compiled = torch.compile(network)
+    for one, other in zip(network(images(name)), compiled(images(name)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
