@@ -50,8 +50,7 @@ class Previews(Callback):
     def _samples(self, trainer: Trainer) -> dict[str, Tensor]:
         """Read once: they stay the same, and decoding them again would cost at every preview."""
         if self._batch is None:
-            loader = trainer.val_dataloaders
-            dataset = (loader[0] if isinstance(loader, (list, tuple)) else loader).dataset  # ty: ignore[unresolved-attribute]
+            dataset: Any = trainer.val_dataloaders.dataset  # ty: ignore[missing-union-attribute]
             count = min(self.samples, len(dataset))
             found = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, count)]
             self._batch = {key: torch.stack([s[key] for s in found]) for key in ("image", "joints", "visible")}

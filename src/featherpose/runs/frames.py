@@ -67,6 +67,7 @@ def _row(run: Run) -> dict[str, Any]:
         "data": data.get("name"),
         "parameters": network.get("parameters"),
         "macs": network.get("macs"),
+        "scored on": f"{data.get('name')}, {(record.get('protocol') or {}).get('name')}",
         "protocol": run.protocol,
         "group": record.get("group"),
         "started": record.get("started"),

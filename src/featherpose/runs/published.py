@@ -28,6 +28,8 @@ class Row:
     values: dict[str, Any]
     config: dict[str, Any] | None = None
     tta: bool | None = None  # flip test; None where the paper does not say
+    protocol: dict[str, Any] = field(default_factory=dict)  # further settings that the paper states
+    persons: int | None = None  # in the whole validation set; a score on part of it does not compare
     input: tuple[int, int] | None = None
     index: int | None = None
     note: str | None = None
@@ -41,15 +43,21 @@ class Row:
 
     def fits(self, run: Run) -> bool:
         """Whether the run's config, data, input size and flip test are those of the row."""
-        if self.config is None or run.record.get("data", {}).get("name") != self.data or not self.same_protocol(run):
+        name = str((run.record.get("data") or {}).get("name"))
+        if self.config is None or self.data not in name.split("_") or not self.same_protocol(run):  # also lsp_mpii
             return False
         return all(_fits(run.select(key, _MISSING), wanted) for key, wanted in self.config.items())
 
     def same_protocol(self, run: Run) -> bool:
-        """Whether the numbers compare: the same flip test where the paper says which, and the same input size."""
-        flip = (run.record.get("protocol") or {}).get("flip")
-        size = tuple((run.record.get("data") or {}).get("input_size") or ())
-        return (self.tta is None or bool(flip) == self.tta) and (self.input is None or size == self.input)
+        """Whether the numbers compare: measure, flip test, input size and people, as far as the paper states them."""
+        protocol, data = run.record.get("protocol") or {}, run.record.get("data") or {}
+        wanted = self.protocol | ({} if self.tta is None else {"flip": self.tta})
+        return (
+            all(protocol.get(key) == value for key, value in wanted.items())
+            and self.input in (None, tuple(data.get("input_size") or ()))
+            and self.persons in (None, data.get("val"))
+            and (not run.scores or run.metric == self.metric)
+        )
 
 
 @cache
@@ -101,6 +109,8 @@ def _row(document: dict[str, Any], table: dict[str, Any], row: dict[str, Any]) -
         values={key: value for key, value in row.items() if key not in known},
         config=config,
         tta=row.get("tta", table.get("tta")),
+        protocol=table.get("protocol") or {},
+        persons=table.get("persons"),
         input=(int(size[0]), int(size[1])) if size else None,
         index=row.get("index"),
         note=row.get("note"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.loggers.logger import Logger
@@ -21,9 +22,7 @@ __all__ = ["Identity", "build_loggers", "describe_run", "facts", "finish"]
 
 console = Console(highlight=False, soft_wrap=True)
 
-# Groups whose single values show in a run's name when they were given on the command line, e.g. learning_rate0.001.
-_NAMED_GROUPS = ("model", "schedule", "loss", "augment", "data")
-_ALREADY_NAMED = ("model.stages", "seed", "schedule.gamma")
+_ALREADY_NAMED = ("model", "model.stages", "data", "experiment", "seed", "schedule.gamma.target")
 _LONGEST_NAME = 96
 
 
@@ -84,7 +83,7 @@ def finish(loggers: Sequence[Logger], exit_code: int) -> None:
 def _name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     experiment = choices.get("experiment")
     if experiment not in (None, "null"):  # a row of a published table: its file's name says more than its values
-        return f"{'-'.join([str(experiment), *_given_values()])[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
+        return f"{'-'.join([str(experiment), *_swept_values()])[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
     parts = [str(choices.get("model", "model"))]
     stages = OmegaConf.select(cfg, "model.stages")
     if isinstance(stages, int):
@@ -93,7 +92,7 @@ def _name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     gamma = _gamma(cfg)
     if gamma is not None:
         parts.append(f"g{gamma:g}")
-    parts += _given_values()
+    parts += _swept_values()
     return f"{'-'.join(parts)[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
 
 
@@ -105,17 +104,29 @@ def _gamma(cfg: DictConfig) -> float | None:
     return float(target) if target is not None else None
 
 
-def _given_values() -> list[str]:
-    """Single values of the command line, so that the runs of a sweep keep different names."""
+def _swept_values() -> list[str]:
+    """The values that tell this run from the others of its sweep, e.g. `learning_rate0.001`."""
     if not HydraConfig.initialized():
         return []
-    given = []
+    swept = _swept_keys(HydraConfig.get())
+    values = []
     for override in HydraConfig.get().overrides.task:
-        key, equals, value = override.lstrip("+~").partition("=")
-        if equals and "." in key and key.startswith(_NAMED_GROUPS) and not key.startswith(_ALREADY_NAMED):
+        key, _, value = override.lstrip("+~").partition("=")
+        if key in swept and key not in _ALREADY_NAMED:
             clean = "".join(c for c in value if c.isalnum() or c in ".-_,")
-            given.append(f"{key.rpartition('.')[2]}{clean}")
-    return given
+            values.append(f"{key.rpartition('.')[2]}{clean}" if "." in key else clean)
+    return values
+
+
+def _swept_keys(hydra: Any) -> set[str]:
+    """What a sweep varies: the sweeper leaves its unexpanded overrides in the sweep's folder."""
+    keys = set((hydra.sweeper.get("params") or {}).keys())
+    whole = Path(hydra.sweep.dir) / "multirun.yaml"
+    if hydra.mode != RunMode.MULTIRUN or not whole.is_file():
+        return keys
+    asked = OmegaConf.select(OmegaConf.load(whole), "hydra.overrides.task") or []
+    parsed = OverridesParser.create().parse_overrides(list(asked))
+    return keys | {override.get_key_element().lstrip("+~") for override in parsed if override.is_sweep_override()}
 
 
 def _sweep(cfg: DictConfig) -> str | None:

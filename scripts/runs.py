@@ -1,0 +1,81 @@
+#!/usr/bin/env python
+"""Look at runs: python scripts/runs.py list | show RUN | diff RUN RUN | table | report | status SWEEP."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, default=None, help="where runs lie (default: runs/, or $FEATHERPOSE_RUNS)")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+
+    verb = verbs.add_parser("list", help="every run: state, score, size, protocol")
+    verb.add_argument("places", nargs="*", help="folders; all runs if none")
+    verb.add_argument("--csv", action="store_true")
+    verb.add_argument("--by-score", action="store_true", help="best first instead of oldest first")
+
+    verb = verbs.add_parser("show", help="one run beside the mean pose and the papers' rows")
+    verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
+
+    verb = verbs.add_parser("diff", help="in what runs differ: config, commit, versions, scores")
+    verb.add_argument("places", nargs="+", metavar="run")
+    verb.add_argument("--all", action="store_true", help="paths, dashboards and callbacks too")
+
+    verb = verbs.add_parser("table", help="the papers' layout: joints, size, mean over seeds, difference")
+    verb.add_argument("places", nargs="*")
+    verb.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    verb.add_argument("--out", type=Path, default=None)
+
+    verb = verbs.add_parser("report", help="one HTML page that opens without a server")
+    verb.add_argument("places", nargs="*")
+    verb.add_argument("--out", type=Path, default=Path("report.html"))
+    verb.add_argument("--title", default="Runs")
+
+    verb = verbs.add_parser("status", help="a sweep: done, failed, missing; exit code 1 until all are done")
+    verb.add_argument("sweep", nargs="?", type=Path, default=None, help="the sweep's folder (default: the newest)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    asked = parse(arguments)
+
+    import os
+
+    from rich.console import Console
+
+    from featherpose.errors import PoseError
+    from featherpose.runs import commands
+
+    console = Console(highlight=False)
+    root = asked.runs or Path(os.environ.get("FEATHERPOSE_RUNS", ROOT / "runs"))
+    try:
+        if asked.verb == "status":
+            return commands.status(asked.sweep or commands.newest_sweep(root), console)
+        if asked.verb == "show":
+            commands.show(commands.find_run(asked.run, root), console)
+            return 0
+        runs = commands.select(asked.places, root)
+        if asked.verb == "list":
+            commands.list_runs(runs, console, asked.csv, asked.by_score)
+        elif asked.verb == "diff":
+            commands.show_diff(runs, console, asked.all)
+        elif asked.verb == "table":
+            commands.write_table(runs, asked.format, asked.out)
+        else:
+            from featherpose.runs.report import write_report
+
+            print(write_report(runs, asked.out, asked.title))
+    except PoseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What `python scripts/runs.py` prints: each function takes what was asked and writes to the terminal or a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from featherpose.errors import PoseError
+from featherpose.runs import table as tables
+from featherpose.runs.folder import Run, find_run, find_runs
+from featherpose.runs.frames import diff, runs_frame
+from featherpose.runs.published import published
+from featherpose.runs.sweep import counts, jobs, to_repeat
+
+_COLOUR = {"finished": "green", "running": "cyan", "missing": "dim"}
+_FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}
+
+
+def select(places: Sequence[str], root: Path) -> list[Run]:
+    """The runs of folders or names; all runs below the root if none is named."""
+    if not places:
+        return find_runs(root)
+    found: dict[Path, Run] = {}
+    for place in places:
+        runs = find_runs(place) if Path(place).is_dir() else [find_run(place, root)]
+        found |= {run.folder.resolve(): run for run in runs}
+    return list(found.values())
+
+
+def list_runs(runs: Sequence[Run], console: Console, as_csv: bool = False, by_score: bool = False) -> None:
+    frame = runs_frame(runs)
+    if by_score and len(frame):
+        frame = frame.sort_values("score", ascending=False, na_position="last")
+    if as_csv:
+        print(frame.to_csv(index=False), end="")
+        return
+    grid = Grid(box=None, header_style="bold", pad_edge=False)
+    for name in ("run", "state", "score", "epochs", "size", "scored on", "started"):
+        grid.add_column(name, justify="right" if name in ("score", "epochs", "size") else "left", overflow="fold")
+    grid.columns[0].ratio = 1
+    for row in frame.to_dict("records"):
+        score = "" if pd.isna(row["score"]) else f"{row['score']:.2f} {row['metric']}"
+        size = "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}M"
+        cells = [escape(str(row["name"])), _state(row["state"]), score, str(row["epochs"]), size]
+        grid.add_row(*cells, escape(row["scored on"]), str(row["started"])[:16].replace("T", " "))
+    console.print(grid if len(frame) else "no runs")
+
+
+def show(run: Run, console: Console) -> None:
+    """One run: what, how, how it ended, its scores beside the mean pose and the papers' rows."""
+    record = run.record
+    git = record.get("git") or {}
+    grid = Grid.grid(padding=(0, 2))
+    rows = {
+        "state": _state(run.state) + escape(f"  {record['error']}" if record.get("error") else ""),
+        "command": escape(str(record.get("command"))),
+        "commit": f"{git.get('commit')}{' with uncommitted changes' if git.get('dirty') else ''}",
+        "network": escape(json.dumps(record.get("network"))),
+        "protocol": escape(run.protocol),
+        "device": escape(f"{record.get('device')} on {record.get('host')}"),
+        "time": f"{record.get('started')} to {record.get('finished')}, {len(run.metrics)} epochs",
+        "wandb": escape(str((record.get("wandb") or {}).get("url") or (record.get("wandb") or {}).get("dir") or "")),
+        "folder": escape(str(run.folder)),
+    }
+    for label, value in rows.items():
+        grid.add_row(f"[bold]{label}[/]", value)
+    console.print(f"[bold]{escape(run.name)}[/]")
+    console.print(grid)
+    scores = Grid(box=None, header_style="bold", pad_edge=False)
+    for name in ("", run.metric, *[n[6:] for n in run.scores if n.startswith("joint/")]):
+        scores.add_column(name, justify="right" if name else "left")
+    joints = [n for n in run.scores if n.startswith("joint/")]
+    if run.score is not None:
+        scores.add_row("best checkpoint", f"{run.score:.2f}", *[f"{run.scores[n]:.2f}" for n in joints])
+    baseline = record.get("baseline") or {}
+    if "mean pose" in baseline:
+        means = [baseline.get(f"mean pose/{n}") for n in joints]
+        scores.add_row("mean pose", f"{baseline['mean pose']:.2f}", *["" if m is None else f"{m:.2f}" for m in means])
+    for row in published(run):
+        values = [row.values.get(n[6:]) for n in joints]
+        total = row.values.get("score")
+        cells = ["" if value is None else f"{value:.2f}" for value in (total, *values)]
+        scores.add_row(escape(row.source), *cells, style="italic dim")
+    console.print(scores)
+
+
+def show_diff(runs: Sequence[Run], console: Console, incidental: bool = False) -> None:
+    if len(runs) < 2:
+        raise PoseError("A difference needs at least two runs.")
+    if len({run.protocol for run in runs}) > 1:
+        console.print("[yellow]the runs were scored in different ways: their scores do not compare[/]")
+    frame = diff(runs, incidental)
+    grid = Grid(box=None, header_style="bold", pad_edge=False)
+    for name in ("", *frame.columns):
+        grid.add_column(escape(str(name)), overflow="fold")
+    for row in frame.itertuples():
+        grid.add_row(*[escape("" if value is None else str(value)) for value in row])
+    console.print(grid if len(frame) else "no difference")
+
+
+def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:
+    found, left = tables.tables(runs)
+    if not found:
+        raise PoseError(f"None of the {len(runs)} runs has a final score yet.")
+    text = _FORMATS[kind](found, left)
+    if out is None:
+        print(text, end="")
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    print(out)
+
+
+def status(sweep: Path, console: Console) -> int:
+    """Prints each job of a sweep; gives 0 if all are done, else 1, so that scripts can wait for it."""
+    found = jobs(sweep)
+    grid = Grid(box=None, header_style="bold", pad_edge=False)
+    for name in ("job", "state", "score", "epochs", "overrides"):
+        grid.add_column(name, overflow="fold")
+    for job in found:
+        score = "" if job.run is None or job.run.score is None else f"{job.run.score:.2f}"
+        epochs = "" if job.run is None else str(len(job.run.metrics))
+        why = "" if job.run is None or not job.run.record.get("error") else f"\n{job.run.record['error']}"
+        grid.add_row(str(job.number), _state(job.state), score, epochs, escape(" ".join(job.overrides) + why))
+    console.print(grid)
+    console.print(", ".join(f"{number} {state}" for state, number in counts(found).items()))
+    again = to_repeat(found)
+    if again:
+        console.print("to run what is not done:")
+        for line in again:
+            console.print(f"  {escape(line)}")
+    return 0 if all(job.state == "finished" for job in found) else 1
+
+
+def newest_sweep(root: Path) -> Path:
+    folders = sorted((root / "sweeps").glob("*/"), key=lambda folder: folder.stat().st_mtime)
+    if not folders:
+        raise PoseError(f"There are no sweeps in {root / 'sweeps'}.")
+    return folders[-1]
+
+
+def _state(state: str) -> str:
+    return f"[{_COLOUR.get(state, 'red')}]{state}[/]"

@@ -1,0 +1,180 @@
+"""What a run's predictions got wrong: by joint, by size, by occlusion, sample by sample, and against another run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from featherpose.data import crop
+from featherpose.data.person import Person
+from featherpose.draw import contact_sheet, draw_pose
+from featherpose.errors import PoseError
+from featherpose.runs.folder import Run
+
+NEAR = 0.05  # of the pose's extent: a joint this near counts as found; comparable across datasets, unlike PCKh
+
+
+def errors(run: Run, stage: int = -1) -> pd.DataFrame:
+    """One row per annotated joint of each sample.
+
+    Columns: sample (row of val.npz), index, person, image, joint, occluded, extent (the diagonal of the annotated
+    joints' box, pixels), pixels (distance to the annotation), relative (pixels / extent), found (relative <= 0.05),
+    confidence.
+    """
+    found = run.predictions
+    joints, visible = found["joints"].astype(float), found["visible"]
+    annotated = visible > 0
+    pixels = np.linalg.norm(found["keypoints"][stage].astype(float) - joints, axis=-1)
+    extent = _extent(joints, annotated)
+    sample, joint = np.nonzero(annotated & (extent > 0)[:, None])
+    table = pd.DataFrame(
+        {
+            "sample": sample,
+            "index": found["index"][sample],
+            "person": found["person_id"][sample],
+            "image": found["image"][sample].astype(str),
+            "joint": np.array(run.skeleton.joints)[joint],
+            "occluded": visible[sample, joint] == 1,
+            "extent": extent[sample],
+            "pixels": pixels[sample, joint],
+            "confidence": found["confidence"][stage][sample, joint].astype(float),
+        }
+    )
+    table["relative"] = table["pixels"] / table["extent"]
+    table["found"] = table["relative"] <= NEAR
+    return table
+
+
+def by_joint(run: Run, stage: int = -1) -> pd.DataFrame:
+    """Per joint: annotated count, share found, median and mean error."""
+    return _summary(errors(run, stage), "joint").reindex(run.skeleton.joints).dropna(how="all")
+
+
+def by_occlusion(run: Run, stage: int = -1) -> pd.DataFrame:
+    table = errors(run, stage)
+    return _summary(table.assign(occluded=np.where(table["occluded"], "occluded", "visible")), "occluded")
+
+
+def by_size(run: Run, stage: int = -1, bins: int = 4) -> pd.DataFrame:
+    """Per quantile of the person's extent in the picture, smallest first."""
+    table = errors(run, stage)
+    if table["extent"].nunique() < 2:
+        return _summary(table.assign(size="all"), "size")
+    cuts = pd.qcut(table["extent"], bins, duplicates="drop")
+    names = {cut: f"{max(cut.left, 0):.0f} to {cut.right:.0f} px" for cut in cuts.cat.categories}
+    return _summary(table.assign(size=cuts.cat.rename_categories(names)), "size")
+
+
+def by_stage(runs: Sequence[Run]) -> pd.DataFrame:
+    """Share of joints found after each supervised output, one column per run."""
+    found = {}
+    for run in runs:
+        stages = range(len(run.predictions["keypoints"]))
+        found[run.name] = pd.Series({f"stage {s + 1}": 100 * errors(run, s)["found"].mean() for s in stages})
+    return pd.DataFrame(found)
+
+
+def per_sample(run: Run, stage: int = -1) -> pd.DataFrame:
+    """Per sample: mean relative error, share of joints found, how many were annotated; worst first."""
+    grouped = errors(run, stage).groupby("sample")
+    table = grouped.agg(
+        index=("index", "first"),
+        person=("person", "first"),
+        image=("image", "first"),
+        joints=("joint", "size"),
+        relative=("relative", "mean"),
+        found=("found", "mean"),
+        extent=("extent", "first"),
+    )
+    return table.sort_values("relative", ascending=False)
+
+
+def disagreement(first: Run, second: Run) -> pd.DataFrame:
+    """Samples that both runs predicted, by how much worse the first is than the second; its worst first."""
+    if first.skeleton.joints != second.skeleton.joints:
+        raise PoseError(f"{first.name} and {second.name} have different skeletons.")
+    left, right = (per_sample(run).reset_index().set_index("index") for run in (first, second))
+    both = left.join(right, how="inner", lsuffix="_first", rsuffix="_second")
+    same = (both["image_first"] == both["image_second"]) & (both["person_first"] == both["person_second"])
+    if both.empty or not same.all():
+        raise PoseError(f"{first.name} and {second.name} did not predict the same people.")
+    both["difference"] = both["relative_first"] - both["relative_second"]
+    return both.sort_values("difference", ascending=False)
+
+
+def sample_sheet(
+    run: Run,
+    samples: Sequence[int],
+    load: Callable[[Person], np.ndarray] | None = None,
+    columns: int = 4,
+    side: int = 220,
+    stage: int = -1,
+) -> np.ndarray:
+    """Pairs of tiles, annotation and prediction, of some rows of val.npz."""
+    found, load = run.predictions, load or picture_loader(run)
+    relative = per_sample(run, stage)["relative"]
+    tiles, labels = [], []
+    for row in map(int, samples):
+        person = _person(found, row)
+        picture = load(person)
+        truth = draw_pose(picture, person.joints, person.visible, run.skeleton)
+        guess = draw_pose(picture, found["keypoints"][stage][row], None, run.skeleton)
+        for drawn in (truth, guess):
+            tiles.append(_around(drawn, person.centre, person.scale, side))
+        labels += [f"#{row} annotation", f"error {100 * relative.get(row, float('nan')):.0f} %"]
+    return contact_sheet(tiles, columns=2 * max(1, columns // 2), labels=labels)
+
+
+def picture_loader(run: Run) -> Callable[[Person], np.ndarray]:
+    """The function that gives a person's picture, as the run's config says."""
+    from hydra.utils import instantiate
+
+    entry = run.select("data.load")
+    if entry is None:
+        raise PoseError(f"{run.folder / 'config.yaml'} says nothing about data.load.")
+    return instantiate(entry)
+
+
+def _person(found: dict[str, np.ndarray], row: int) -> Person:
+    joints, visible = found["joints"][row].astype(float), found["visible"][row].astype(np.uint8)
+    known = joints[visible > 0] if (visible > 0).any() else joints
+    low, high = known.min(axis=0), known.max(axis=0)
+    side = max(float((high - low).max()) * 1.5, 16.0) / 200
+    number = int(found["person_id"][row])
+    return Person(
+        image=str(found["image"][row]),
+        joints=joints,
+        visible=visible,
+        centre=(low + high) / 2,
+        scale=np.array([side, side]),
+        box=np.concatenate([low, high - low]),
+        image_id=number,
+        person_id=number,
+    )
+
+
+def _around(picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int) -> np.ndarray:
+    return cv2.warpAffine(picture, crop.crop_matrix(centre, scale, (side, side)), (side, side), flags=cv2.INTER_LINEAR)
+
+
+def _extent(joints: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+    low = np.where(annotated[..., None], joints, np.inf).min(axis=1)
+    high = np.where(annotated[..., None], joints, -np.inf).max(axis=1)
+    spans = np.where(np.any(annotated, axis=1, keepdims=True), high - low, 0.0)
+    return np.linalg.norm(spans, axis=1)
+
+
+def _summary(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    grouped = table.groupby(key, observed=True)
+    return pd.DataFrame(
+        {
+            "joints": grouped.size(),
+            "found %": 100 * grouped["found"].mean(),
+            "median error": grouped["relative"].median(),
+            "mean error": grouped["relative"].mean(),
+            "median pixels": grouped["pixels"].median(),
+        }
+    )
