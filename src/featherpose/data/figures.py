@@ -231,7 +231,7 @@ def _head_points(points: dict[str, np.ndarray], head: np.ndarray, length: np.nda
     unit = length / 0.155
     middle = points["head_top"] + _along(head, 0.0, 0.085 * unit, 0.0)
     seen = np.ones((len(head), len(POINTS)), dtype=bool)
-    places = {"nose": (0, 0.012, 0.076), "left_eye": (0.025, -0.012, 0.06), "left_ear": (0.061, 0.0, -0.004)}
+    places = {"nose": (0, 0.012, 0.07), "left_eye": (0.025, -0.012, 0.056), "left_ear": (0.057, 0.0, -0.004)}
     for name, (x, y, z) in places.items():
         for side, sign in (("left", 1), ("right", -1)) if x else (("", 1),):
             offset = _along(head, sign * x * unit, y * unit, z * unit)
@@ -242,7 +242,8 @@ def _head_points(points: dict[str, np.ndarray], head: np.ndarray, length: np.nda
 
 
 def _circles(points: dict, frames: dict, size: dict[str, np.ndarray], build: np.ndarray) -> np.ndarray:
-    """The circles whose hull each part is: two for limbs (given twice), four for torso and hips, three for the head."""
+    """The circles whose hull each part is: two for limbs (given twice), four for torso and hips,
+    and for the head the skull's two, the chin and the nose."""
     limb, trunk, unit = build**0.6, build, size["head"] / 0.155
     torso, root, head = frames["torso"], frames["hips"], frames["head"]
     waist = points["thorax"] * 0.22
@@ -257,7 +258,12 @@ def _circles(points: dict, frames: dict, size: dict[str, np.ndarray], build: np.
         "torso": [(p, 0.052 * trunk) for p in shoulders] + [(p, 0.05 * trunk) for p in waists],
         "hips": [(p, 0.046 * trunk) for p in lower] + [(p, 0.056 * trunk) for p in hips],
         "neck": [(points["thorax"] + _along(torso, 0.0, 0.01, 0.0), 0.034 * limb), (points["upper_neck"], 0.03 * limb)],
-        "head": [(skull[0], 0.06 * unit), (skull[1], 0.06 * unit), (chin, 0.036 * unit), (chin, 0.036 * unit)],
+        "head": [
+            (skull[0], 0.06 * unit),
+            (skull[1], 0.06 * unit),
+            (chin, 0.036 * unit),
+            (points["nose"], 0.008 * unit),
+        ],
     }
     for side in ("left", "right"):
         for part, start, end, first, last in (

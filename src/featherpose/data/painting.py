@@ -47,9 +47,9 @@ class Clothes:
     long_hair: bool
 
 
-def _vivid(u: np.ndarray) -> np.ndarray:
+def _vivid(u: np.ndarray, chroma: float = 0.75) -> np.ndarray:
     """An RGB colour from three uniforms: any hue, mostly not too grey or too dark."""
-    hue, chroma, value = u[0] * 6, 0.15 + 0.75 * u[1], 50 + 190 * u[2]
+    hue, chroma, value = u[0] * 6, 0.15 + chroma * u[1], 50 + 190 * u[2]
     ramp = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
     return value * (1 - chroma + chroma * ramp)
 
@@ -112,10 +112,10 @@ def _background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     cells = int(rng.integers(3, 12))
     wall, floor = rng.random(3), rng.random(3)
     rough = rng.integers(-40, 41, (cells, cells, 3)) * rng.random()
-    coarse = np.clip(_vivid(wall) + rough, 0, 255)
+    coarse = np.clip(_vivid(wall, 0.45) + rough, 0, 255)
     if rng.random() < 0.7:  # a floor
         horizon = int(cells * rng.uniform(0.5, 0.9))
-        coarse[horizon:] = np.clip(_vivid(floor) + rough[horizon:], 0, 255)
+        coarse[horizon:] = np.clip(_vivid(floor, 0.45) + rough[horizon:], 0, 255)
     how = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_NEAREST
     picture = cv2.resize(coarse.astype(np.uint8), (width, height), interpolation=how)
     for _ in range(int(rng.integers(0, 9))):  # clutter, some of it as long and thin as a limb
@@ -233,7 +233,9 @@ def _torso(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, sha
     if clothes.pattern == 1:
         for t in (0.2, 0.5, 0.8):
             left, right = circles[0] + (circles[2] - circles[0]) * t, circles[1] + (circles[3] - circles[1]) * t
-            _line(picture, left[:2], right[:2], scale * 0.016, clothes.trim * shade * 0.9)
+            across = (left - right)[:2]
+            reach = across / max(float(np.hypot(*across)), 1e-6) * left[3] * 0.75
+            _line(picture, left[:2] + reach, right[:2] - reach, scale * 0.016, clothes.trim * shade * 0.9)
     if front[2] > 0.12:  # collar, placket and logo
         offset = front[:2] * top[3] * 0.85
         _line(picture, top[:2] + offset, waist[:2] + offset, scale * 0.014, clothes.trim * shade)
@@ -254,7 +256,7 @@ def _head(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, shad
     face_seen = dict(zip(POINTS, scene.figures.face_seen[figure], strict=True))
     skull, radius = circles[:2, :2].mean(axis=0), circles[0, 3]
     hair, skin = clothes.hair * shade, clothes.skin * min(shade * 1.04, 1.08)
-    down = circles[3, :2] - skull
+    down = circles[2, :2] - skull
     hull = cv2.convexHull(fixed_rings(circles[None])[0])
     _fill(picture, hull, clothes.skin * 0.85 * shade)
     if clothes.long_hair:
@@ -268,10 +270,10 @@ def _head(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, shad
     _spot(picture, skull, radius * 1.02, hair)
     if front[2] > -0.35:  # the face
         offset = front[:2] * radius * 0.42 + down * 0.22
-        face = np.concatenate([circles[:2], circles[2:]])
+        face = circles[:3].copy()
         face[:2, :2] = skull + offset
         face[:2, 3] = radius * (0.62 + 0.22 * max(front[2], 0))
-        face[2:, 3] *= 0.86
+        face[2, 3] *= 0.86
         _fill(picture, cv2.convexHull(fixed_rings(face[None])[0]), np.minimum(skin, 255))
     else:  # the back of the head
         _spot(picture, skull + down * 0.3, radius * 0.85, hair * 0.9)
