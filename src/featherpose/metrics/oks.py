@@ -72,34 +72,52 @@ class OKS(KeypointMetric):
         return index[kept], keypoints[kept], confidence[kept], score[kept]
 
     def compute(self) -> dict[str, float]:
-        predicted, keypoints, _ = self.collected()
+        predicted, _, _ = self.collected()
         index, kept, _, score = self.results()
         image = np.array([self.persons[i].image_id for i in index], np.int64)
         found = Detections(image, kept, score, extent_area(kept))
         numbers = average_precision(self._truth_of(predicted), found, self.sigmas)
         result = {name: 100.0 * value if value > -1 else float("nan") for name, value in numbers.items()}
-        return result | self._columns(predicted, keypoints)
+        by_joint, _ = self.by_joint()
+        for column, members in self.skeleton.columns.items():
+            values = by_joint[list(members)]
+            if np.isfinite(values).any():
+                result[f"joint/{column}"] = float(np.nanmean(values))
+        return result
+
+    def official_truth(self) -> GroundTruth:
+        """All annotated persons, read when first needed."""
+        if self._truth is None:
+            self._truth = truth_of_persons(self.persons, len(self.skeleton))
+        elif not isinstance(self._truth, GroundTruth):
+            self._truth = self._truth()
+        return self._truth
+
+    def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) mean keypoint similarity in percent, and how many annotated joints it is of; NaN for detected boxes."""
+        _, similarity = self._similarity()
+        counts = (~np.isnan(similarity)).sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            return 100 * np.nansum(similarity, axis=0) / np.where(counts > 0, counts, np.nan), counts
+
+    def by_person(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index (N,) and 1 - OKS of the annotated persons with their own predictions: 0 best, 1 worst."""
+        index, similarity = self._similarity()
+        some = (~np.isnan(similarity)).any(axis=1)
+        return index[some], 1 - np.nanmean(similarity[some], axis=1)
+
+    def _similarity(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index (N,) and keypoint similarities (N, K), NaN where nothing is annotated."""
+        index, keypoints, _ = self.collected()
+        truth = truth_of_persons([self.persons[i] for i in index], len(self.skeleton))
+        return index, joint_similarity(truth, keypoints, np.asarray(self.sigmas))
 
     def _truth_of(self, predicted: np.ndarray) -> GroundTruth:
         """The annotated persons; where only a part of the persons was predicted, those of the same pictures."""
-        if callable(self._truth):
-            self._truth = self._truth()
-        truth = self._truth if self._truth is not None else truth_of_persons(self.persons, len(self.skeleton))
+        truth = self.official_truth()
         if len(predicted) == len(self.persons):
             return truth
         return truth.only(np.unique([self.persons[i].image_id for i in predicted]))
-
-    def _columns(self, index: np.ndarray, keypoints: np.ndarray) -> dict[str, float]:
-        """Mean keypoint similarity of each table column, where the boxes are those of annotated persons."""
-        truth = truth_of_persons([self.persons[i] for i in index], len(self.skeleton))
-        if not (truth.visible > 0).any():
-            return {}
-        similarity = joint_similarity(truth, keypoints, np.asarray(self.sigmas))
-        columns = {}
-        for column, members in self.skeleton.columns.items():
-            values = similarity[:, list(members)]
-            columns[f"joint/{column}"] = float(100 * np.nanmean(values)) if (~np.isnan(values)).any() else float("nan")
-        return columns
 
 
 def truth_of_persons(persons: Sequence[Person], joints: int) -> GroundTruth:

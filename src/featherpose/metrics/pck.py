@@ -115,6 +115,18 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
             result[f"joint/{column}"] = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
         return result
 
+    def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) percentages at the main threshold, and how many persons have each joint annotated."""
+        result = pck(self.measured()[1], self.threshold, self.skeleton.scored)
+        return result.joints, result.counts
+
+    def by_person(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index (N,) and mean error of the annotated joints, in twice the threshold at most: 0 best, 1 worst."""
+        index, errors, _ = self.measured()
+        bounded = np.minimum(errors[:, list(self.skeleton.scored)] / (2 * self.threshold), 1.0)
+        some = (~np.isnan(bounded)).any(axis=1)
+        return index[some], np.nanmean(bounded[some], axis=1)
+
 
 class PCKh(PercentageOfCorrectKeypoints):
     """MPII's measure: distances in units of 0.6 times the head box's diagonal (`Person.head_size`)."""

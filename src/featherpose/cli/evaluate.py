@@ -1,0 +1,222 @@
+"""Score a checkpoint, published weights, an ONNX file or a file of predictions."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from featherpose.data.datamodule import PoseDataModule
+from featherpose.errors import PoseError, UsageError
+from featherpose.evaluation import coco_json, network, pictures, report
+from featherpose.evaluation.predictions import Predictions, annotation_file, read_keypoints, write_mpii, write_run
+from featherpose.metrics.average_precision import average_precision
+from featherpose.metrics.collect import KeypointMetric
+from featherpose.metrics.oks import OKS
+from featherpose.metrics.pck import PercentageOfCorrectKeypoints
+from featherpose.module import PoseModule
+from featherpose.skeletons import Skeleton
+
+SOURCES = ("checkpoint", "weights", "onnx", "predictions")
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(cfg: DictConfig) -> float:
+    """Predicts or reads predictions, scores them, writes everything to `out`; gives the main score."""
+    started = time.perf_counter()
+    source = _source(cfg)
+    folder = Path(cfg.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    protocol: dict[str, Any] = OmegaConf.to_container(cfg.protocol, resolve=True)  # ty: ignore[invalid-assignment]
+    earlier = [report.read(path) for path in cfg.compare]
+    if source == "predictions":
+        protocol = {"name": report.UNKNOWN, "boxes": report.UNKNOWN, "mean": protocol["mean"]}
+        data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
+        path = Path(cfg.predictions)
+        if isinstance(_new_metric(data, protocol), OKS) and ".json" in path.suffixes:
+            found = score_results(path, data)
+        else:
+            predictions = read_keypoints(path, data.val_people, len(data.skeleton), _first_pixel(cfg, data))
+            found = score(predictions, data, protocol, folder, cfg)
+    else:
+        data, predictions = run_network(cfg, source, protocol)
+        found = score(predictions, data, protocol, folder, cfg)
+    record: report.Record = {
+        "name": Path(str(cfg[source])).stem,
+        source: str(cfg[source]),
+        "dataset": data.name,
+        "split": "val",
+        "protocol": protocol,
+        **found,
+        "skipped": data.val_people.skipped,
+        "annotations": dict(data.val_people.sources),
+        "seconds": round(time.perf_counter() - started, 2),
+        "versions": {name: version(name) for name in ("featherpose", "torch", "numpy")},
+    }
+    report.write(folder / "metrics.json", record)
+    report.show(console, record)
+    if earlier:
+        report.compare(console, [record, *earlier])
+    console.print(f"written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if each.is_file()))}")
+    return record["scores"][record["main"]]
+
+
+def _source(cfg: DictConfig) -> str:
+    given = [name for name in SOURCES if cfg[name] is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        raise UsageError(f"Say what to score with one of {'=, '.join(SOURCES)}=; {found} was given.")
+    if given[0] == "weights" and cfg.model is None:
+        raise UsageError("weights= holds numbers only: say which network they are of with model=NETWORK.")
+    return given[0]
+
+
+def _chosen_data(cfg: DictConfig) -> dict[str, Any]:
+    if cfg.data is None:
+        raise UsageError("Say what to score on with data=DATASET, e.g. data=mpii.")
+    return OmegaConf.to_container(cfg.data, resolve=True)  # ty: ignore[invalid-explicit-return]
+
+
+def build_data(config: dict[str, Any], cfg: DictConfig, pictures_needed: bool = True, **shape: Any) -> PoseDataModule:
+    """The data module of a config; without pictures, people whose picture is not there are scored too."""
+    config = {**config, "augment": None, "batch_size": cfg.batch_size, "workers": cfg.workers, "cache": None}
+    data: PoseDataModule = instantiate(config, **shape)
+    if not pictures_needed and "pictures" in inspect.signature(data.read).parameters:
+        data.read = partial(data.read, pictures="ignore")
+    data.setup("validate")
+    return data
+
+
+def _first_pixel(cfg: DictConfig, data: PoseDataModule) -> int:
+    return int(data.name == "mpii") if cfg.first_pixel is None else int(cfg.first_pixel)
+
+
+def run_network(cfg: DictConfig, source: str, protocol: dict[str, Any]) -> tuple[PoseDataModule, Predictions]:
+    """Everybody's keypoints by a network, on the data chosen or on those it was trained for."""
+    device = cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    if source == "checkpoint":
+        model, path = network.from_checkpoint(cfg.checkpoint)
+        trained = model.config["protocol"]["name"]
+        if trained != protocol["name"]:
+            console.print(
+                f"[dim]{path.name} was validated by {trained} while it trained; this is {protocol['name']}[/]"
+            )
+        model.protocol = protocol
+        config = _chosen_data(cfg) if HydraConfig.get().runtime.choices.get("data") else dict(model.config["data"])
+        config["input_size"] = config.get("input_size") or list(model.input_size)
+        data = build_data(config, cfg, stride=model.stride)
+    elif source == "weights":
+        config = {"data": _chosen_data(cfg), "model": OmegaConf.to_container(cfg.model, resolve=True)}
+        model = network.from_weights(cfg.weights, {**config, "protocol": protocol})
+        data = build_data(config["data"], cfg, stride=model.stride, natural_height=model.network.natural_height)
+    else:
+        config = _chosen_data(cfg)
+        device = "cpu"
+        model = network.OnnxNetwork(cfg.onnx, instantiate(config).skeleton, protocol)
+        data = build_data({**config, "input_size": list(model.input_size)}, cfg, stride=model.stride)
+    _check_skeleton(model.skeleton, data.skeleton)
+    if protocol["boxes"] == "detections":
+        _use_detections(data)
+    if isinstance(model, PoseModule):
+        model.to(device)
+    return data, network.predict(model, data.val_dataloader(), device)
+
+
+def _check_skeleton(network: Skeleton, data: Skeleton) -> None:
+    if network.joints != data.joints:
+        raise PoseError(
+            f"This network predicts the skeleton {network.name} ({len(network)} joints), but the data has "
+            f"{data.name} ({len(data)} joints)."
+        )
+
+
+def _use_detections(data: PoseDataModule) -> None:
+    """Detected boxes take the place of the annotated ones."""
+    if data.detections is None:
+        raise PoseError("The protocol scores detected boxes: say where they are with data.detections=FILE.json.")
+    annotations = annotation_file(data.val_people)
+    folder = Path(data.val_people.persons[0].image).parent
+    people = coco_json.detected_people(Path(data.detections), annotations, folder, len(data.skeleton))
+    people.sources = {**data.val_people.sources, **people.sources}
+    data.val_people = people
+
+
+def _new_metric(data: PoseDataModule, protocol: dict[str, Any]) -> KeypointMetric:
+    metric = data.metric(data.val_people.persons)
+    if isinstance(metric, PercentageOfCorrectKeypoints):
+        metric = data.metric(data.val_people.persons, mean=protocol["mean"])
+    return metric
+
+
+def score(
+    predictions: Predictions, data: PoseDataModule, protocol: dict[str, Any], folder: Path, cfg: DictConfig
+) -> dict[str, Any]:
+    """Scores of all stages; submission files and pictures go to the folder."""
+    metrics = []
+    first = 0 if cfg.stages else len(predictions.keypoints) - 1
+    for keypoints, confidence in zip(predictions.keypoints[first:], predictions.confidence[first:], strict=True):
+        metric = _new_metric(data, protocol)
+        metric.update(*map(torch.from_numpy, (predictions.index, keypoints, confidence)))
+        metrics.append(metric)
+    stages = [metric.compute() for metric in metrics]
+    last = metrics[-1]
+    write_run(folder / "predictions" / "val.npz", predictions, data.val_people.persons)
+    extra = write_submission(folder, data, last, predictions, cfg.oracle)
+    title = f"{last.main} {stages[-1][last.main]:.2f} on {data.name}, {len(predictions.index):,} persons"
+    pictures.by_joint(folder / "joints.png", metrics, data.skeleton, title)
+    if cfg.worst and not pictures.worst(folder / "worst.png", last, data.load, data.skeleton, cfg.worst):
+        console.print("[dim]no picture is there to show the worst cases on[/]")
+    values, counts = last.by_joint()
+    return {
+        "main": last.main,
+        "persons": len(predictions.index),
+        "scores": stages[-1],
+        "stages": stages,
+        "joints": {
+            joint: {"score": float(value), "annotated": int(count)}
+            for joint, value, count in zip(data.skeleton.joints, values, counts, strict=True)
+        },
+        **extra,
+    }
+
+
+def write_submission(
+    folder: Path, data: PoseDataModule, metric: KeypointMetric, predictions: Predictions, oracle: bool
+) -> dict[str, Any]:
+    """The official evaluators' files: a COCO result json, or MPII's pred.mat."""
+    if isinstance(metric, OKS):
+        index, keypoints, confidence, scores = metric.results()
+        image_id = np.array([metric.persons[i].image_id for i in index], np.int64)
+        path = folder / "keypoints_results.json"
+        coco_json.write_results(path, image_id, keypoints, confidence, scores)
+        if oracle:
+            return {"pycocotools": coco_json.official_scores(annotation_file(data.val_people), path, data.skeleton)}
+    elif data.name == "mpii":
+        write_mpii(folder / "pred.mat", predictions.keypoints[-1])
+    return {}
+
+
+def score_results(path: Path, data: PoseDataModule) -> dict[str, Any]:
+    """The ten numbers of a COCO result file as it is: neither rescored nor suppressed again."""
+    metric = data.metric(data.val_people.persons)
+    truth = metric.official_truth()
+    found, _ = coco_json.read_results(path, truth, data.skeleton)
+    numbers = average_precision(truth, found, metric.sigmas)
+    scores = {name: 100 * value if value > -1 else float("nan") for name, value in numbers.items()}
+    return {
+        "main": "AP",
+        "persons": int((~truth.ignore).sum()),
+        "detections": len(found),
+        "scores": scores,
+        "stages": [],
+    }

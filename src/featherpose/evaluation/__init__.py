@@ -1,0 +1,1 @@
+"""Scoring networks and prediction files, and what is written about it."""

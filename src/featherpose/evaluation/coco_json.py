@@ -1,0 +1,174 @@
+"""COCO's files around keypoint evaluation: result files, detected boxes, and pycocotools as an oracle."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featherpose.data import source
+from featherpose.data.crop import centre_and_scale
+from featherpose.data.person import People, Person
+from featherpose.errors import PoseError
+from featherpose.metrics.average_precision import NAMES
+from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
+from featherpose.skeletons import Skeleton
+
+PERSON = 1  # COCO's category id
+
+
+def read_results(path: Path, truth: GroundTruth, skeleton: Skeleton) -> tuple[Detections, np.ndarray]:
+    """A result file as arrays, and the third number (M, K) of its keypoints.
+
+    A detection's area is that of its `bbox` where the file has boxes, else of its keypoints' extent, as pycocotools
+    takes it.
+    """
+    records = _records(path)
+    joints = len(skeleton)
+    for number, record in enumerate(records):
+        problem = _problem(record, joints)
+        if problem:
+            raise PoseError(f"{path}, record {number}: {problem}.")
+    records = [record for record in records if record.get("category_id", PERSON) == PERSON]
+    flat = np.fromiter(chain.from_iterable(r["keypoints"] for r in records), np.float64, len(records) * joints * 3)
+    score = np.array([record["score"] for record in records], np.float64)
+    image_id = np.array([record["image_id"] for record in records], np.int64)
+    table = flat.reshape(-1, joints, 3)
+    bad = ~(np.isfinite(table).all(axis=(1, 2)) & np.isfinite(score))
+    if bad.any():
+        raise PoseError(
+            f"{path}: {bad.sum()} of {len(records)} records hold a NaN or an infinity, the first in picture "
+            f"{image_id[bad][0]}; a network that gives NaN has no score."
+        )
+    foreign = ~np.isin(image_id, truth.images)
+    if foreign.any():
+        raise PoseError(
+            f"{path}: {foreign.sum()} of {len(records)} records are in pictures that the annotations do not list, e.g. "
+            f"{image_id[foreign][0]}: are these predictions for another split?"
+        )
+    keypoints = table[..., :2]
+    area = _box_areas(records) if records[0].get("bbox") else extent_area(keypoints)
+    return Detections(image_id, keypoints, score, area), table[..., 2]
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    records = source.read_json(path)
+    if isinstance(records, dict) and "annotations" in records:
+        raise PoseError(f"{path} is an annotation file; predictions are a list of image_id, keypoints and score.")
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise PoseError(f"{path} is not a list of records with image_id, category_id, keypoints and score.")
+    if not records:
+        raise PoseError(f"{path} holds no prediction at all: an empty list has no score.")
+    return records
+
+
+def _problem(record: dict[str, Any], joints: int) -> str | None:
+    for key in ("image_id", "keypoints", "score"):
+        if key not in record:
+            return f"it has no {key}"
+    keypoints = record["keypoints"]
+    if not isinstance(keypoints, list) or len(keypoints) != 3 * joints:
+        found = len(keypoints) if isinstance(keypoints, list) else 0
+        return f"{found} keypoint numbers instead of {joints} times x, y, score"
+    numbers = [record["score"], *keypoints]
+    if not all(type(value) in (int, float) for value in numbers):
+        return "its score or a keypoint is not a number"
+    return None
+
+
+def _box_areas(records: Sequence[dict[str, Any]]) -> np.ndarray:
+    boxes = np.array([record["bbox"] for record in records], np.float64)
+    return boxes[:, 2] * boxes[:, 3]
+
+
+def write_results(
+    path: Path, image_id: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray, score: np.ndarray
+) -> None:
+    """COCO's submission format without a space more than needed; written piece by piece."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for n, record in enumerate(_submission(image_id, keypoints, confidence, score)):
+            file.write((",\n" if n else "\n") + json.dumps(record, separators=(",", ":")))
+        file.write("\n]\n")
+
+
+def _submission(
+    image_id: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray, score: np.ndarray
+) -> Iterator[dict[str, Any]]:
+    table = np.concatenate([keypoints, confidence[..., None].round(4)], axis=-1).reshape(len(keypoints), -1)
+    for picture, row, value in zip(image_id.tolist(), table, score.tolist(), strict=True):
+        yield {"image_id": picture, "category_id": PERSON, "keypoints": row.tolist(), "score": value}
+
+
+def detected_people(detections: Path, annotations: Path, pictures: Path, joints: int) -> People:
+    """Detected boxes as people to predict on, in all pictures of the annotations: those without anybody count too.
+
+    Args:
+        detections: COCO's result json of a person detector: image_id, category_id, bbox, score.
+        annotations: the annotation file, for the pictures' names.
+        pictures: their folder.
+        joints: of the skeleton; none is annotated.
+    """
+    names = {record["id"]: record["file_name"] for record in source.read_json(annotations)["images"]}
+    found = source.read_json(detections)
+    if not isinstance(found, list) or not found:
+        raise PoseError(f"{detections} is not a list of detected boxes with image_id, category_id, bbox and score.")
+    persons, skipped = [], dict[str, int]()
+    for number, record in enumerate(found):
+        why = _unusable(record, names)
+        if why:
+            skipped[why] = skipped.get(why, 0) + 1
+            continue
+        box = source.finite(record["bbox"], "bbox", detections, number)
+        centre, scale = centre_and_scale(box)
+        persons.append(
+            Person(
+                image=source.picture_path(pictures, names[record["image_id"]], annotations, record["image_id"]),
+                joints=np.zeros((joints, 2)),
+                visible=np.zeros(joints, np.uint8),
+                centre=centre,
+                scale=scale,
+                box=box,
+                image_id=int(record["image_id"]),
+                person_id=number,
+                score=source.number(record, "score", detections, number),
+            )
+        )
+    if not persons:
+        reasons = ", ".join(f"{count} {why}" for why, count in skipped.items())
+        raise PoseError(f"{detections} has no box to use ({reasons}): is it of another split?")
+    return People(persons, skipped, {str(detections): source.checksum(detections)})
+
+
+def _unusable(record: dict[str, Any], names: dict[Any, str]) -> str | None:
+    if record.get("category_id") != PERSON:
+        return "of other categories"
+    if record.get("image_id") not in names:
+        return "in other pictures"
+    box = record.get("bbox")
+    return None if isinstance(box, list) and len(box) == 4 and min(box[2:]) > 0 else "without size"
+
+
+def official_scores(annotations: Path, results: Path, skeleton: Skeleton) -> dict[str, float]:
+    """The ten numbers as pycocotools itself gives them for these two files, in percent."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints whatever it does
+        truth.dataset = source.read_json(annotations)
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(source.read_json(results)), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {
+        name: 100 * value if value > -1 else float("nan") for name, value in zip(NAMES, evaluation.stats, strict=True)
+    }

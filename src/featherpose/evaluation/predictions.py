@@ -1,0 +1,151 @@
+"""Keypoints from and to files: MPII's and LSP's arrays, and the predictions that a run keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+
+from featherpose.data.person import People, Person
+from featherpose.errors import PoseError
+
+KEY = "preds"
+OUTSIDE = 0.5  # share of persons whose prediction lies off their crop, from which a file is of other persons
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Keypoints of all outputs of a network, in picture coordinates from 0."""
+
+    index: np.ndarray  # (N,) into the people
+    keypoints: np.ndarray  # (S, N, K, 2)
+    confidence: np.ndarray  # (S, N, K)
+
+
+def read_keypoints(path: Path, people: People, joints: int, first_pixel: int) -> Predictions:
+    """An array N x K x 2 (or x 3, with confidences) under `preds` in .mat, .h5, .npy or .npz, in any axis order.
+
+    Args:
+        path: the file; `predictions/val.npz` of a run folder is understood too.
+        people: the persons in the order of the predictions.
+        joints: of the skeleton.
+        first_pixel: how the file counts pixels, from 0 or from 1 (MPII's files).
+    """
+    content = _content(path)
+    if {"index", "keypoints", "confidence"} <= content.keys():
+        return _of_run(path, content, people, joints)
+    table = _in_order(_array(path, content), len(people.persons), joints, path)
+    if not np.isfinite(table).all():
+        bad = ~np.isfinite(table).all(axis=(1, 2))
+        raise PoseError(
+            f"{path}: {bad.sum()} of {len(table)} persons have a NaN or an infinity, the first is person "
+            f"{int(bad.argmax())}; a network that gives NaN has no score."
+        )
+    keypoints = table[..., :2] - first_pixel
+    _check_order(path, keypoints, people)
+    confidence = table[..., 2] if table.shape[2] == 3 else np.ones(table.shape[:2])
+    return Predictions(np.arange(len(table)), keypoints[None], confidence[None])
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise PoseError(f"There is no prediction file {path}.")
+    if path.stat().st_size == 0:
+        raise PoseError(f"{path} is empty.")
+    try:
+        if path.suffix == ".mat" and not h5py.is_hdf5(path):
+            return {name: value for name, value in scipy.io.loadmat(path).items() if not name.startswith("__")}
+        if path.suffix in (".mat", ".h5", ".hdf5"):
+            with h5py.File(path) as file:
+                return {name: value[()] for name, value in file.items() if isinstance(value, h5py.Dataset)}
+        if path.suffix == ".npy":
+            return {KEY: np.load(path)}
+        if path.suffix == ".npz":
+            with np.load(path) as file:
+                return {name: file[name] for name in file.files}
+    except Exception as error:  # whatever the four parsers raise on a damaged file
+        raise PoseError(f"{path} can't be read ({error}): is it whole, and of the kind its name says?") from error
+    raise PoseError(f"{path}: predictions are .mat, .h5, .npy or .npz arrays, or a COCO result .json.")
+
+
+def _array(path: Path, content: dict[str, Any]) -> np.ndarray:
+    arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray) and value.ndim == 3}
+    if KEY in arrays:
+        return arrays[KEY]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise PoseError(
+        f"{path} has no three-dimensional array {KEY!r}; it holds {', '.join(content) or 'nothing'}: save the "
+        f"keypoints, persons x joints x 2, under {KEY!r}."
+    )
+
+
+def _in_order(array: np.ndarray, persons: int, joints: int, path: Path) -> np.ndarray:
+    """The array as persons x joints x 2 or 3, float64."""
+    for coordinates in (2, 3):
+        for order in permutations(range(3)):
+            if tuple(array.shape[axis] for axis in order) == (persons, joints, coordinates):
+                return np.transpose(array, order).astype(np.float64)
+    shape = " x ".join(map(str, array.shape))
+    raise PoseError(
+        f"{path} holds an array {shape}, but this split has {persons} persons of {joints} joints: it should be "
+        f"{persons} x {joints} x 2, in the order of the annotations."
+    )
+
+
+def _check_order(path: Path, keypoints: np.ndarray, people: People) -> None:
+    """Predictions lie in the persons' crops; if most do not, the file is in another order or of another split."""
+    centre = np.array([person.centre for person in people.persons])
+    reach = np.array([person.scale.max() for person in people.persons]) * 200
+    off = np.abs(np.median(keypoints, axis=1) - centre).max(axis=1) > reach
+    if off.mean() > OUTSIDE:
+        raise PoseError(
+            f"{path}: {off.mean():.0%} of the predictions lie far from the person they should belong to. Their order "
+            "is not that of the annotations, or they are of another split."
+        )
+
+
+def _of_run(path: Path, content: dict[str, Any], people: People, joints: int) -> Predictions:
+    index, keypoints = content["index"].astype(np.int64), content["keypoints"].astype(np.float64)
+    if keypoints.ndim != 4 or keypoints.shape[1:] != (len(index), joints, 2):
+        raise PoseError(f"{path}: its keypoints are {keypoints.shape}, not stages x {len(index)} x {joints} x 2.")
+    if len(index) and index.max() >= len(people.persons):
+        raise PoseError(
+            f"{path} predicts person {index.max()}, but this split has {len(people.persons)}: is it of another dataset?"
+        )
+    _check_order(path, keypoints[-1], People([people.persons[i] for i in index]))
+    return Predictions(index, keypoints, content["confidence"].astype(np.float64))
+
+
+def write_run(path: Path, predictions: Predictions, persons: list[Person]) -> None:
+    """All stages' keypoints beside the annotated ones: what `featherpose.runs` reads."""
+    chosen = [persons[i] for i in predictions.index]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        index=predictions.index,
+        keypoints=predictions.keypoints,
+        confidence=predictions.confidence,
+        joints=np.array([person.joints for person in chosen]),
+        visible=np.array([person.visible for person in chosen]),
+        person_id=np.array([person.person_id for person in chosen]),
+        image=np.array([person.image for person in chosen]),
+    )
+
+
+def write_mpii(path: Path, keypoints: np.ndarray) -> None:
+    """MPII's pred.mat: N x K x 2 under `preds`, pixels counted from 1."""
+    scipy.io.savemat(path, {KEY: keypoints + 1.0})
+
+
+def annotation_file(people: People) -> Path:
+    """The annotation file that the people come from."""
+    for name in people.sources:
+        if Path(name).is_file():
+            return Path(name)
+    raise PoseError("These people come from no annotation file.")

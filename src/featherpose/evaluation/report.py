@@ -1,0 +1,142 @@
+"""What an evaluation says: metrics.json, the table on the screen, and comparisons that name what differs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from featherpose.callbacks.run_record import write_atomically
+from featherpose.errors import PoseError
+
+Record = dict[str, Any]
+UNKNOWN = "unknown"  # of a prediction file: how it was made
+CONDITIONS = {
+    "dataset": "dataset",
+    "split": "split",
+    "main": "measure",
+    "protocol.flip": "flip test",
+    "protocol.shift": "heatmap shift",
+    "protocol.decoder": "decoder",
+    "protocol.boxes": "boxes",
+    "protocol.mean": "mean over joints",
+    "persons": "persons scored",
+    "annotations": "annotations",
+}
+
+
+def write(path: Path, record: Record) -> None:
+    """metrics.json; a number that could not be measured is null."""
+    write_atomically(path, json.dumps(_plain(record), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read(path: str | Path) -> Record:
+    """An earlier metrics.json, or that of a folder."""
+    path = Path(path)
+    path = path / "metrics.json" if path.is_dir() else path
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {**record, "name": record.get("name") or path.parent.name, "scores": dict(record["scores"])}
+    except FileNotFoundError as error:
+        raise PoseError(f"There is no {path} to compare with.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PoseError(f"{path} is no metrics.json of an evaluation.") from error
+
+
+def show(console: Console, record: Record) -> None:
+    """Scores by column, a row for each stage; then what they are measured on and by."""
+    main, scores = record["main"], record["scores"]
+    columns = [name for name in scores if name.startswith("joint/")]
+    table = Table(title=f"{record['name']}: {main} on {record['dataset']} {record['split']}", title_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column.removeprefix("joint/"), justify="right")
+    table.add_column(main, justify="right", style="bold")
+    stages = record["stages"] or [scores]
+    for number, stage in enumerate(stages, start=1):
+        label = "" if len(stages) == 1 else f"stage {number} of {len(stages)}"
+        table.add_row(label, *(_number(stage.get(c), 2) for c in columns), _number(stage.get(main), 3))
+    console.print(table)
+    others = {name: value for name, value in scores.items() if not name.startswith("joint/") and name != main}
+    console.print("  ".join(f"{name} {_number(value, 3)}" for name, value in others.items()))
+    console.print(f"[dim]{conditions(record)}[/]")
+
+
+def conditions(record: Record) -> str:
+    """One line: by which protocol, on how many persons of which annotations."""
+    protocol = record["protocol"]
+    if protocol["name"] == UNKNOWN:
+        how = "protocol unknown (a prediction file)"
+    else:
+        flip = "no flip test"
+        if protocol["flip"]:
+            flip = "flip test with shift" if protocol["shift"] else "flip test without shift"
+        how = f"protocol {protocol['name']}: {flip}, decoder {protocol['decoder']}"
+    mean = f", {protocol['mean']} mean" if record["main"].startswith("PCK") else ""
+    boxes = {"ground_truth": ", annotated boxes", "detections": ", detected boxes"}.get(protocol["boxes"], "")
+    left_out = sum(record["skipped"].values())
+    skipped = f", {left_out:,} left out" if left_out else ""
+    return f"{how}{boxes}{mean}; {record['persons']:,} persons{skipped}; annotations {fingerprint(record)}"
+
+
+def fingerprint(record: Record) -> str:
+    """Eight figures of the annotations' checksums."""
+    return " ".join(checksum[:8] for checksum in record["annotations"].values()) or "drawn on demand"
+
+
+def differences(records: Sequence[Record]) -> list[str]:
+    """In what these results were not measured alike: one line each."""
+    lines = []
+    for key, name in CONDITIONS.items():
+        values = [_condition(record, key) for record in records]
+        if UNKNOWN in values:
+            lines.append(f"{name}: not known of {records[values.index(UNKNOWN)]['name']}")
+        elif len(set(values)) > 1:
+            lines.append(f"{name}: " + ", ".join(f"{r['name']} {v}" for r, v in zip(records, values, strict=True)))
+    return lines
+
+
+def _condition(record: Record, key: str) -> str:
+    if key == "annotations":
+        return "+".join(sorted(checksum[:8] for checksum in record["annotations"].values()))
+    if key == "protocol.shift" and record["protocol"].get("flip") is False:
+        return "False"  # read with a flip test only
+    value: Any = record
+    for part in key.split("."):
+        value = value.get(part, UNKNOWN)
+    return str(value)
+
+
+def compare(console: Console, records: Sequence[Record]) -> None:
+    """Results beside each other, and in bold what makes them not comparable."""
+    table = Table(title="compared", title_justify="left")
+    table.add_column("")
+    for record in records:
+        table.add_column(f"{record['name']}\n{record['protocol']['name']}", justify="right")
+    for name in dict.fromkeys(name for record in records for name in record["scores"]):
+        table.add_row(name, *(_number(record["scores"].get(name), 2) for record in records))
+    console.print(table)
+    found = differences(records)
+    if found:
+        console.print("[bold yellow]These were not measured alike, so do not compare the numbers:[/]")
+        for line in found:
+            console.print(f"  {line}")
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
