@@ -101,5 +101,5 @@ def _pair(picture: np.ndarray, person: Person, keypoints: np.ndarray, skeleton: 
     matrix = crop.crop_matrix(person.centre, side, (TILE, TILE))
     around = cv2.warpAffine(picture, matrix, (TILE, TILE), flags=cv2.INTER_LINEAR)
     annotated = draw_pose(around, crop.apply(matrix, person.joints), person.visible, skeleton)
-    predicted = draw_pose(around, crop.apply(matrix, keypoints), None, skeleton)
+    predicted = draw_pose(around, crop.apply(matrix, keypoints), np.where(person.visible > 0, 2, 0), skeleton)
     return np.concatenate([annotated, predicted], axis=1)

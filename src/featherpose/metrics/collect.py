@@ -39,6 +39,14 @@ class KeypointMetric(Metric):
         for state, values in (("index", index), ("keypoints", keypoints), ("confidence", confidence)):
             getattr(self, state).append(values.detach().flatten())
 
+    def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each joint's score in percent and how many persons have it annotated: (K,) each."""
+        raise NotImplementedError
+
+    def by_person(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index (N,) and error from 0 to 1 of the persons that can be measured."""
+        raise NotImplementedError
+
     def collected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """index (N,) in rising order without repetitions, keypoints (N, K, 2) and confidence (N, K), in float64."""
         if not len(self.index):
