@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from featherpose.draw import LEFT, MIDDLE, RIGHT, contact_sheet, draw_pose, overlay_heatmaps, side_colour
-from featherpose.skeletons import COCO, LSP, MPII
+from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 
 
-def spread(skeleton: object) -> np.ndarray:
+def spread(skeleton: Skeleton) -> np.ndarray:
     """Joints on a grid, far from each other."""
     return np.array([(30.0 + 40 * (i % 5), 30.0 + 40 * (i // 5)) for i in range(len(skeleton))])
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, LSP], ids=lambda s: s.name)
-def test_each_joint_has_the_colour_of_its_side(skeleton: object) -> None:
+def test_each_joint_has_the_colour_of_its_side(skeleton: Skeleton) -> None:
     joints = spread(skeleton)
     drawn = draw_pose(np.zeros((220, 230, 3), np.uint8), joints, None, skeleton)
     for name, (x, y) in zip(skeleton.joints, joints.astype(int), strict=True):

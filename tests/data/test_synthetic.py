@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import cv2
@@ -14,7 +15,7 @@ from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.data.crop import apply, crop_matrix
 from featherpose.data.person import People
 from featherpose.errors import PoseError
-from featherpose.skeletons import COCO, LSP, MPII, skeleton_of
+from featherpose.skeletons import COCO, LSP, MPII, Skeleton, skeleton_of
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_splits_seeds_and_indices_give_other_people(people: People) -> None:
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, LSP], ids=lambda s: s.name)
-def test_records_hold_together(skeleton: object) -> None:
+def test_records_hold_together(skeleton: Skeleton) -> None:
     for person in synthetic.read(None, "val", 60, seed=4, skeleton=skeleton).persons:
         picture = synthetic.load(person)
         height, width = picture.shape[:2]
@@ -134,7 +135,7 @@ def test_hidden_joints_are_hidden_and_only_they(people: People) -> None:
     """Repainting one body over the others must change a hidden joint's surroundings, not a visible one's."""
     checked = {1: 0, 2: 0}
     for person in people.persons[:80]:
-        scene, _ = synthetic._scene(person.image)
+        scene = synthetic.scene_of(person.image)
         front, numbers = scenes.layers(scene)
         others = [n for figure, own in numbers.items() if figure != 0 for n in own]
         top = max(n for own in numbers.values() for n in own)
@@ -150,8 +151,7 @@ def test_hidden_joints_are_hidden_and_only_they(people: People) -> None:
 
 
 def test_objects_hide_what_they_cover() -> None:
-    scene, _ = synthetic._scene("synthetic:0:train:3")
-    scene.objects = []
+    scene = replace(synthetic.scene_of("synthetic:0:train:3"), objects=[])
     front, numbers = scenes.layers(scene)
     free = scenes.seen(scene, 0, front, numbers[0])
     width, height = scene.size
@@ -167,7 +167,7 @@ def test_people_vary(people: People) -> None:
     flags = np.stack([person.visible for person in people.persons])
     assert 0.01 < (flags == 0).mean() < 0.12  # truncated
     assert 0.05 < (flags == 1).mean() < 0.3  # hidden
-    crowded = [len(synthetic._scene(person.image)[0].sequence) for person in people.persons]
+    crowded = [len(synthetic.scene_of(person.image).sequence) for person in people.persons]
     assert {1, 2, 3} == set(crowded)
     assert len({person.picture_size for person in people.persons}) > 30
     means = np.array([cv2.mean(synthetic.load(person))[:3] for person in people.persons[:60]])
@@ -196,8 +196,6 @@ def test_mean_pose_counts_annotated_joints_only() -> None:
     flags = [np.full(14, 2, np.uint8), np.full(14, 2, np.uint8)]
     flags[1][0] = 0
     flags[0][13] = flags[1][13] = 0
-    from dataclasses import replace
-
     pair = People([replace(p, visible=f) for p, f in zip(base, flags, strict=True)])
     mean = mean_pose(pair, (64, 64))
     crops = [apply(crop_matrix(p.centre, p.scale, (64, 64)), p.joints) / 64 for p in pair.persons]
@@ -213,8 +211,6 @@ def test_what_cannot_be_drawn_is_one_clear_sentence(people: People) -> None:
         synthetic.read(None, "train", 0)
     with pytest.raises(PoseError, match="no joint 'left_big_toe'"):
         synthetic.read(None, "train", 1, skeleton={"name": "feet", "joints": ["left_big_toe"]})
-    from dataclasses import replace
-
     with pytest.raises(PoseError, match="synthetic:SEED:SPLIT:INDEX"):
         synthetic.load(replace(people.persons[0], image="picture.jpg"))
 

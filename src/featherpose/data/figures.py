@@ -170,8 +170,16 @@ def _lengths(uniforms: np.ndarray, normals: np.ndarray) -> dict[str, np.ndarray]
 
 def _along(frame: np.ndarray, x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
     """The picture vector (F, 3) of body offsets in a frame (F, 3, 3)."""
-    axes = frame.transpose(2, 0, 1)  # a frame's columns are its axes
-    return np.asarray(x)[..., None] * axes[0] + np.asarray(y)[..., None] * axes[1] + np.asarray(z)[..., None] * axes[2]
+    total: np.ndarray | None = None
+    for axis, length in enumerate((x, y, z)):
+        if isinstance(length, np.ndarray):
+            step = frame[:, :, axis] * length[:, None]
+        elif length:
+            step = frame[:, :, axis] * length
+        else:
+            continue
+        total = step if total is None else total + step
+    return np.zeros(frame.shape[:2]) if total is None else total
 
 
 def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
@@ -276,11 +284,11 @@ def _circles(points: dict, frames: dict, size: dict[str, np.ndarray], build: np.
         ):
             ends = [(points[f"{side}_{start}"], first * limb), (points[f"{side}_{end}"], last * limb)]
             parts[f"{side}_{part}"] = ends
-    rows = []
-    for part in PARTS:
-        circles = parts[part] if len(parts[part]) == 4 else [c for c in parts[part] for _ in range(2)]
-        rows.append(np.stack([np.concatenate([centre, radius[:, None]], axis=1) for centre, radius in circles], axis=1))
-    return np.stack(rows, axis=1)
+    four = [circle for part in PARTS for circle in parts[part] for _ in range(4 // len(parts[part]))]
+    circles = np.empty((len(build), len(four), 4))
+    circles[..., :3] = np.stack([centre for centre, _ in four], axis=1)
+    circles[..., 3] = np.stack([radius for _, radius in four], axis=1)
+    return circles.reshape(len(build), len(PARTS), 4, 4)
 
 
 _IN_FRONT = np.array([0.05 if "arm" in p or "hand" in p else 0.02 if p == "head" else 0.0 for p in PARTS])

@@ -49,13 +49,14 @@ class Clothes:
 
 def _vivid(u: np.ndarray, chroma: float = 0.75) -> np.ndarray:
     """An RGB colour from three uniforms: any hue, mostly not too grey or too dark."""
-    hue, chroma, value = u[0] * 6, 0.15 + chroma * u[1], 50 + 190 * u[2]
-    ramp = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
-    return value * (1 - chroma + chroma * ramp)
+    hue, saturation, value = (float(v) for v in u)
+    hue, saturation, value = hue * 6, 0.15 + chroma * saturation, 50 + 190 * value
+    ramps = (min(max(abs((hue + turn) % 6 - 3) - 1, 0.0), 1.0) for turn in (0, 4, 2))
+    return np.array([value * (1 - saturation + saturation * ramp) for ramp in ramps])
 
 
-def dress(rng: np.random.Generator) -> Clothes:
-    u = rng.random(28)
+def dress(u: np.ndarray) -> Clothes:
+    """Clothes from 24 uniforms."""
     skin = _SKINS[int(u[0] * 6)] * (0.94 + 0.12 * u[1])
     shirt, trousers, trim = _vivid(u[2:5]), _vivid(u[5:8]) * 0.8, _vivid(u[8:11])
     if np.abs(trim - shirt).sum() < 150:  # a trim nobody sees is no cue
@@ -80,12 +81,11 @@ def dress(rng: np.random.Generator) -> Clothes:
 def paint(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """The picture of a scene, (H, W, 3) uint8 RGB."""
     picture = _background(scene, rng)
-    clothes = [dress(rng) for _ in range(FIGURES)]
-    u = rng.random(16)
+    wardrobe, u = rng.random((FIGURES, 24)), rng.random(16)
     light = np.array([u[0] - 0.5, -0.35])
     _shadows(picture, scene)
     for figure in scene.sequence:
-        _figure(picture, scene, figure, clothes[figure], light)
+        _figure(picture, scene, figure, dress(wardrobe[figure]), light)
     for i, outline in enumerate(scene.objects):
         colour = _vivid(u[1 + 3 * i : 4 + 3 * i])
         _fill(picture, np.rint(outline * _ONE).astype(np.int32), colour * 0.7)

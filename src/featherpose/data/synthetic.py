@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from featherpose.errors import PoseError
 from featherpose.skeletons import Skeleton, skeleton_of
 
 SPLITS = ("train", "val", "test")
+_COLOURS = 1  # colours have a stream of their own, so that geometry can be kept without its generator
 _BATCH = 256  # scenes posed at once
 _NAME = re.compile(r"synthetic:(\d+):(train|val|test):(\d+)")
 _HEAD = PARTS.index("head")
@@ -76,7 +78,7 @@ def read(
 def inhabitants(person: Person, skeleton: str | Mapping | Skeleton) -> list[Inhabitant]:
     """Everybody in a synthetic person's picture, the person first, with what the official formats want besides."""
     kind = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(skeleton)
-    scene, _ = _scene(person.image)
+    scene = scene_of(person.image)
     front, numbers = layers(scene)
     found = []
     for figure in sorted(scene.sequence):
@@ -96,20 +98,23 @@ def inhabitants(person: Person, skeleton: str | Mapping | Skeleton) -> list[Inha
 
 def load(person: Person) -> np.ndarray:
     """The person's picture, (H, W, 3) uint8 RGB."""
-    scene, rng = _scene(person.image)
-    return paint(scene, rng)
+    return paint(scene_of(person.image), _generator(*_address(person.image), _COLOURS))
 
 
-def _generator(seed: int, split: str, index: int) -> np.random.Generator:
-    return np.random.default_rng((seed, SPLITS.index(split), index))
+def _generator(seed: int, split: str, index: int, *purpose: int) -> np.random.Generator:
+    return np.random.default_rng((seed, SPLITS.index(split), index, *purpose))
 
 
-def _scene(image: str) -> tuple[Scene, np.random.Generator]:
+def _address(image: str) -> tuple[int, str, int]:
     match = _NAME.fullmatch(image)
     if not match:
         raise PoseError(f"{image!r} is no synthetic person: its name would read synthetic:SEED:SPLIT:INDEX.")
-    rng = _generator(int(match[1]), match[2], int(match[3]))
-    return build_scenes([scene_draws(rng)])[0], rng
+    return int(match[1]), match[2], int(match[3])
+
+
+@lru_cache(maxsize=2048)  # geometry is a third of a picture's cost and 20 KB a scene; epochs come back to it
+def scene_of(image: str) -> Scene:
+    return build_scenes([scene_draws(_generator(*_address(image)))])[0]
 
 
 def _person(
