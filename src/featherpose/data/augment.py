@@ -19,7 +19,8 @@ from featherpose.data import crop
 from featherpose.data.person import Person
 from featherpose.skeletons import Skeleton
 
-CENTRE_SHARE = 1.5  # HRNet's half-body crop: the joints' extent, grown to the aspect ratio, times 1.5
+HALF_BODY_PADDING = 1.5  # HRNet's half-body crop: the joints' extent, grown to the aspect ratio, times 1.5
+Frame = tuple[np.ndarray, np.ndarray]  # centre and scale
 
 
 class CropWarp(A.DualTransform):
@@ -58,7 +59,8 @@ class CropWarp(A.DualTransform):
         rotation = draw.uniform(-self.rotation, self.rotation) if draw.random() < self.rotation_probability else 0.0
         flip = draw.random() < self.flip
         matrix = crop.crop_matrix(centre, scale * zoom, sample["size_wh"], rotation, flip)
-        return {"matrix": matrix, "flip": flip, "size_wh": sample["size_wh"], "origin": sample["origin"]}
+        drawn = {"centre": centre, "scale": scale * zoom, "rotation": rotation, "flip": flip}
+        return drawn | {"matrix": matrix, "size_wh": sample["size_wh"], "origin": sample["origin"]}
 
     def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
         return crop.cut(img, params["matrix"], params["size_wh"], params["origin"])
@@ -71,23 +73,26 @@ class CropWarp(A.DualTransform):
     def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         return {key: self.targets[key](value, **params) for key, value in kwargs.items()}
 
-    def _half_body(self, person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def _half_body(self, person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> Frame:
         """The crop around the upper or lower body, where enough joints are annotated (HRNet's rule for COCO)."""
-        seen = person.visible > 0
-        if seen.sum() <= self.half_body_joints or not skeleton.upper:
-            return person.centre, person.scale
-        upper = np.isin(np.arange(len(seen)), skeleton.upper)
-        first, other = (seen & upper, seen & ~upper)
-        if self.py_random.random() >= 0.5:
-            first, other = other, first
-        chosen = first if first.sum() > 2 else other
-        if chosen.sum() < 2:
-            return person.centre, person.scale
-        points = person.joints[chosen]
-        extent = points.max(axis=0) - points.min(axis=0)
-        if not extent.any():
-            return person.centre, person.scale
-        return points.mean(axis=0), crop.fit_aspect(extent, size_wh) / crop.PIXEL_STD * CENTRE_SHARE
+        whole = person.centre, person.scale
+        if (person.visible > 0).sum() <= self.half_body_joints or not skeleton.upper:
+            return whole
+        upper, lower = halves(person, skeleton, size_wh)
+        first, other = (upper, lower) if self.py_random.random() < 0.5 else (lower, upper)
+        return first or other or whole
+
+
+def halves(person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> tuple[Frame | None, Frame | None]:
+    """Centre and scale around the upper and the lower body; None where fewer than three joints tell them."""
+    frames: list[Frame | None] = []
+    upper = np.isin(np.arange(len(person.joints)), skeleton.upper)
+    for part in (upper, ~upper):
+        points = person.joints[part & (person.visible > 0)]
+        extent = np.ptp(points, axis=0) if len(points) > 2 else np.zeros(2)
+        scale = crop.fit_aspect(extent, size_wh) / crop.PIXEL_STD * HALF_BODY_PADDING
+        frames.append((points.mean(axis=0), scale) if extent.any() else None)
+    return frames[0], frames[1]
 
 
 class Augment:
@@ -119,8 +124,15 @@ class Augment:
 
     @property
     def reach(self) -> float:
-        """How much larger than the plain crop the region is that may be drawn from, as a share of the crop's size."""
-        return self.warp.scale[1]
+        """How much larger than its frame a crop may be drawn."""
+        return max(self.warp.scale)
+
+    def frames(self, person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> list[Frame]:
+        """Every centre and scale that may be drawn from, before the random scale."""
+        frames = [(person.centre, person.scale)]
+        if self.warp.half_body > 0:
+            frames += [frame for frame in halves(person, skeleton, size_wh) if frame is not None]
+        return frames
 
     def __call__(
         self,

@@ -70,6 +70,10 @@ def cut(picture: np.ndarray, matrix: np.ndarray, size_wh: Sequence[int], origin:
     """The crop (H, W, 3): one bilinear warp, black outside; `origin` is where `picture` lay in a larger one."""
     back = invert(matrix)
     back[:, 2] -= origin
+    if (
+        np.linalg.det(back[:, :2]) < 0
+    ):  # mirrored: cv2 counts in 1/1024 px and rounds ties up, here they have to go down
+        back[0, 2] -= 1 / 1024  # now the crop is that of the mirrored picture, bit for bit
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(picture, back, (int(size_wh[0]), int(size_wh[1])), flags=flags)
 

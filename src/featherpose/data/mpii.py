@@ -133,8 +133,8 @@ def _check_published(records: list[Record], split: str, digest: str, path: Path)
     count, expected = PUBLISHED["train" if split == "train" else "val"]
     if len(records) != count:
         raise PoseError(
-            f"{path} gives {len(records)} {split} persons; the accepted split has {count}. Fetch the file again, or set "
-            "+data.read.published=false for a part of it (scores then compare with no paper)."
+            f"{path} gives {len(records)} {split} persons; the accepted split has {count}. Fetch the file again, or "
+            "set +data.read.published=false for a part of it (scores then compare with no paper)."
         )
     if digest != expected:
         raise PoseError(
@@ -211,17 +211,19 @@ def _official(path: Path, truth: _Truth, skipped: Counter[str]) -> Iterable[Reco
 
 
 def _official_person(rect: Any, image: str, name: str) -> Record | None:
-    points, centre, scale = (getattr(rect, key, None) for key in ("annopoints", "objpos", "scale"))
-    if not hasattr(points, "point") or not hasattr(centre, "x") or not np.size(scale):
+    points: Any = getattr(rect, "annopoints", None)
+    centre: Any = getattr(rect, "objpos", None)
+    scale: Any = getattr(rect, "scale", None)
+    if not hasattr(points, "point") or not hasattr(centre, "x") or scale is None or not np.size(scale):
         return None
     joints, visible = np.zeros((16, 2)), np.zeros(16, int)
-    for point in _list(points.point):  # ty: ignore[unresolved-attribute]
+    for point in _list(points.point):
         joints[int(point.id)] = point.x, point.y
         flag = getattr(point, "is_visible", 0)
         visible[int(point.id)] = 2 if np.size(flag) and int(np.asarray(flag).item() or 0) else 1
     head = np.array([rect.x1, rect.y1, rect.x2, rect.y2], dtype=np.float64)
-    middle = np.array([centre.x, centre.y], dtype=np.float64)  # ty: ignore[unresolved-attribute]
-    return Record(image, middle, float(scale), joints, visible, name, False, head)  # ty: ignore[invalid-argument-type]
+    middle = np.array([centre.x, centre.y], dtype=np.float64)
+    return Record(image, middle, float(scale), joints, visible, name, False, head)
 
 
 def _row_of(record: Record, boxes: dict[tuple[int, ...], list[int]], truth: _Truth) -> int | None:

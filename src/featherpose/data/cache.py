@@ -1,0 +1,237 @@
+"""Decoded regions of pictures in one memory-mapped file: training without decoding, to the same pixels.
+
+Each person's region holds every crop that the augmentation may draw. The folder's name is a hash of the regions, of the
+pictures' sizes and times, and of what decodes them: a changed annotation, picture or setting gives another folder.
+Built under a lock beside its final place and renamed when whole, so a killed build leaves nothing that is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from rich.console import Console
+from rich.progress import track
+
+from featherpose.data import crop, picture
+from featherpose.data.augment import Augment
+from featherpose.data.dataset import Load
+from featherpose.data.person import People, Person
+from featherpose.errors import PoseError
+from featherpose.skeletons import Skeleton
+
+FORMAT = 1  # raise it when the file's layout or the meaning of a region changes
+MARGIN = 2  # pixels around a region: bilinear neighbours and rounding
+AT_ONCE = 64  # pictures decoded ahead while building
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cache would hold: known, with its size, before anything is decoded."""
+
+    regions: np.ndarray  # (R, 4) int64: x, y, width, height in the picture
+    source: list[Person]  # whose picture each region is cut from
+    region_of: np.ndarray  # (N,) which region each person reads
+    key: str
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.regions[:, 2] * self.regions[:, 3] * 3)])
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return int(self.offsets[-1])
+
+
+class CropCache:
+    """Regions by the person's index; opened anew in each worker, with the pages shared between all of them."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+        self._pixels: np.ndarray | None = None
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_pixels": None}
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, tuple[int, int]]:
+        if self._pixels is None:
+            self._pixels = np.asarray(np.memmap(self.folder / "pixels.bin", np.uint8, mode="r"))
+        region = self.plan.region_of[index]
+        x, y, width, height = self.plan.regions[region].tolist()
+        start = self.plan.offsets[region]
+        return self._pixels[start : start + width * height * 3].reshape(height, width, 3), (x, y)
+
+
+def plan(
+    people: People, load: Load, skeleton: Skeleton, size_wh: Sequence[int], augment: Augment | None = None
+) -> Plan:
+    """Regions for all crops that may be drawn; people of one picture share one where that is smaller."""
+    by_picture: dict[str, list[int]] = {}
+    for index, person in enumerate(people.persons):
+        by_picture.setdefault(person.image, []).append(index)
+    regions: list[np.ndarray] = []
+    source: list[Person] = []
+    region_of = np.zeros(len(people.persons), np.int64)
+    digest = hashlib.sha256(_versions(load).encode())
+    for image, indices in by_picture.items():
+        first = people.persons[indices[0]]
+        size = _size(first, load)
+        boxes = np.array([_region(people.persons[i], skeleton, size_wh, augment, size) for i in indices])
+        low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+        union = np.concatenate([low, high - low])
+        if np.prod(union[2:]) <= np.prod(boxes[:, 2:], axis=1).sum():
+            boxes, places = union[None], [0] * len(indices)
+        else:
+            places = list(range(len(indices)))
+        region_of[indices] = len(regions) + np.array(places)
+        regions.extend(boxes)
+        source.extend([first] * len(boxes))
+        digest.update(json.dumps([image, _stamp(image), boxes.tolist(), places]).encode())
+    return Plan(np.array(regions, np.int64).reshape(-1, 4), source, region_of, digest.hexdigest()[:20])
+
+
+def open_crops(plan: Plan, folder: Path, load: Load) -> CropCache:
+    """The finished cache, built first where it is not there; other processes wait for the one that builds."""
+    target = folder / f"crops-{plan.key}"
+    if not _whole(target, plan):
+        _make_folder(folder)
+        with _lock(folder / f".crops-{plan.key}.lock"):
+            if not _whole(target, plan):
+                _build(target, plan, load)
+    return CropCache(target, plan)
+
+
+def _build(target: Path, plan: Plan, load: Load) -> None:
+    for left_over in target.parent.glob(f".building-{plan.key}-*"):  # of a killed build: its lock was free
+        shutil.rmtree(left_over, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    free = shutil.disk_usage(target.parent).free
+    said = f"{len(plan.regions):,} regions, {gigabytes(plan.size)} in {target}"
+    if plan.size > 0.95 * free:
+        raise PoseError(
+            f"The crop cache would hold {said}, but only {gigabytes(free)} are free there. "
+            "Choose another disk with data.cache_folder=FOLDER, or train without: data.cache=null."
+        )
+    console = Console(stderr=True)
+    console.print(f"Crop cache: {said} ({gigabytes(free)} free). It is made once; delete the folder when done.")
+    building = target.parent / f".building-{plan.key}-{os.getpid()}"
+    building.mkdir()
+    try:
+        with (building / "pixels.bin").open("wb") as file:
+            for region in track(_regions(plan, load), "crop cache", len(plan.regions), console=console):
+                file.write(region.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        (building / "about.json").write_text(json.dumps({"format": FORMAT, "bytes": plan.size, "key": plan.key}))
+        building.rename(target)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _regions(plan: Plan, load: Load) -> Iterator[np.ndarray]:
+    """The pixels of each region in order; each picture is decoded once."""
+    starts = [i for i, person in enumerate(plan.source) if i == 0 or person is not plan.source[i - 1]]
+    ends = [*starts[1:], len(plan.source)]
+
+    def cut(span: tuple[int, int]) -> list[np.ndarray]:
+        whole = load(plan.source[span[0]])
+        return [np.ascontiguousarray(whole[y : y + h, x : x + w]) for x, y, w, h in plan.regions[slice(*span)].tolist()]
+
+    spans = list(zip(starts, ends, strict=True))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for i in range(0, len(spans), AT_ONCE):
+            for number, parts in enumerate(pool.map(cut, spans[i : i + AT_ONCE])):
+                for part, region in zip(parts, plan.regions[slice(*spans[i + number])], strict=True):
+                    if part.shape != (region[3], region[2], 3):
+                        source = plan.source[spans[i + number][0]]
+                        raise PoseError(f"{source.image} is smaller than the annotation of {source.person_id} says.")
+                    yield part
+
+
+def _region(
+    person: Person, skeleton: Skeleton, size_wh: Sequence[int], augment: Augment | None, size: tuple[int, int]
+) -> np.ndarray:
+    """x, y, width, height of the part of the picture that any crop of this person may show."""
+    frames = [(person.centre, person.scale)]
+    zoom = 1.0
+    if augment is not None:
+        frames, zoom = augment.frames(person, skeleton, size_wh), augment.reach
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    for centre, scale in frames:
+        radius = np.linalg.norm(crop.fit_aspect(scale, size_wh)) * crop.PIXEL_STD / 2 * zoom + MARGIN
+        low, high = np.minimum(low, np.floor(centre - radius)), np.maximum(high, np.ceil(centre + radius) + 1)
+    low = np.clip(low, 0, np.array(size) - 1).astype(np.int64)
+    high = np.clip(high, low + 1, size).astype(np.int64)  # a person outside the picture keeps one pixel, never seen
+    return np.concatenate([low, high - low])
+
+
+def _size(person: Person, load: Load) -> tuple[int, int]:
+    if person.picture_size is not None:
+        return person.picture_size
+    if os.path.isfile(person.image):
+        with open(person.image, "rb") as file:
+            size = picture.size_of(file.read(1 << 16))
+        if size is not None:
+            return size
+    height, width = load(person).shape[:2]
+    return width, height
+
+
+def _stamp(image: str) -> list[int]:
+    try:
+        status = os.stat(image)
+    except OSError:
+        return []  # no file: the name says it all
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _versions(load: Load) -> str:
+    function = getattr(load, "func", load)
+    name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    return f"{FORMAT} {name} cv2 {cv2.__version__} simplejpeg {simplejpeg.__version__}"
+
+
+def _whole(target: Path, plan: Plan) -> bool:
+    try:
+        return (target / "about.json").is_file() and (target / "pixels.bin").stat().st_size == plan.size
+    except OSError:
+        return False
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PoseError(
+            f"The crop cache can't be made in {folder} ({error.strerror}); set data.cache_folder."
+        ) from error
+
+
+@contextmanager
+def _lock(path: Path) -> Generator[None]:
+    """Held by one process at a time, and given back by the system when that process dies."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # Windows: two builds at once only cost time, the last rename wins
+            pass
+        yield
+
+
+def gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
