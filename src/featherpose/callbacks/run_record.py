@@ -21,15 +21,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import Self
 
 from featherpose import __version__
+from featherpose.plain_files import read_record, write_atomically
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "opencv-python-headless")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """A reader, or a kill in the middle, sees the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 class RunRecord:
@@ -39,9 +33,8 @@ class RunRecord:
         self.folder = Path(folder)
         self.path = self.folder / "run.json"
         self.writes = rank_zero_only.rank in (None, 0) and os.environ.get("LOCAL_RANK", "0") == "0"
-        self.fields: dict[str, Any] = {}
-        if self.path.is_file():  # a resumed run keeps its history
-            self.fields = json.loads(self.path.read_text(encoding="utf-8"))
+        self.fields = read_record(self.folder)
+        if self.fields:  # a resumed run keeps its history
             self.fields["resumed"] = [*self.fields.get("resumed", []), now()]
         self.first = first
 

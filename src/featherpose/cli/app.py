@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featherpose.cli import resume
 from featherpose.errors import PoseError, UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ TRACEBACK = "FEATHERPOSE_TRACEBACK"
 def launch(verb: str) -> None:
     """Runs `featherpose.cli.<verb>.main` under Hydra with the arguments of this process."""
     prepare_environment()
-    sys.argv[1:] = arrange(verb, sys.argv[1:])
     try:
+        sys.argv[1:] = arrange(verb, sys.argv[1:])
         _run(verb)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -64,7 +65,8 @@ def arrange(verb: str, arguments: list[str]) -> list[str]:
     rest = [a for a in arguments if a not in ("-m", "--multirun", "--traceback")]
     if verb == "benchmark" and rest and re.fullmatch(r"[a-z_]+", rest[0]):
         rest[0] = f"benchmark={rest[0]}"
-    return flags[:1] + rest
+    arguments = flags[:1] + rest
+    return resume.expand(arguments) if verb == "train" else arguments
 
 
 def _run(verb: str) -> None:

@@ -10,19 +10,26 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
+from lightning.fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 
 from featherpose import tracking
-from featherpose.callbacks.run_record import MetricsFile, RunRecord, write_atomically
+from featherpose.callbacks.run_record import MetricsFile, RunRecord
 from featherpose.cli import summary
+from featherpose.errors import PoseError
 from featherpose.module import PoseModule, load_checkpoint
+from featherpose.plain_files import read_record, write_atomically
 
 
 def main(cfg: DictConfig) -> float | None:
     """One training run; gives its best score, which sweepers may optimise."""
     folder = Path(cfg.paths.output)
     name, group, tags = tracking.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
+    checkpoint, before = checkpoint_to_resume(cfg, folder), read_record(folder)
+    if checkpoint and before:
+        name, group = before["name"], before["group"]
     with RunRecord(folder, name=name, group=group, seed=cfg.seed) as record:
         quieten_libraries()
         L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -41,13 +48,14 @@ def main(cfg: DictConfig) -> float | None:
             default_root_dir=str(folder),
             enable_model_summary=False,
         )
+        refuse_ranks_that_sweep(trainer)
         record.update(device=str(trainer.strategy.root_device))
         summary.start(record, trainer)
         code = 1
         try:
-            if cfg.baselines.untrained and not checkpoint_to_resume(cfg):
+            if cfg.baselines.untrained and not checkpoint:
                 record.update(baseline={"untrained": score(trainer, module, data)["val/score"]})
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint_to_resume(cfg))
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
             best = finish(cfg, trainer, module, data, record)
             code = 0
         finally:
@@ -80,11 +88,28 @@ def precision(choice: str, accelerator: str) -> str:
     return "bf16-mixed" if native else "32-true"
 
 
-def checkpoint_to_resume(cfg: DictConfig) -> str | None:
+def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> str | None:
+    """The file to go on from: the one named, or the last one of this very run where it did not come to its end.
+
+    The latter is `resume=`, and a job that a cluster or a resumed sweep starts again in its own folder.
+    """
+    last = folder / "checkpoints" / "last.ckpt"
     if cfg.ckpt_path:
-        load_checkpoint(cfg.ckpt_path)  # says in one sentence what is wrong with it
-        return str(cfg.ckpt_path)
-    return None
+        last = Path(cfg.ckpt_path)
+    elif not last.is_file() or not (cfg.resume or read_record(folder).get("state") != "finished"):
+        return None
+    load_checkpoint(last)  # says in one sentence what is wrong with it
+    return str(last)
+
+
+def refuse_ranks_that_sweep(trainer: L.Trainer) -> None:
+    """Lightning starts the other ranks by the same command line, which under `-m` is the whole sweep."""
+    launcher = trainer.strategy.launcher
+    if HydraConfig.get().mode == RunMode.MULTIRUN and isinstance(launcher, _SubprocessScriptLauncher):
+        raise PoseError(
+            "With this launcher every DDP rank would start the whole sweep again: leave hydra/launcher=processes, "
+            "or take hydra/launcher=slurm with tasks_per_node equal to trainer.devices."
+        )
 
 
 def finish(cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, record: RunRecord) -> float | None:

@@ -1,0 +1,55 @@
+"""`resume=RUN_DIR`: the run's own command line again, in its own folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from featherpose.errors import PoseError, UsageError
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """Puts the overrides that the run was started with before those given now, which may change them.
+
+    `ckpt_path=` of a file in a run folder means that run; of a file elsewhere a new run that starts from it.
+    """
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    if "hydra.run.dir" in given:  # expanded already: a rank that Lightning starts
+        return arguments
+    folder = run_folder(given)
+    if folder is None:
+        return arguments
+    if any(a in ("-m", "--multirun") for a in arguments):
+        raise UsageError("resume= goes on with one run; for a sweep say the same -m command with sweep.resume=true.")
+    then = first_overrides(folder)
+    now = [a for a in arguments if not a.startswith(("resume=", "ckpt_path="))]
+    changed = {key_of(a) for a in now}
+    checkpoint = given.get("ckpt_path", "").strip("'\"")
+    kept = [a for a in then if key_of(a) not in changed | {"resume", "ckpt_path"}]
+    words = [*kept, *now, f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
+    return [*words, f"ckpt_path={quoted(Path(checkpoint).absolute())}"] if checkpoint not in ("", "null") else words
+
+
+def run_folder(given: dict[str, str]) -> Path | None:
+    """The run folder that the arguments name, if they name one."""
+    resume, checkpoint = (given.get(key, "").strip("'\"") for key in ("resume", "ckpt_path"))
+    if resume not in ("", "null"):
+        folder = Path(resume).absolute()
+        if not (folder / ".hydra" / "overrides.yaml").is_file():
+            raise PoseError(f"resume={resume}: that is no run folder (there is no .hydra/overrides.yaml in it).")
+        return folder
+    folder = Path(checkpoint).absolute().parent.parent
+    return folder if checkpoint not in ("", "null") and (folder / ".hydra" / "overrides.yaml").is_file() else None
+
+
+def first_overrides(folder: Path) -> list[str]:
+    import yaml
+
+    return list(yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or [])
+
+
+def key_of(argument: str) -> str:
+    return argument.partition("=")[0].lstrip("+~")
+
+
+def quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "\\'") + "'"

@@ -1,0 +1,164 @@
+"""One job as a process, and the slots in which jobs run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psutil
+from omegaconf import DictConfig
+
+from featherpose.plain_files import mark, read_record
+
+Slot = dict[str, str]  # what a slot adds to the environment of its job
+LOG = "output.log"
+
+
+@dataclass
+class Job:
+    """A row of the sweep: its overrides, its folder, and how it stands."""
+
+    number: int
+    overrides: list[str]
+    folder: Path
+    command: list[str]
+    cfg: DictConfig
+    state: str = "waiting"
+    error: str | None = None
+    exit_code: int | None = None
+    seconds: float = 0.0
+    slot: Slot = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+    _began: float = 0.0
+
+    def __post_init__(self) -> None:
+        record = read_record(self.folder)
+        if not record:
+            return
+        self.state, self.error = record.get("state", self.state), record.get("error")
+        if self.state == "running" and not runs_elsewhere(record):  # it was killed, nobody could write that
+            self.state = "interrupted"
+
+    def to_run(self) -> bool:
+        return self.state not in ("finished", "running")
+
+    def start(self, slot: Slot) -> None:
+        self.slot, self.state, self._began, self.error = slot, "running", time.monotonic(), None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, **slot, "PYTHONUNBUFFERED": "1"}
+        with (self.folder / LOG).open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,  # a Ctrl-C at the terminal reaches it once, through the launcher
+            )
+
+    def ended(self) -> bool:
+        code = self._process.poll() if self._process is not None else None
+        if code is None:
+            return False
+        self.seconds = time.monotonic() - self._began
+        self.exit_code = code if code >= 0 else 128 - code
+        self._judge(code)
+        return True
+
+    def _judge(self, code: int) -> None:
+        """What run.json says counts, unless the process could not write it any more."""
+        record = read_record(self.folder)
+        said = record.get("state")
+        if code == 0:
+            self.state = "finished" if said in (None, "finished") else "failed"
+            self.error = None if self.state == "finished" else f"ended with run.json at {said}"
+        else:
+            known = said in ("failed", "interrupted") and record.get("exit_code") not in (None, 0)
+            self.state = said if known else "failed"
+            self.error = record.get("error") if known else death(code, self.folder / LOG)
+        if self.state == "failed" and said != "failed":
+            finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            first = {"name": self.folder.name, "group": self.folder.parent.name} if not record else {}
+            mark(self.folder, **first, state="failed", error=self.error, exit_code=self.exit_code, finished=finished)
+
+    def signal(self, number: int) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def score(self) -> float | None:
+        return (read_record(self.folder).get("best") or {}).get("score")
+
+    @staticmethod
+    def wait_a_little() -> None:
+        time.sleep(0.1)
+
+
+def runs_elsewhere(record: dict[str, Any]) -> bool:
+    """Whether the process that wrote the record still lives; of another machine nobody here can tell, so yes."""
+    if record.get("host") != socket.gethostname():
+        return True
+    began = max([record["started"], *record.get("resumed", [])])
+    try:
+        process = psutil.Process(int(record["pid"]))
+    except (psutil.Error, KeyError, ValueError):
+        return False
+    # A process that began later has only been given the same number
+    return process.create_time() <= datetime.fromisoformat(began).timestamp() + 5
+
+
+def death(code: int, log: Path) -> str:
+    """Why a process ended that could not say it itself."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = ": out of memory?" if -code == signal.SIGKILL else ""
+        return f"killed by {name}{hint}"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (told or lines or [f"exit code {code}"])[-1]
+
+
+class Slots:
+    """Places to run in, each with its GPUs and its share of the cores."""
+
+    def __init__(self, count: int | None, gpus_per_job: int, gpus: list[str], threads: int | None) -> None:
+        groups = [gpus[i : i + gpus_per_job] for i in range(0, len(gpus), max(1, gpus_per_job))] if gpus_per_job else []
+        groups = [group for group in groups if len(group) == gpus_per_job]
+        self.count = count or len(groups) or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        shared = str(threads or max(1, cores // self.count))
+        cpu = {} if "OMP_NUM_THREADS" in os.environ and threads is None else {"OMP_NUM_THREADS": shared}
+        self._free: list[Slot] = []
+        for i in range(self.count):
+            gpu = {"CUDA_VISIBLE_DEVICES": ",".join(groups[i % len(groups)])} if groups else {}
+            self._free.append({**cpu, **gpu})
+
+    def take(self) -> Slot | None:
+        return self._free.pop(0) if self._free else None
+
+    def give_back(self, slot: Slot) -> None:
+        self._free.append(slot)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, found without importing torch."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [gpu.strip() for gpu in given.split(",") if gpu.strip() not in ("", "-1")]
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    listed = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
+    return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]

@@ -1,0 +1,135 @@
+"""The engine of `hydra/launcher=processes`: each job is a process of its own, so none can take the others along."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from featherpose.errors import PoseError
+from featherpose.sweeps.command import child_command
+from featherpose.sweeps.job import Job, Slots, visible_gpus
+from featherpose.sweeps.sweep_file import SweepFile, earlier_sweep
+from featherpose.sweeps.table import Progress, print_table
+
+
+class Processes:
+    """Starts `python src/train.py <overrides of the job>` once per job, so many at a time as there are slots.
+
+    An exception, `sys.exit` or a kill of one job is recorded and the others go on; memory ends with each process;
+    Lightning's DDP, which starts the command line again for each rank, starts that job only.
+
+    Args:
+        n_jobs: slots; null: one per GPU (`gpus_per_job` for each), or one on a machine without.
+        gpus_per_job: how many GPUs each slot owns.
+        threads: of each job's CPU arithmetic; null: the cores shared out among the slots.
+    """
+
+    def __init__(
+        self,
+        hydra_context: HydraContext,
+        config: DictConfig,
+        n_jobs: int | None = None,
+        gpus_per_job: int = 1,
+        threads: int | None = None,
+    ) -> None:
+        self.hydra_context, self.config = hydra_context, config
+        self.n_jobs, self.gpus_per_job, self.threads = n_jobs, gpus_per_job, threads
+        self.stopping: int | None = None
+        self.running: list[Job] = []
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        sweep, jobs = self.plan(job_overrides, initial_job_idx)
+        waiting = [job for job in jobs if job.to_run()]
+        slots = Slots(self.n_jobs, self.gpus_per_job, visible_gpus(), self.threads)
+        progress = Progress(sweep.folder, len(jobs), len(jobs) - len(waiting), slots.count)
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with progress:
+                self._run(waiting, slots, sweep, progress)
+        finally:
+            for job in self.running:
+                job.kill()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            print_table(jobs, sweep.folder)
+        if self.stopping is not None:
+            raise SystemExit(128 + self.stopping)
+        return [self._result(job, jobs) for job in jobs]
+
+    def plan(self, job_overrides: Sequence[Sequence[str]], first: int) -> tuple[SweepFile, list[Job]]:
+        """The sweep's file and its jobs, each with its folder; those of an earlier sweep keep theirs."""
+        folder = Path(str(self.config.hydra.sweep.dir)).absolute()
+        wanted = [[o for o in overrides if not o.startswith("sweep.resume=")] for overrides in job_overrides]
+        resume = OmegaConf.select(self.config, "sweep.resume", default=False)
+        if resume:
+            folder = earlier_sweep(folder, wanted, resume)
+        sweep = SweepFile(folder)
+        if sweep.jobs and first == 0 and not resume:
+            raise PoseError(f"{folder} holds a sweep already: go on with it by sweep.resume=true, or name another.")
+        jobs = []
+        for number, overrides in enumerate(wanted, start=first):
+            known = sweep.find(overrides) if resume else None
+            if known is None:
+                number = sweep.next_number() if resume else number
+            else:
+                number = known["number"]
+            cfg = self._compose(overrides, number, folder)
+            job_folder = Path(known["folder"]) if known else folder / str(cfg.hydra.sweep.subdir)
+            command = child_command(sys.argv, overrides, self.config.hydra.overrides.hydra, folder, job_folder, number)
+            jobs.append(Job(number, list(overrides), job_folder, command, cfg, sweep.state_of(known)))
+            sweep.add(jobs[-1])
+        sweep.write()
+        return sweep, jobs
+
+    def _compose(self, overrides: Sequence[str], number: int, folder: Path) -> DictConfig:
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(cfg):
+            cfg.hydra.job.id = cfg.hydra.job.num = number
+            cfg.hydra.sweep.dir = str(folder)
+        return cfg
+
+    def _run(self, waiting: list[Job], slots: Slots, sweep: SweepFile, progress: Progress) -> None:
+        while self.running or (waiting and self.stopping is None):
+            while waiting and self.stopping is None and (slot := slots.take()) is not None:
+                job = waiting.pop(0)
+                self.running.append(job)
+                progress.started(job)
+                job.start(slot)
+            for job in [job for job in self.running if job.ended()]:
+                self.running.remove(job)
+                slots.give_back(job.slot)
+                sweep.add(job)
+                sweep.write()
+                progress.ended(job)
+            Job.wait_a_little()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """The jobs are in sessions of their own: the first signal asks each to save and stop, the second kills them."""
+        again, self.stopping = self.stopping is not None, number
+        for job in self.running:
+            job.kill() if again else job.signal(number)
+
+    def _result(self, job: Job, jobs: list[Job]) -> JobReturn:
+        result = JobReturn(overrides=job.overrides, working_dir=str(job.folder), task_name="processes")
+        result.cfg = OmegaConf.masked_copy(job.cfg, [str(key) for key in job.cfg if key != "hydra"])
+        result.hydra_cfg = OmegaConf.masked_copy(job.cfg, "hydra")
+        result.status = JobStatus.COMPLETED if job.state == "finished" else JobStatus.FAILED
+        outcome: Any = job.score()
+        if job.state != "finished":
+            bad = sum(j.state != "finished" for j in jobs)
+            outcome = PoseError(
+                f"{bad} of {len(jobs)} jobs did not finish; the table above says why. "
+                "The same command with sweep.resume=true runs only what is missing or failed."
+            )
+        result.return_value = outcome
+        return result

@@ -1,0 +1,75 @@
+"""What a sweep shows while it runs, and its table of all jobs at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from featherpose.sweeps.job import Job
+
+COLOURS = {"finished": "green", "failed": "red", "interrupted": "yellow"}
+
+
+class Progress:
+    """One bar over all jobs, one line for each that starts or ends."""
+
+    def __init__(self, folder: Path, jobs: int, done: int, slots: int) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        again = f", {done} of them finished already" if done else ""
+        self.console.print(f"{jobs} jobs{again}, {slots} at a time, in {folder}")
+        columns = (TextColumn("jobs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self.bar = Bar(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("jobs", total=jobs, completed=done)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def started(self, job: Job) -> None:
+        self.console.print(f"  #{job.number} starts: {escape(' '.join(job.overrides))}")
+
+    def ended(self, job: Job) -> None:
+        colour = COLOURS.get(job.state, "white")
+        why = f": {escape(job.error)}" if job.error else ""
+        self.console.print(f"  #{job.number} [{colour}]{job.state}[/] after {duration(job.seconds)}{why}")
+        self.bar.advance(self.task)
+
+
+def print_table(jobs: list[Job], folder: Path) -> None:
+    """Number, what varies, how it ended, score and time of every job."""
+    console = Console(highlight=False, soft_wrap=not Console().is_terminal)
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    table = Table(title=f"sweep {folder.name}", caption=str(folder))
+    for column, justify in (("job", "right"), ("overrides", "left"), ("state", "left"), ("score", "right")):
+        table.add_column(column, justify=justify)
+    table.add_column("time", justify="right")
+    table.add_column("error")
+    for job in jobs:
+        score = job.score()
+        varied = " ".join(o for o in job.overrides if o not in common)
+        table.add_row(
+            str(job.number),
+            escape(varied),
+            f"[{COLOURS.get(job.state, 'white')}]{job.state}[/]",
+            f"{score:.2f}" if score is not None else "",
+            duration(job.seconds) if job.seconds else "",
+            escape(job.error or ""),
+        )
+    console.print(table)
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
