@@ -23,6 +23,17 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def next_command(options: argparse.Namespace) -> str:
+    """How to train on it; all but COCO's readers expect the official sizes unless told otherwise."""
+    people, train = options.people, options.people * 4 // 5
+    extra = {
+        "mpii": " +data.read.published=false",
+        "lspet": f" 'data.read.train=[1,{train}]' 'data.read.val=[{train + 1},{people}]'",
+        "lsp": "" if people == 2000 else "  (LSP's split is at picture 1,000: it needs --people 2000)",
+    }
+    return f"python src/train.py data={options.format} data.root={options.out.resolve()}{extra.get(options.format, '')}"
+
+
 def main() -> int:
     options = arguments()
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -44,8 +55,7 @@ def main() -> int:
         return 1
     found = ", ".join(f"{count} {split}" for split, count in counts.items())
     print(f"{options.out}: {options.people} pictures, annotated persons: {found}")
-    hint = " +data.read.published=false" if options.format == "mpii" else ""
-    print(f"try next: python src/train.py data={options.format} data.root={options.out}{hint}")
+    print(f"try next: {next_command(options)}")
     return 0
 
 

@@ -163,6 +163,16 @@ def test_objects_hide_what_they_cover() -> None:
     np.testing.assert_array_equal(covered > 0, free > 0)
 
 
+@pytest.mark.parametrize("centre", [(40.0, 31.0), (40.25, 30.5), (39.9, 31.7)])
+def test_what_is_drawn_lies_on_its_joint(centre: tuple[float, float]) -> None:
+    """The drawn pixels' centre of mass is the joint: an integer is a pixel's centre, with no half pixel between."""
+    mask = np.zeros((64, 80), np.uint8)
+    outline = cv2.convexHull(scenes.fixed_rings(np.array([[(*centre, 0.0, 12.0)]]))[0])
+    cv2.fillConvexPoly(mask, outline, 1, cv2.LINE_8, scenes.SHIFT)
+    rows, columns = np.nonzero(mask)
+    np.testing.assert_allclose((columns.mean(), rows.mean()), centre, atol=0.15)
+
+
 def test_people_vary(people: People) -> None:
     flags = np.stack([person.visible for person in people.persons])
     assert 0.01 < (flags == 0).mean() < 0.12  # truncated
