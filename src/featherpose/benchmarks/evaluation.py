@@ -1,0 +1,235 @@
+"""How much faster than the usual code evaluation is here, and whether it says the same."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from featherpose.heatmaps import decode
+from featherpose.metrics.average_precision import average_precision
+from featherpose.metrics.nms import oks_nms
+from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
+from featherpose.skeletons import COCO
+
+SIGMAS = np.array(COCO.sigmas)
+PICTURES_PER_PERSON = 2.5
+
+
+@dataclass
+class Case:
+    """Our function beside its reference; `agree` says in words how their answers differ."""
+
+    name: str
+    bar: float
+    ours: Callable[[], Any]
+    reference: Callable[[], Any]
+    agree: Callable[[Any, Any], str]
+
+
+def run(rounds: int, people: int, persons: int, detections: int, seed: int, out: str | None = None) -> None:
+    """Measures every case `rounds` times in turn, prints the ratios of the medians, writes them to `out`."""
+    torch.set_num_threads(1)
+    console = Console(highlight=False)
+    truth, found = crowd(persons, detections, seed)
+    cases = [decoding(people, seed), precision(truth, found), suppression(found)]
+    rows = []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("measuring", total=len(cases) * (rounds + 1))
+        for case in cases:
+            rows.append(measure(case, rounds, lambda: progress.advance(task)))
+    table = Table(title="CPU seconds, one thread, medians in turn", title_justify="left")
+    for column in ("", "here", "reference", "ratio", "bar", "answers"):
+        table.add_column(column, justify="left" if column in ("", "answers") else "right", overflow="fold")
+    for row in rows:
+        seconds, slow, ratio = f"{row['seconds']:.3f}", f"{row['reference_seconds']:.3f}", f"{row['ratio']:.1f}x"
+        table.add_row(row["case"], seconds, slow, ratio, f"{row['bar']:g}x", row["answers"])
+    console.print(table)
+    below = [row["case"] for row in rows if row["ratio"] < row["bar"]]
+    console.print(f"below the bar: {', '.join(below)}" if below else "all bars are met")
+    if out is not None:
+        path = Path(out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def measure(case: Case, rounds: int, advance: Callable[[], None]) -> dict[str, Any]:
+    """Medians of CPU time, ours and the reference by turns; the first pair only warms up and is compared."""
+    answers = case.agree(case.ours(), case.reference())
+    advance()
+    ours, reference = [], []
+    for _ in range(rounds):
+        for function, times in ((case.ours, ours), (case.reference, reference)):
+            start = time.process_time()
+            function()
+            times.append(time.process_time() - start)
+        advance()
+    seconds, slow = statistics.median(ours), statistics.median(reference)
+    return {
+        "case": case.name,
+        "seconds": seconds,
+        "reference_seconds": slow,
+        "ratio": slow / seconds,
+        "bar": case.bar,
+        "answers": answers,
+    }
+
+
+def decoding(people: int, seed: int) -> Case:
+    """The quarter-offset decoder against HRNet's formulas, map by map."""
+    generator = torch.Generator().manual_seed(seed)
+    heatmaps = torch.rand(people, 17, 64, 48, generator=generator)
+    array = heatmaps.numpy()
+
+    def loop() -> tuple[np.ndarray, np.ndarray]:
+        flat = array.reshape(people, 17, -1)
+        place, peaks = flat.argmax(axis=2), flat.max(axis=2)
+        points = np.stack([place % 48, place // 48], axis=2).astype(np.float32) * (peaks > 0)[..., None]
+        for b in range(people):
+            for k in range(17):
+                one = array[b, k]
+                x, y = math.floor(points[b, k, 0] + 0.5), math.floor(points[b, k, 1] + 0.5)
+                if 1 < x < 47 and 1 < y < 63:
+                    slope = np.array([one[y, x + 1] - one[y, x - 1], one[y + 1, x] - one[y - 1, x]])
+                    points[b, k] += np.sign(slope) * 0.25
+        return points, peaks
+
+    def agree(ours: tuple[torch.Tensor, ...], theirs: tuple[np.ndarray, ...]) -> str:
+        return "equal" if all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True)) else "DIFFERENT"
+
+    name = f"decode {people:,} x 17 maps of 64 x 48, against HRNet's loop over maps"
+    return Case(name, 8, lambda: decode(heatmaps), loop, agree)
+
+
+def precision(truth: GroundTruth, found: Detections) -> Case:
+    """The ten numbers against pycocotools' evaluation, both from data that is already loaded."""
+    loaded = in_pycocotools(truth, found)
+    name = f"OKS AP, {len(truth):,} persons and {len(found):,} detections, against pycocotools"
+
+    def agree(ours: dict[str, float], theirs: np.ndarray) -> str:
+        return f"ten numbers within {np.abs(np.array(list(ours.values())) - theirs).max():.0e}"
+
+    return Case(name, 10, lambda: average_precision(truth, found, SIGMAS.tolist()), lambda: official(*loaded), agree)
+
+
+def suppression(found: Detections) -> Case:
+    """OKS-NMS against HRNet's loops: over pictures, over survivors, over the rest."""
+    area = found.area * 1.25**2
+    pictures = [np.flatnonzero(found.image_id == picture) for picture in np.unique(found.image_id)]
+
+    def similarity(one: int, others: np.ndarray) -> np.ndarray:
+        oks = np.zeros(len(others))
+        for n, other in enumerate(others):
+            dx = found.keypoints[other, :, 0] - found.keypoints[one, :, 0]
+            dy = found.keypoints[other, :, 1] - found.keypoints[one, :, 1]
+            e = (dx**2 + dy**2) / (SIGMAS * 2) ** 2 / ((area[one] + area[other]) / 2 + np.spacing(1)) / 2
+            oks[n] = np.sum(np.exp(-e)) / len(e)
+        return oks
+
+    def loop() -> np.ndarray:
+        survivors = []
+        for members in pictures:
+            order = members[np.argsort(-found.score[members], kind="stable")]
+            while len(order):
+                survivors.append(order[0])
+                order = order[1:][similarity(order[0], order[1:]) <= 0.9]
+        return np.array(survivors)
+
+    def ours() -> np.ndarray:
+        return oks_nms(found.image_id, found.keypoints, found.score, area, SIGMAS.tolist(), 0.9)
+
+    def agree(ours: np.ndarray, theirs: np.ndarray) -> str:
+        same = "the same" if np.array_equal(ours, theirs) else "DIFFERENT"
+        return f"{same} {len(theirs):,} survivors"
+
+    return Case(f"OKS-NMS, {len(found):,} detections, against the loop", 6, ours, loop, agree)
+
+
+def crowd(persons: int, detections: int, seed: int) -> tuple[GroundTruth, Detections]:
+    """Random people of all sizes, some crowds and some without keypoints; detections near them and elsewhere."""
+    rng = np.random.default_rng(seed)
+    pictures = max(1, round(persons / PICTURES_PER_PERSON))
+    corner, size = rng.uniform(0, 400, (persons, 2)), rng.uniform(10, 300, (persons, 2))
+    keypoints = (corner[:, None] + rng.random((persons, 17, 2)) * size[:, None]).round()
+    visible = rng.integers(0, 3, (persons, 17)) * (rng.random((persons, 1)) > 0.05)
+    crowds = rng.random(persons) < 0.03
+    truth = GroundTruth(
+        image_id=rng.integers(1, pictures + 1, persons),
+        keypoints=keypoints,
+        visible=visible,
+        box=np.concatenate([corner, size], axis=1),
+        area=size.prod(axis=1) * 0.6,
+        crowd=crowds,
+        ignore=crowds | (visible == 0).all(axis=1),
+        person_id=np.arange(1, persons + 1),
+        images=np.arange(1, pictures + 1),
+    )
+    of = rng.integers(0, persons, detections)
+    spread = rng.choice([0.01, 0.02, 0.05, 0.2], detections) * np.sqrt(truth.area[of])
+    points = keypoints[of] + rng.normal(size=(detections, 17, 2)) * spread[:, None, None]
+    return truth, Detections(truth.image_id[of], points, rng.random(detections), extent_area(points))
+
+
+def in_pycocotools(truth: GroundTruth, found: Detections) -> tuple[Any, Any]:
+    """The same people as pycocotools holds them."""
+    from pycocotools.coco import COCO as Annotations
+
+    persons = [
+        {
+            "id": int(truth.person_id[n]),
+            "image_id": int(truth.image_id[n]),
+            "category_id": 1,
+            "iscrowd": int(truth.crowd[n]),
+            "keypoints": np.c_[truth.keypoints[n], truth.visible[n]].ravel().tolist(),
+            "num_keypoints": int((truth.visible[n] > 0).sum()),
+            "bbox": truth.box[n].tolist(),
+            "area": float(truth.area[n]),
+        }
+        for n in range(len(truth))
+    ]
+    results = [
+        {
+            "image_id": picture,
+            "category_id": 1,
+            "keypoints": np.c_[points, np.ones(17)].ravel().tolist(),
+            "score": score,
+        }
+        for picture, points, score in zip(found.image_id.tolist(), found.keypoints, found.score.tolist(), strict=True)
+    ]
+    annotations = Annotations()
+    annotations.dataset = {
+        "images": [{"id": int(picture)} for picture in truth.images],
+        "annotations": persons,
+        "categories": [{"id": 1, "name": "person"}],
+        "info": {},
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations.createIndex()
+        return annotations, annotations.loadRes(results)
+
+
+def official(annotations: Any, results: Any) -> np.ndarray:
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(annotations, results, "keypoints")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return np.array(evaluation.stats)
