@@ -53,6 +53,9 @@ def main() -> int:
     except (PoseError, PermissionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"stopped; {options.out} holds a part: write again with --force, or delete it", file=sys.stderr)
+        return 130
     found = ", ".join(f"{count} {split}" for split, count in counts.items())
     print(f"{options.out}: {options.people} pictures, annotated persons: {found}")
     print(f"try next: {next_command(options)}")
