@@ -31,7 +31,6 @@ class Previews(Callback):
         self.folder, self.samples, self.every, self.side = Path(folder) / "pictures", samples, every, side
         self._batch: dict[str, Tensor] | None = None
 
-    @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch, last = trainer.current_epoch, (trainer.max_epochs or 0) - 1
         due = self.every > 0 and epoch % self.every == 0
@@ -57,6 +56,7 @@ class Previews(Callback):
         return self._batch
 
 
+@torch.no_grad()
 def preview(module: Any, batch: dict[str, Tensor], side: int = 192) -> np.ndarray:
     """One row per sample: the annotation, then every stage's skeleton and heatmaps. RGB, uint8.
 

@@ -10,6 +10,7 @@ from itertools import cycle
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -103,7 +104,8 @@ def speed_figure(benchmark: str | Path | pd.DataFrame, column: str = "fps_all", 
 def svg(figure: Figure) -> str:
     """The figure as an `<svg>` element; text stays text."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     return text[text.index("<svg") :]
 

@@ -39,6 +39,7 @@ class WandbRun(WandbLogger):
             for name, value in flat({"final": record.get("scores") or {}, "best": record.get("best") or {}}).items():
                 if value != {}:
                     run.summary[name.replace("final.", "final/")] = value
+            run.summary["protocol"] = (record.get("protocol") or {}).get("name")  # a score alone says too little
             best = Path((record.get("best") or {}).get("path") or "")
             if exit_code == 0 and self.best_checkpoint and best.is_file():
                 upload_checkpoint(run, best, record)
