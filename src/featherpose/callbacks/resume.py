@@ -35,11 +35,16 @@ class Resume(Checkpoint):
 
     def __init__(self, path: str | Path, seed: int = 0, every_minutes: float | None = 15.0) -> None:
         self.path, self.seed, self.every_minutes = Path(path), seed, every_minutes
-        self._saved = time.monotonic()
+        self._saved, self._validation_due = time.monotonic(), False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         batch = getattr(data_of(trainer), "batch_size", None)
         checkpoint["position"] = {**position(trainer), "batch_size": batch}
+        if self._validation_due:
+            # As if written within the first validation batch: Lightning takes a validation without one for done
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress["total"].update(ready=1, started=1, processed=0, completed=0)
+            progress["current"].update(ready=0, started=0, processed=0, completed=0)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         data, place = data_of(trainer), checkpoint.get("position")
@@ -59,7 +64,7 @@ class Resume(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.every_minutes is None:
+        if self.every_minutes is None or trainer.is_last_batch:  # there, what follows the epoch saves
             return
         due = time.monotonic() - self._saved > 60 * self.every_minutes
         if agreed(trainer, due, batch_idx) and not within_accumulation(trainer, batch_idx):
@@ -67,7 +72,9 @@ class Resume(Checkpoint):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._validation_due = True
             self.save(trainer)
+            self._validation_due = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.save(trainer)
@@ -101,15 +108,15 @@ def seed_step(key: tuple[int, ...], device: torch.device) -> None:
         torch.cuda.default_generators[device.index or 0].manual_seed(mixed)
 
 
-def agreed(trainer: Trainer, flag: bool, batch_idx: int) -> bool:
+def agreed(trainer: Trainer, flag: bool, batch_idx: int | None = None) -> bool:
     """Whether any rank says so; with several ranks, asked every few steps only."""
     if trainer.world_size == 1:
         return flag
-    if (batch_idx + 1) % AGREE_EVERY and not trainer.is_last_batch:
+    if batch_idx is not None and (batch_idx + 1) % AGREE_EVERY:
         return False
     return trainer.strategy.reduce_boolean_decision(flag, all=False)
 
 
 def within_accumulation(trainer: Trainer, batch_idx: int) -> bool:
     """Gradients of half an accumulated batch are in no checkpoint."""
-    return bool((batch_idx + 1) % trainer.accumulate_grad_batches) and not trainer.is_last_batch
+    return bool((batch_idx + 1) % trainer.accumulate_grad_batches)

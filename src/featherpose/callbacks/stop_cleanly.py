@@ -23,8 +23,7 @@ class StopCleanly(Checkpoint):
     """Ends a run between two steps with everything that is needed to go on.
 
     It exits with 130 (Ctrl-C) or 143 (SIGTERM), as shells expect of a process that such a signal ended. Lightning's own
-    ways end with 1 and 0. In validation the weights are on disk already (`Resume` writes them before it), so it leaves
-    after the batch at hand.
+    ways end with 1 and 0. Before a validation and at an epoch's end `Resume`, which comes first, has saved already.
 
     Args:
         path: the checkpoint to go on from.
@@ -51,8 +50,18 @@ class StopCleanly(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if agreed(trainer, self.received is not None, batch_idx) and not within_accumulation(trainer, batch_idx):
+        if trainer.is_last_batch or within_accumulation(trainer, batch_idx):
+            return
+        if agreed(trainer, self.received is not None, batch_idx):
             trainer.save_checkpoint(self.path)
+            self._leave(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and agreed(trainer, self.received is not None):
+            self._leave(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if agreed(trainer, self.received is not None):
             self._leave(trainer)
 
     def on_validation_batch_end(

@@ -12,6 +12,9 @@ from lightning import Callback, LightningModule, Trainer
 class Throughput(Callback):
     """Logs `images_per_s`, `data_wait` (a fraction of the epoch) and `gpu_memory` (GiB, where there is a GPU)."""
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_train_epoch_start(trainer, pl_module)  # a run that goes on within an epoch skips that hook
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = self._idle_since = time.perf_counter()
         self._waited, self._images = 0.0, 0

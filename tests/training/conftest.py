@@ -1,0 +1,78 @@
+"""Small training runs within this process, from the real config."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning import Callback
+from omegaconf import OmegaConf
+
+from featherpose.module import PoseModule
+
+SMALL = (
+    "model.stages=1",
+    "model.channels=16",
+    "data.people={train: 20, val: 6, test: 2}",
+    "data.workers=0",
+    "data.input_size=[64,64]",
+    "schedule.batch_size=4",
+    "schedule.epochs=6",
+    "schedule.gamma={freeze: 2, ramp: 2, target: 0.2, unit: epochs}",
+    "trainer=cpu",
+    "callbacks.progress=null",
+    "callbacks.previews=null",
+)
+
+Fit = Callable[..., PoseModule]
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Overrides of a run of 6 epochs of 5 steps, whose gamma is frozen, rising and free for two epochs each."""
+    return SMALL
+
+
+def composed(conf: Path, folder: Path, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        words = [*SMALL, *overrides, f"hydra.runtime.output_dir='{folder}'", f"paths.root='{folder}'"]
+        cfg = compose("train", words, return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    return OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True)
+
+
+@pytest.fixture
+def fit(root: Path) -> Fit:
+    """`fit(folder, *overrides, extra=(), checkpoint=None)`: trains as `src/train.py` does, gives the trained module."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    def run(
+        folder: Path, *overrides: str, extra: tuple[Callback, ...] = (), checkpoint: Path | None = None
+    ) -> PoseModule:
+        config = composed(root / "conf", folder, *overrides)
+        L.seed_everything(config["seed"], workers=True, verbose=False)
+        module = PoseModule(config)
+        data = instantiate(config["data"], stride=module.stride, natural_height=256, seed=config["seed"])
+        config["data"]["input_size"] = list(data.input_size)
+        callbacks = [*(instantiate(entry) for entry in config["callbacks"].values() if entry), *extra]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            keys = {"logger": False, "callbacks": callbacks, "enable_progress_bar": False}
+            trainer = instantiate(config["trainer"], default_root_dir=str(folder), enable_model_summary=False, **keys)
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+        return module
+
+    return run
+
+
+def same_weights(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
