@@ -98,6 +98,8 @@ def read(
     else:
         records = list(_from_json(path, split))
     records = [record for record in records if record.validation == (split != "train")]
+    for record in records:
+        _check_shape(record, path)
     digest = split_hash(records)
     if published:
         _check_published(records, split, digest, path)
@@ -110,6 +112,13 @@ def read(
     persons = [_person(record, number, base / "images", path) for number, record in enumerate(records)]
     missing = source.leave_out_missing((p.image for p in persons), pictures, skipped, "mpii")
     return People([p for p in persons if p.image not in missing], dict(skipped), sources)
+
+
+def _check_shape(record: Record, path: Path) -> None:
+    if record.joints.shape != (16, 2) or record.visible.shape != (16,) or record.centre.shape != (2,):
+        raise PoseError(f"{path}, record {record.name}: it needs 16 joints and a centre of two numbers.")
+    if not record.scale > 0:
+        raise PoseError(f"{path}, record {record.name}: its scale is {record.scale}, so it has no size.")
 
 
 def split_hash(records: Iterable[Record]) -> str:
@@ -274,10 +283,6 @@ def _with_truth(records: list[Record], truth: _Truth, path: Path) -> list[Record
 
 
 def _person(record: Record, number: int, folder: Path, path: Path) -> Person:
-    if record.joints.shape != (16, 2) or record.visible.shape != (16,) or record.centre.shape != (2,):
-        raise PoseError(f"{path}, record {record.name}: it needs 16 joints and a centre of two numbers.")
-    if not record.scale > 0:
-        raise PoseError(f"{path}, record {record.name}: its scale is {record.scale}, so it has no size.")
     seen = record.visible > 0
     joints = np.where(seen[:, None], record.joints - 1.0, 0.0)
     centre = record.centre - 1.0 + np.array([0.0, 15.0 * record.scale])

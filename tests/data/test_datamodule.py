@@ -1,0 +1,180 @@
+"""Loaders: sizes, order, going on in the middle of an epoch, several processes, and the shipped configs."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from featherpose.data import coco, picture
+from featherpose.data.augment import Augment
+from featherpose.data.datamodule import PoseDataModule
+from featherpose.data.person import People
+from featherpose.data.sampler import PersonSampler
+from featherpose.errors import PoseError
+
+
+def module(root, **changes) -> PoseDataModule:
+    keys = {
+        "name": "coco", "skeleton": "coco", "read": coco.read, "load": picture.load, "root": root, "metric": list,
+        "aspect": 0.75, "input_size": (64, 48), "batch_size": 2, "workers": 0, "joints": 17,
+        "augment": Augment((0.7, 1.3), 40.0, flip=0.5),
+    }  # fmt: skip
+    return PoseDataModule(**(keys | changes))
+
+
+def test_batches(tiny_coco):
+    data = module(tiny_coco, batch_size=4)
+    data.setup("fit")
+    batches = list(data.train_dataloader())
+    assert [len(batch["index"]) for batch in batches] == [4, 2]
+    assert sorted(i for batch in batches for i in batch["index"].tolist()) == list(range(6))
+    batch = batches[0]
+    assert batch["image"].shape == (4, 3, 64, 48)
+    assert batch["image"].dtype == torch.uint8
+    assert batch["joints"].shape == (4, 17, 2)
+    assert batch["visible"].shape == (4, 17)
+    assert batch["matrix"].shape == (4, 2, 3)
+    assert batch["index"].dtype == torch.int64
+    assert [b["index"].tolist() for b in data.val_dataloader()] == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_input_size_follows_the_network(tiny_coco):
+    assert module(tiny_coco, input_size=None, natural_height=256).input_size == (256, 192)
+    assert module(tiny_coco, input_size=None, natural_height=128, aspect=1.0).input_size == (128, 128)
+    with pytest.raises(PoseError, match=r"\[250, 192\] must be a multiple of the network's stride, 4"):
+        module(tiny_coco, input_size=(250, 192))
+
+
+def test_choices_that_cannot_be(tiny_coco):
+    with pytest.raises(PoseError, match=r"data.joints is 16, but the skeleton coco has 17"):
+        module(tiny_coco, joints=16)
+    with pytest.raises(PoseError, match=r"data.cache is 'ram'"):
+        module(tiny_coco, cache="ram")
+    empty = module(tiny_coco, read=lambda root, split: People([], {"crowd": 3}))
+    with pytest.raises(PoseError, match=r"The split train has no person to use \(3 crowd\)"):
+        empty.setup("fit")
+
+
+def test_truncated_picture_in_a_worker_is_one_sentence(tiny_coco):
+    path = tiny_coco / "train2017/000000000004.jpg"
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(PoseError, match=r"000000000004\.jpg is truncated"):
+        list(module(tiny_coco, workers=2).train_dataloader())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_going_on_in_the_middle_of_an_epoch(tiny_coco, workers):
+    whole = module(tiny_coco, workers=workers)
+    loader = whole.train_dataloader()
+    loader.sampler.set_epoch(5)
+    expected = list(loader)
+    loader.sampler.set_epoch(6)
+    following = list(loader)
+
+    resumed = module(tiny_coco, workers=workers)
+    resumed.set_position(5, 2)
+    loader = resumed.train_dataloader()
+    assert len(loader) == 3  # Lightning counts by the whole epoch
+    loader.sampler.set_epoch(5)
+    (last,) = list(loader)
+    for key, values in last.items():
+        assert torch.equal(values, expected[2][key]), key
+    loader.sampler.set_epoch(6)
+    for batch, wanted in zip(loader, following, strict=True):
+        assert torch.equal(batch["image"], wanted["image"])
+
+
+def test_position_may_be_set_after_the_loader_was_made(tiny_coco):
+    data = module(tiny_coco)
+    loader = data.train_dataloader()
+    data.set_position(0, 1)
+    assert len(list(loader)) == 2
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    orders = {}
+    for seed in (0, 1):
+        for epoch in (0, 1):
+            sampler = PersonSampler(range(50), seed=seed)
+            sampler.set_epoch(epoch)
+            orders[seed, epoch] = list(sampler)
+            assert list(sampler) == orders[seed, epoch]
+            assert sorted(index for _, index in sampler) == list(range(50))
+            assert {e for e, _ in sampler} == {epoch}
+    assert len({tuple(i for _, i in order) for order in orders.values()}) == 4
+
+
+@pytest.mark.parametrize(("people", "ranks"), [(10, 2), (11, 2), (11, 4), (3, 4), (1, 4)])
+def test_processes_share_everybody(people, ranks):
+    parts = [list(PersonSampler(range(people), shuffle=False, ranks=ranks, rank=rank)) for rank in range(ranks)]
+    assert len({len(part) for part in parts}) == 1
+    assert {index for part in parts for _, index in part} == set(range(people))
+    shuffled = [list(PersonSampler(range(people), seed=3, ranks=ranks, rank=rank)) for rank in range(ranks)]
+    assert {index for part in shuffled for _, index in part} == set(range(people))
+
+
+def test_lightning_keeps_the_sampler_and_tells_it_the_epoch(tiny_coco):
+    import lightning as L
+
+    seen: list[tuple[int, int]] = []
+
+    class Recorder(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch, _):
+            seen.extend((self.current_epoch, i) for i in batch["index"].tolist())
+            return self.layer(batch["visible"][:, :1]).sum()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = L.Trainer(max_epochs=2, accelerator="cpu", **quiet)
+    trainer.fit(Recorder(), datamodule=module(tiny_coco))
+    orders = []
+    for epoch in (0, 1):
+        sampler = PersonSampler(range(6), seed=0)
+        sampler.set_epoch(epoch)
+        orders += list(sampler)
+    assert seen == orders
+
+
+def test_shipped_configs_build_and_load(tiny_coco, tiny_mpii, tiny_lspet, root):
+    """Every data config, pointed at a tiny set of its form."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    tiny_mpii.write_flat()
+    places = {
+        "coco": (tiny_coco, []),
+        "mpii": (tiny_mpii.root, ["+data.read.published=false"]),
+        "lspet": (tiny_lspet, ["data.read.train=[1,7]", "data.read.val=[8,10]"]),
+    }
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        for name, (folder, more) in places.items():
+            for augment in ("lapx", "le_hrnet", "repose", "none"):
+                overrides = [
+                    f"data={name}",
+                    f"+augment={augment}",
+                    "+paths.root=x",
+                    "+paths.data=y",
+                    f"data.root={folder}",
+                ]
+                cfg = compose(overrides=[f"+{overrides[0]}", *overrides[1:], "data.workers=0", *more])
+                data = instantiate(cfg.data, stride=4, natural_height=64, seed=1)
+                data.setup("fit")
+                batch = next(iter(data.train_dataloader()))
+                assert batch["image"].shape[2] == 64
+                assert np.isfinite(batch["joints"].numpy()).all()
+                assert isinstance(data.metric, partial)
+                data.metric(data.val_people.persons)
