@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
@@ -75,3 +76,12 @@ def count(network: nn.Module, height: int, width: int) -> Size:
         layer_parameters=sum(p.numel() for layer in layers for p in layer.parameters(recurse=False)),
         norm_statistics=sum(b.numel() for n, b in network.named_buffers() if n.endswith(("_mean", "_var"))),
     )
+
+
+def macs(network: nn.Module, height: int, width: int) -> int:
+    """Multiply-accumulates of one pass, as executed: transposed convolutions and matrix products included."""
+    network = copy.deepcopy(network).to("meta").eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(torch.empty(1, 3, height, width, device="meta"))
+    return counter.get_total_flops() // 2

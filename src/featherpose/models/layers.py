@@ -16,8 +16,10 @@ from featherpose.errors import PoseError
 class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, then an activation or none."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, act: nn.Module | None = None):
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, act: nn.Module | None = None, groups: int = 1
+    ):
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         super().__init__(conv, nn.BatchNorm2d(outputs), *([act] if act else []))
 
 
