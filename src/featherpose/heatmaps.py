@@ -83,51 +83,55 @@ def decode(heatmaps: Tensor, how: str = "quarter") -> tuple[Tensor, Tensor]:
     heatmaps = heatmaps.detach()
     if not heatmaps.is_floating_point() or heatmaps.dtype in (torch.float16, torch.bfloat16):
         heatmaps = heatmaps.float()
-    width = heatmaps.shape[3]
     flat = heatmaps.flatten(2)
     place, confidence = _highest(flat)
-    place = torch.where(confidence > 0, place, 0)
-    column, row = place % width, place.div(width, rounding_mode="floor")
-    points = torch.stack([column, row], dim=-1).float()
-    if how == "quarter":
-        points += _quarter(flat, place, column, row, heatmaps.shape[2:])
-    elif how == "dark":
-        points += _dark(heatmaps, column, row)
-    return points, confidence
+    place = place * (confidence > 0)
+    width = heatmaps.shape[3]
+    peak = torch.stack([place % width, place.div(width, rounding_mode="floor")], dim=-1)
+    if how == "argmax":
+        return peak.float(), confidence
+    refine = _quarter if how == "quarter" else _dark
+    return peak + refine(heatmaps, peak, place), confidence
 
 
 def _highest(flat: Tensor) -> tuple[Tensor, Tensor]:
     """The first highest pixel of each map and its value."""
-    if flat.device.type == "cpu":  # NumPy's argmax is several times faster than torch's max with index
+    # On the CPU NumPy's argmax is several times faster than torch's max with index; an exported graph has no NumPy
+    if flat.device.type == "cpu" and not torch.compiler.is_exporting():
         place = torch.from_numpy(flat.numpy().argmax(axis=2))
         return place, flat.gather(2, place[..., None]).squeeze(2)
     confidence, place = flat.max(dim=2)
     return place, confidence
 
 
-def _quarter(flat: Tensor, place: Tensor, column: Tensor, row: Tensor, size: Sequence[int]) -> Tensor:
-    height, width = size
-    inner = (column > 1) & (column < width - 1) & (row > 1) & (row < height - 1)
-    steps = torch.tensor([1, -1, width, -width], device=flat.device)
-    around = flat.gather(2, (place[..., None] + steps).clamp_(0, flat.shape[2] - 1))
-    slope = torch.stack([around[..., 0] - around[..., 1], around[..., 2] - around[..., 3]], dim=-1)
-    return torch.where(inner[..., None], slope.sign() * 0.25, 0.0).float()
+def _quarter(heatmaps: Tensor, peak: Tensor, place: Tensor) -> Tensor:
+    height, width = heatmaps.shape[2:]
+    steps = torch.tensor([1, -1, width, -width], device=place.device)
+    neighbours = (place[..., None] + steps).clamp_(0, height * width - 1)
+    beside = heatmaps.flatten(2).gather(2, neighbours).unflatten(2, (2, 2))
+    slope = (beside[..., 0] - beside[..., 1]).sign()
+    return torch.where(_inside(peak, width, height, 1), slope, 0.0).float() * 0.25
 
 
-def _dark(heatmaps: Tensor, column: Tensor, row: Tensor) -> Tensor:
+def _inside(peak: Tensor, width: int, height: int, margin: int) -> Tensor:
+    """(B, K, 1): above 1 in both coordinates and `margin` below width and height, the references' conditions."""
+    last = torch.tensor([width - margin, height - margin], device=peak.device)
+    return ((peak > 1) & (peak < last)).all(dim=-1, keepdim=True)
+
+
+def _dark(heatmaps: Tensor, peak: Tensor, place: Tensor) -> Tensor:
     """One Newton step on the logarithm of the smoothed heatmap, from its highest pixel.
 
     Only the 5 x 5 smoothed values that the step needs are computed, from a patch around each peak. The reference
     smooths whole maps and scales them to keep their maximum: that adds a constant to the logarithm, so changes nothing.
     """
     height, width = heatmaps.shape[2:]
-    inner = (column > 1) & (column < width - 2) & (row > 1) & (row < height - 2)
     half = DARK_KERNEL // 2
     reach = half + 2
     padded = torch.nn.functional.pad(heatmaps, (reach,) * 4)
     offsets = torch.arange(2 * reach + 1, device=heatmaps.device)
     line = padded.shape[3]
-    corner = row * line + column
+    corner = peak[..., 1] * line + peak[..., 0]
     places = corner[..., None, None] + (offsets * line)[:, None] + offsets
     side = len(offsets)
     patch = padded.flatten(2).gather(2, places.flatten(2)).unflatten(2, (side, side))
@@ -141,7 +145,7 @@ def _dark(heatmaps: Tensor, column: Tensor, row: Tensor) -> Tensor:
     dxy = (log[..., 3, 3] - log[..., 1, 3] - log[..., 3, 1] + log[..., 1, 1]) / 4
     determinant = dxx * dyy - dxy.square()
     step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=-1) / determinant[..., None]
-    return torch.where((inner & (determinant != 0))[..., None], step, 0.0).float()
+    return torch.where(_inside(peak, width, height, 2) & (determinant != 0)[..., None], step, 0.0).float()
 
 
 @lru_cache
@@ -153,6 +157,12 @@ def _smoothing(side: int) -> Tensor:
     for i in range(5):
         matrix[i, i : i + DARK_KERNEL] = torch.tensor(kernel, dtype=torch.float64) / sum(kernel)
     return matrix
+
+
+def to_picture(points: Tensor, matrix: Tensor, stride: int) -> Tensor:
+    """Heatmap pixels (..., B, K, 2) in picture coordinates, float64, by each crop's matrix (B, 2, 3)."""
+    back = torch.linalg.inv(matrix[:, :, :2])
+    return ((points.double() * stride - matrix[:, None, :, 2]).unsqueeze(-2) * back[:, None]).sum(dim=-1)
 
 
 def flip_back(heatmaps: Tensor, flip_order: Sequence[int], shift: bool) -> Tensor:

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
-from featherpose.heatmaps import decode, flip_back
+from featherpose.heatmaps import decode, flip_back, to_picture
 from featherpose.pixels import normalise
 from featherpose.schedules import learning_rate_factor, scaled_learning_rate
 from featherpose.skeletons import skeleton_of
@@ -123,10 +123,7 @@ class PoseModule(L.LightningModule):
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints in picture coordinates (S, B, K, 2) and confidences (S, B, K) of all outputs."""
         points, confidence = zip(*(decode(o.float(), self.protocol["decoder"]) for o in outputs), strict=True)
-        crop = torch.stack(points).double() * self.stride
-        back = torch.linalg.inv(matrix[:, :, :2])
-        picture = torch.einsum("bij,sbkj->sbki", back, crop - matrix[None, :, None, :, 2])
-        return picture.float(), torch.stack(confidence)
+        return to_picture(torch.stack(points), matrix, self.stride).float(), torch.stack(confidence)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         outputs = self.predict_heatmaps(batch["image"])

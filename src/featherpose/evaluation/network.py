@@ -13,7 +13,7 @@ from torch import Tensor
 
 from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions
-from featherpose.heatmaps import decode, flip_back
+from featherpose.heatmaps import decode, flip_back, to_picture
 from featherpose.models.weights import load_published
 from featherpose.module import PoseModule
 from featherpose.pixels import normalise
@@ -127,7 +127,4 @@ class OnnxNetwork:
 
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
         points, confidence = zip(*(decode(output, self.protocol["decoder"]) for output in outputs), strict=True)
-        crop = torch.stack(points).double() * self.stride
-        back = torch.linalg.inv(matrix[:, :, :2])
-        picture = torch.einsum("bij,sbkj->sbki", back, crop - matrix[None, :, None, :, 2])
-        return picture, torch.stack(confidence)
+        return to_picture(torch.stack(points), matrix, self.stride), torch.stack(confidence)
