@@ -41,7 +41,9 @@ def read_offline(folder: str | Path) -> OfflineRun:
     if done.returncode:
         raise PoseError(f"{folder} cannot be read by wandb {' '.join(command[3:5])}: {done.stderr.strip()[-300:]}")
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    started = next(record["run"] for record in records if record["type"] == "run")
+    started = next((record["run"] for record in records if record["type"] == "run"), None)
+    if started is None:
+        raise PoseError(f"{folder} holds no run record yet.")
     rows, summary, exit_code = [], {}, None
     for record in records:
         if record["type"] == "history":

@@ -132,9 +132,10 @@ def logged_in() -> bool:
 
 
 def _base_url() -> str:
+    """The server, from the environment or from W&B's own settings files."""
     import wandb
 
-    return str(wandb.Settings().base_url or "https://api.wandb.ai")
+    return os.environ.get("WANDB_BASE_URL") or str(wandb.setup().settings.base_url)
 
 
 def mode_of(run: Any) -> str:
