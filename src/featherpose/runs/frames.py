@@ -11,7 +11,11 @@ from featherpose.runs.folder import Run
 from featherpose.tracking.identity import flat
 
 # Parts of a config that say where and how a run was made, not what it is.
-_INCIDENTAL = ("paths.", "logger.", "callbacks.", "hydra.", "resume", "ckpt_path", "name", "tags")
+_INCIDENTAL = (
+    *("paths.", "logger.", "callbacks.", "hydra.", "resume", "ckpt_path", "name", "tags"),
+    *("data.root", "data.workers", "data.cache"),
+)
+_ACTING = ("callbacks.gamma_warmup.",)  # the callbacks that change what is learned
 
 
 def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -48,6 +52,11 @@ def curves(runs: Sequence[Run], column: str) -> pd.DataFrame:
         table = run.metrics.set_index("epoch")
         found[_column(run, found)] = table[column] if column in table else pd.Series(dtype=float)
     return pd.DataFrame(found)
+
+
+def is_incidental(key: str) -> bool:
+    """Whether a config key says where and how a run was made, and not what was learned."""
+    return key.startswith(_INCIDENTAL) and not key.startswith(_ACTING)
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from featherpose.runs.folder import DONE, Run
+from featherpose.runs.frames import is_incidental
 from featherpose.runs.published import Row, published
+from featherpose.tracking.identity import flat
 
+_HARDWARE = ("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.num_nodes")
 JOINTS = ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-_NOT_THE_NETWORK = ("paths", "logger", "callbacks", "hydra", "name", "tags", "seed", "resume", "ckpt_path", "trainer")
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,11 @@ def tables(runs: Sequence[Run]) -> tuple[list[Table], list[Run]]:
 
 def signature(run: Run) -> str:
     """Equal for runs that differ in nothing but their seed, place and dashboards."""
-    config = {key: value for key, value in run.config.items() if key not in _NOT_THE_NETWORK}
+    config = {
+        key: value
+        for key, value in flat(run.config).items()
+        if not is_incidental(key) and key != "seed" and not key.startswith(_HARDWARE)
+    }
     return json.dumps(config, sort_keys=True, default=str)
 
 

@@ -22,7 +22,15 @@ __all__ = ["Identity", "build_loggers", "describe_run", "facts", "finish"]
 
 console = Console(highlight=False, soft_wrap=True)
 
-_ALREADY_NAMED = ("model", "model.stages", "data", "experiment", "seed", "schedule.gamma.target")
+_ALREADY_NAMED = (
+    "model",
+    "model.stages",
+    "data",
+    "experiment",
+    "seed",
+    "schedule.gamma.target",
+    "callbacks.gamma_warmup.target",
+)
 _LONGEST_NAME = 96
 
 
@@ -100,8 +108,11 @@ def _gamma(cfg: DictConfig) -> float | None:
     """The target of gamma, where the network has Non-Local modules at all."""
     if "nonlocal" not in str(OmegaConf.select(cfg, "model.neck")):
         return None
-    target = OmegaConf.select(cfg, "schedule.gamma.target")
-    return float(target) if target is not None else None
+    for key in _GAMMA:
+        target = OmegaConf.select(cfg, key)
+        if target is not None:
+            return float(target)
+    return None
 
 
 def _swept_values() -> list[str]:

@@ -1,0 +1,140 @@
+"""The HTML page: one file, everything in it, true to the runs; and what a network sees."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from featherpose.callbacks.previews import preview
+from featherpose.errors import PoseError
+from featherpose.runs import look
+from featherpose.runs.folder import Run, find_runs
+from featherpose.runs.report import page, write_report
+from featherpose.runs.table import tables
+
+
+class Addresses(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in ("img", "meta", "br", "link", "input", "hr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def report(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = write_report(find_runs(sweep), tmp_path_factory.mktemp("report") / "below" / "report.html", "Stages & seeds")
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_outside_itself(report: str) -> None:
+    parser = Addresses()
+    parser.feed(report)
+    assert parser.open == []
+    assert parser.found
+    assert all(address.startswith(("data:image/", "#")) for address in parser.found)
+    assert "<script" not in report
+    assert "url(http" not in report
+    assert "@import" not in report
+    assert len(report) < 8_000_000
+
+
+def test_the_page_holds_scores_plots_and_pictures(report: str, sweep: Path) -> None:
+    runs = find_runs(sweep)
+    (table,) = tables(runs)[0]
+    for row in table.cells()[1]:
+        assert "".join(f"<td>{cell}</td>" for cell in row) in report
+    for run in runs:
+        assert run.record["git"]["commit"] in report
+    plots = re.findall(r"<svg.*?</svg>", report, flags=re.DOTALL)
+    assert len(plots) == 5 + 4 * len(runs)
+    for plot in plots:
+        ElementTree.fromstring(plot)
+    pictures = re.findall(r"data:image/jpeg;base64,([^']+)'", report)
+    assert len(pictures) == 4 * len(runs)  # predictions, first and last preview, worst samples
+    for content in pictures:
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+        assert picture.std() > 15
+    assert "Stages &amp; seeds" in report
+
+
+def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:
+    failed = Run(write_run("broken", state="failed", error="ValueError: <b>bad</b>", score=None))
+    flipped = Run(write_run("flipped", protocol={"flip": True}))
+    text = page([Run(write_run("plain")), flipped, failed])
+    assert "do not compare" in text
+    assert "broken (failed)" in text
+    assert "<b>bad</b>" not in text
+    assert "score after each stage" not in text  # no plot that mixes the two
+    with pytest.raises(PoseError, match="no runs"):
+        write_report([], "report.html")
+
+
+def test_previews_of_training(sweep: Path) -> None:
+    for run in find_runs(sweep):
+        shown = sorted(path.name for path in (run.folder / "pictures").glob("preview_*.png"))
+        assert shown == ["preview_0000.png", "preview_0002.png"]  # every fifth epoch, and the last
+        first, last = (cv2.imread(str(run.folder / "pictures" / name)).astype(int) for name in shown)
+        stages = run.record["network"]["stages"]
+        assert first.shape == last.shape
+        assert first.shape[1] == (1 + 2 * stages) * 196 + 4
+        np.testing.assert_array_equal(first[4:196, 4:196], last[4:196, 4:196])  # the same sample, as annotated
+        assert np.abs(first - last)[4:196, 200:].mean() > 0.5  # seen differently
+
+
+def test_what_a_network_sees(sweep: Path) -> None:
+    run = find_runs(sweep)[1]
+    module = look.load_module(run)
+    data = look.load_data(run.config, module)
+    batch = look.batch_of(data.val_dataset(), 3)
+    maps = look.attention_maps(module.network, batch["image"])
+    assert len(maps) == 2  # the necks of stages 1 and 3
+    for weights in maps.values():
+        assert weights.shape == (3, 1, 1, 1, 1)  # 64x64 crops leave one place at the neck
+        torch.testing.assert_close(weights.sum(dim=(3, 4)), torch.ones(3, 1, 1))
+    larger = torch.nn.functional.interpolate(batch["image"].float(), size=(256, 128)).byte()
+    for weights in look.attention_maps(module.network, larger).values():
+        assert weights.shape == (3, 4, 2, 4, 2)
+        torch.testing.assert_close(weights.sum(dim=(3, 4)), torch.ones(3, 4, 2))
+    assert look.attention_sheet(module, batch, joint=9).shape[2] == 3
+    assert preview(module, batch, side=64).shape[1] == 7 * 68 + 4
+    targets = look.target_sheet(batch, stride=4, sigma=2.0)
+    assert targets.shape[2] == 3
+    with pytest.raises(PoseError, match="has no checkpoint"):
+        look.load_module(run, "nothing")
+
+
+def test_attention_maps_are_what_the_module_multiplies_with() -> None:
+    from featherpose.models.layers import NonLocal
+
+    torch.manual_seed(0)
+    module = NonLocal(16)
+    torch.nn.init.constant_(module.gamma, 0.7)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 8, 8), module)
+    images = torch.randint(0, 256, (2, 3, 24, 32), dtype=torch.uint8)
+    (weights,) = look.attention_maps(network, images).values()
+    from featherpose.pixels import normalise
+
+    features = network[0](normalise(images))
+    values = module.g(features).flatten(2)
+    context = (values @ weights.reshape(2, 12, 12).transpose(1, 2)).unflatten(2, (3, 4))
+    torch.testing.assert_close(module(features), 0.7 * module.project(context) + features)

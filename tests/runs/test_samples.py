@@ -1,0 +1,124 @@
+"""What a run's predictions got wrong, on predictions whose errors are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from featherpose.errors import PoseError
+from featherpose.runs import figures, samples
+from featherpose.runs.folder import Run
+from featherpose.skeletons import MPII
+
+
+def predictions(shift: float = 0.0, count: int = 4) -> dict[str, np.ndarray]:
+    """People in boxes of 30 by 40 pixels (extent 50): sample i is off by `i + shift` pixels to the right."""
+    joints = np.zeros((count, 16, 2))
+    joints[:, :, 0] = np.linspace(100, 130, 16)
+    joints[:, :, 1] = np.linspace(50, 90, 16)
+    visible = np.full((count, 16), 2, np.uint8)
+    visible[:, 3] = 1  # left_hip occluded
+    visible[0, 5] = 0  # left_ankle of the first not annotated
+    keypoints = np.stack([joints + 20.0, joints])
+    keypoints[1, :, :, 0] += np.arange(count)[:, None] + shift
+    keypoints[1, :, 3, 1] += 30.0
+    keypoints[:, 0, 5] = np.nan
+    return {
+        "index": np.arange(count),
+        "keypoints": keypoints.astype(np.float32),
+        "confidence": np.full((2, count, 16), 0.5, np.float32),
+        "joints": joints,
+        "visible": visible,
+        "person_id": 7 + np.arange(count),
+        "image": np.array([f"picture-{i}" for i in range(count)]),
+    }
+
+
+@pytest.fixture
+def run(write_run: Any) -> Run:
+    return Run(write_run("lapx", config={"data": {"skeleton": "mpii"}}, predictions=predictions()))
+
+
+def test_errors_in_pixels_and_of_the_extent(run: Run) -> None:
+    table = samples.errors(run)
+    assert len(table) == 4 * 16 - 1
+    assert not table["pixels"].isna().any()
+    wrist = table[table["joint"] == "left_wrist"].set_index("sample")
+    np.testing.assert_allclose(wrist["pixels"], [0, 1, 2, 3], atol=1e-4)
+    np.testing.assert_allclose(wrist["relative"], np.array([0, 1, 2, 3]) / 50, atol=1e-5)
+    assert wrist["found"].tolist() == [True, True, True, False]
+    np.testing.assert_allclose(samples.errors(run, 0)["pixels"], np.hypot(20, 20), rtol=1e-5)
+
+
+def test_by_joint_occlusion_and_size(run: Run) -> None:
+    joints = samples.by_joint(run)
+    assert list(joints.index) == list(MPII.joints)
+    assert joints.loc["left_hip", "found %"] == 0
+    assert joints.loc["left_wrist", "found %"] == 75
+    assert joints.loc["left_ankle", "joints"] == 3
+    occlusion = samples.by_occlusion(run)
+    assert occlusion.loc["occluded", "joints"] == 4
+    assert occlusion.loc["occluded", "found %"] == 0
+    assert occlusion.loc["visible", "median pixels"] == pytest.approx(2.0, abs=1e-4)
+    assert samples.by_size(run)["joints"].sum() == 63
+    assert samples.by_stage([run])["lapx"].iloc[0] == 0
+
+
+def test_worst_samples_come_first(run: Run) -> None:
+    table = samples.per_sample(run)
+    assert table.index.tolist() == [3, 2, 1, 0]
+    assert table.loc[3, "person"] == 10
+    assert table.loc[0, "joints"] == 15
+
+
+def test_on_which_samples_two_runs_disagree(run: Run, write_run: Any) -> None:
+    found = predictions()
+    found["keypoints"][1, 2, :, 0] += 40  # the other run is far off on sample 2 only
+    other = Run(write_run("other", config={"data": {"skeleton": "mpii"}}, predictions=found))
+    table = samples.disagreement(run, other)
+    assert table.index[-1] == 2
+    assert table["difference"].iloc[:3].abs().max() == 0
+    assert table["difference"].iloc[-1] < -0.5
+    strange = predictions() | {"image": np.array(["other"] * 4)}
+    with pytest.raises(PoseError, match="same people"):
+        samples.disagreement(run, Run(write_run("c", config={"data": {"skeleton": "mpii"}}, predictions=strange)))
+
+
+def test_sample_sheet_shows_annotation_and_prediction(run: Run) -> None:
+    sheet = samples.sample_sheet(run, [3, 0], load=lambda person: np.full((200, 300, 3), 90, np.uint8), side=100)
+    assert sheet.shape[2] == 3
+    left, right = sheet[4:104, 4:104].astype(int), sheet[4:104, 108:208].astype(int)
+    assert (np.abs(left - 90).max(axis=2) > 60).sum() > 100  # a skeleton was drawn
+    assert np.abs(left - right).mean() > 1  # and not the same one twice
+
+
+def test_speed_figure_draws_every_network_of_the_benchmark(tmp_path: Path) -> None:
+    rows = ["name,parameters,macs,fps_1,fps_all", "lapx,2312154,2.587e9,12.5,30.1", "lpn50,2900000,1.0e9,30.5,61.0"]
+    (tmp_path / "latency.csv").write_text("\n".join(rows) + "\n")
+    figure = figures.speed_figure(tmp_path / "latency.csv", "fps_1")
+    (axes,) = figure.axes
+    bubbles = [(*c.get_offsets()[0], c.get_sizes()[0]) for c in axes.collections]
+    np.testing.assert_allclose([b[:2] for b in bubbles], [[2.587, 12.5], [1.0, 30.5]])
+    assert bubbles[1][2] / bubbles[0][2] == pytest.approx(2900000 / 2312154)
+    assert {text.get_text() for text in axes.texts} == {"lapx (2.3M)", "lpn50 (2.9M)"}
+    with pytest.raises(PoseError, match="no column ram"):
+        figures.speed_figure(tmp_path / "latency.csv", "ram")
+
+
+def test_picture_as_an_address(tmp_path: Path) -> None:
+    import base64
+
+    picture = np.zeros((10, 2800, 3), np.uint8)
+    picture[..., 0] = 250
+    address = figures.picture_uri(picture)
+    head, _, body = address.partition(",")
+    assert head == "data:image/jpeg;base64"
+    back = cv2.imdecode(np.frombuffer(base64.b64decode(body), np.uint8), cv2.IMREAD_COLOR)
+    assert back.shape == (5, 1400, 3)
+    assert back[..., 2].mean() > 240 > 20 > back[..., 0].mean()
+    with pytest.raises(PoseError, match="cannot be read"):
+        figures.picture_uri(tmp_path / "none.png")
