@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> float:
         data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
         path = Path(cfg.predictions)
         if isinstance(_new_metric(data, protocol), OKS) and ".json" in path.suffixes:
-            found = score_results(path, data)
+            found = score_results(path, data, cfg.oracle)
         else:
             predictions = read_keypoints(path, data.val_people, len(data.skeleton), _first_pixel(cfg, data))
             found = score(predictions, data, protocol, folder, cfg)
@@ -171,7 +171,7 @@ def score(
     stages = [metric.compute() for metric in metrics]
     last = metrics[-1]
     write_run(folder / "predictions" / "val.npz", predictions, data.val_people.persons)
-    extra = write_submission(folder, data, last, predictions, cfg.oracle)
+    results = write_submission(folder, data, last, predictions)
     title = f"{last.main} {stages[-1][last.main]:.2f} on {data.name}, {len(predictions.index):,} persons"
     pictures.by_joint(folder / "joints.png", metrics, data.skeleton, title)
     if cfg.worst and not pictures.worst(folder / "worst.png", last, data.load, data.skeleton, cfg.worst):
@@ -180,43 +180,56 @@ def score(
     return {
         "main": last.main,
         "persons": len(predictions.index),
+        "expected": len(data.val_people.persons),
         "scores": stages[-1],
         "stages": stages,
         "joints": {
             joint: {"score": float(value), "annotated": int(count)}
             for joint, value, count in zip(data.skeleton.joints, values, counts, strict=True)
         },
-        **extra,
+        **(ask_pycocotools(data, results, stages[-1]) if cfg.oracle and results else {}),
     }
 
 
 def write_submission(
-    folder: Path, data: PoseDataModule, metric: KeypointMetric, predictions: Predictions, oracle: bool
-) -> dict[str, Any]:
-    """The official evaluators' files: a COCO result json, or MPII's pred.mat."""
+    folder: Path, data: PoseDataModule, metric: KeypointMetric, predictions: Predictions
+) -> Path | None:
+    """The official evaluators' file: a COCO result json, or MPII's pred.mat."""
     if isinstance(metric, OKS):
         index, keypoints, confidence, scores = metric.results()
         image_id = np.array([metric.persons[i].image_id for i in index], np.int64)
         path = folder / "keypoints_results.json"
         coco_json.write_results(path, image_id, keypoints, confidence, scores)
-        if oracle:
-            return {"pycocotools": coco_json.official_scores(annotation_file(data.val_people), path, data.skeleton)}
-    elif data.name == "mpii":
+        return path
+    if data.name == "mpii":
         write_mpii(folder / "pred.mat", predictions.keypoints[-1])
-    return {}
+    return None
 
 
-def score_results(path: Path, data: PoseDataModule) -> dict[str, Any]:
+def score_results(path: Path, data: PoseDataModule, oracle: bool) -> dict[str, Any]:
     """The ten numbers of a COCO result file as it is: neither rescored nor suppressed again."""
     metric = data.metric(data.val_people.persons)
     truth = metric.official_truth()
     found, _ = coco_json.read_results(path, truth, data.skeleton)
     numbers = average_precision(truth, found, metric.sigmas)
     scores = {name: 100 * value if value > -1 else float("nan") for name, value in numbers.items()}
+    persons = int((~truth.ignore).sum())
     return {
         "main": "AP",
-        "persons": int((~truth.ignore).sum()),
+        "persons": persons,
+        "expected": persons,
         "detections": len(found),
         "scores": scores,
         "stages": [],
+        **(ask_pycocotools(data, path, scores) if oracle else {}),
     }
+
+
+def ask_pycocotools(data: PoseDataModule, results: Path, scores: dict[str, float]) -> dict[str, Any]:
+    """The official evaluator's numbers for the same files, and how far ours are from them."""
+    theirs = coco_json.official_scores(annotation_file(data.val_people), results, data.skeleton)
+    apart = np.nanmax([abs(scores[name] - value) for name, value in theirs.items()])
+    console.print(
+        f"pycocotools on {results.name}: AP {theirs['AP']:.3f}; its ten numbers are within {apart:.0e} of these"
+    )
+    return {"pycocotools": theirs}

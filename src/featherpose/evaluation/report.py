@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from featherpose.callbacks.run_record import write_atomically
 from featherpose.errors import PoseError
+from featherpose.metrics.average_precision import NAMES
 
 Record = dict[str, Any]
 UNKNOWN = "unknown"  # of a prediction file: how it was made
@@ -61,19 +64,21 @@ def read(path: str | Path) -> Record:
 def show(console: Console, record: Record) -> None:
     """Scores by column, a row for each stage; then what they are measured on and by."""
     main, scores = record["main"], record["scores"]
-    columns = [name for name in scores if name.startswith("joint/")]
-    table = Table(title=f"{record['name']}: {main} on {record['dataset']} {record['split']}", title_justify="left")
+    columns = [name for name in scores if name.startswith("joint/")] if main.startswith("PCK") else list(NAMES[1:])
+    title = f"{record['name']}: {main} on {record['dataset']} {record['split']}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("")
+    table.add_column(main, justify="right", style="bold", no_wrap=True)
     for column in columns:
-        table.add_column(column.removeprefix("joint/"), justify="right")
-    table.add_column(main, justify="right", style="bold")
+        table.add_column(column.removeprefix("joint/"), justify="right", no_wrap=True)
     stages = record["stages"] or [scores]
     for number, stage in enumerate(stages, start=1):
-        label = "" if len(stages) == 1 else f"stage {number} of {len(stages)}"
-        table.add_row(label, *(_number(stage.get(c), 2) for c in columns), _number(stage.get(main), 3))
+        label = "" if len(stages) == 1 else f"stage {number}/{len(stages)}"
+        table.add_row(label, _number(stage.get(main), 3), *(_number(stage.get(c), 2) for c in columns))
     console.print(table)
-    others = {name: value for name, value in scores.items() if not name.startswith("joint/") and name != main}
-    console.print("  ".join(f"{name} {_number(value, 3)}" for name, value in others.items()))
+    others = {name: value for name, value in scores.items() if name not in columns and name != main}
+    if others:
+        console.print("  ".join(f"{name} {_number(value, 3)}" for name, value in others.items()))
     console.print(f"[dim]{conditions(record)}[/]")
 
 
@@ -91,7 +96,10 @@ def conditions(record: Record) -> str:
     boxes = {"ground_truth": ", annotated boxes", "detections": ", detected boxes"}.get(protocol["boxes"], "")
     left_out = sum(record["skipped"].values())
     skipped = f", {left_out:,} left out" if left_out else ""
-    return f"{how}{boxes}{mean}; {record['persons']:,} persons{skipped}; annotations {fingerprint(record)}"
+    people = f"{record['persons']:,} persons"
+    if record["persons"] != record["expected"]:
+        people = f"{record['persons']:,} of {record['expected']:,} persons only"
+    return f"{how}{boxes}{mean}; {people}{skipped}; annotations {fingerprint(record)}"
 
 
 def fingerprint(record: Record) -> str:
@@ -100,14 +108,14 @@ def fingerprint(record: Record) -> str:
 
 
 def differences(records: Sequence[Record]) -> list[str]:
-    """In what these results were not measured alike: one line each."""
+    """In what these results, numbered from 1, were not measured alike: one line each."""
     lines = []
     for key, name in CONDITIONS.items():
         values = [_condition(record, key) for record in records]
         if UNKNOWN in values:
-            lines.append(f"{name}: not known of {records[values.index(UNKNOWN)]['name']}")
+            lines.append(f"{name}: not known of [{values.index(UNKNOWN) + 1}]")
         elif len(set(values)) > 1:
-            lines.append(f"{name}: " + ", ".join(f"{r['name']} {v}" for r, v in zip(records, values, strict=True)))
+            lines.append(f"{name}: " + ", ".join(f"[{n}] {value}" for n, value in enumerate(values, start=1)))
     return lines
 
 
@@ -127,7 +135,9 @@ def compare(console: Console, records: Sequence[Record]) -> None:
     table = Table(title="compared", title_justify="left")
     table.add_column("")
     for record in records:
-        table.add_column(f"{record['name']}\n{record['protocol']['name']}", justify="right")
+        number = len(table.columns)
+        heading = Text(f"[{number}] {record['name']}\n{record['protocol']['name']}")
+        table.add_column(heading, justify="right", overflow="fold")
     for name in dict.fromkeys(name for record in records for name in record["scores"]):
         table.add_row(name, *(_number(record["scores"].get(name), 2) for record in records))
     console.print(table)
@@ -135,7 +145,7 @@ def compare(console: Console, records: Sequence[Record]) -> None:
     if found:
         console.print("[bold yellow]These were not measured alike, so do not compare the numbers:[/]")
         for line in found:
-            console.print(f"  {line}")
+            console.print(f"  {line}", markup=False)
 
 
 def _number(value: float | None, decimals: int) -> str:
