@@ -18,9 +18,9 @@ import psutil
 from omegaconf import DictConfig
 
 from featherpose.plain_files import mark, read_record
+from featherpose.sweeps.table import LOG
 
 Slot = dict[str, str]  # what a slot adds to the environment of its job
-LOG = "output.log"
 
 
 @dataclass

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -64,7 +64,14 @@ class Processes:
             print_table(jobs, sweep.folder)
         if self.stopping is not None:
             raise SystemExit(128 + self.stopping)
-        return [self._result(job, jobs) for job in jobs]
+        bad = sum(job.state != "finished" for job in jobs)
+        trouble = PoseError(
+            f"{bad} of {len(jobs)} jobs did not finish; the table above says why. "
+            "The same command with sweep.resume=true runs only what is missing or failed."
+        )
+        if bad and self.config.hydra.sweeper._target_.endswith("BasicSweeper"):
+            raise trouble  # other sweepers learn from failures which values are bad
+        return [self._result(job, trouble) for job in jobs]
 
     def plan(self, job_overrides: Sequence[Sequence[str]], first: int) -> tuple[SweepFile, list[Job]]:
         """The sweep's file and its jobs, each with its folder; those of an earlier sweep keep theirs."""
@@ -96,6 +103,7 @@ class Processes:
         with open_dict(cfg):
             cfg.hydra.job.id = cfg.hydra.job.num = number
             cfg.hydra.sweep.dir = str(folder)
+        HydraConfig.instance().set_config(cfg)  # `hydra.sweep.subdir` is resolved by it
         return cfg
 
     def _run(self, waiting: list[Job], slots: Slots, sweep: SweepFile, progress: Progress) -> None:
@@ -119,17 +127,10 @@ class Processes:
         for job in self.running:
             job.kill() if again else job.signal(number)
 
-    def _result(self, job: Job, jobs: list[Job]) -> JobReturn:
+    def _result(self, job: Job, trouble: PoseError) -> JobReturn:
         result = JobReturn(overrides=job.overrides, working_dir=str(job.folder), task_name="processes")
         result.cfg = OmegaConf.masked_copy(job.cfg, [str(key) for key in job.cfg if key != "hydra"])
         result.hydra_cfg = OmegaConf.masked_copy(job.cfg, "hydra")
-        result.status = JobStatus.COMPLETED if job.state == "finished" else JobStatus.FAILED
-        outcome: Any = job.score()
-        if job.state != "finished":
-            bad = sum(j.state != "finished" for j in jobs)
-            outcome = PoseError(
-                f"{bad} of {len(jobs)} jobs did not finish; the table above says why. "
-                "The same command with sweep.resume=true runs only what is missing or failed."
-            )
-        result.return_value = outcome
+        good = job.state == "finished"
+        result.status, result.return_value = (JobStatus.COMPLETED, job.score()) if good else (JobStatus.FAILED, trouble)
         return result

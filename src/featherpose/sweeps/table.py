@@ -15,6 +15,7 @@ from typing_extensions import Self
 if TYPE_CHECKING:
     from featherpose.sweeps.job import Job
 
+LOG = "output.log"
 COLOURS = {"finished": "green", "failed": "red", "interrupted": "yellow"}
 
 
@@ -47,14 +48,13 @@ class Progress:
 
 
 def print_table(jobs: list[Job], folder: Path) -> None:
-    """Number, what varies, how it ended, score and time of every job."""
+    """Number, what varies, how it ended, score and time of every job; below it the errors and where to read more."""
     console = Console(highlight=False, soft_wrap=not Console().is_terminal)
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     table = Table(title=f"sweep {folder.name}", caption=str(folder))
     for column, justify in (("job", "right"), ("overrides", "left"), ("state", "left"), ("score", "right")):
         table.add_column(column, justify=justify)
     table.add_column("time", justify="right")
-    table.add_column("error")
     for job in jobs:
         score = job.score()
         varied = " ".join(o for o in job.overrides if o not in common)
@@ -64,9 +64,11 @@ def print_table(jobs: list[Job], folder: Path) -> None:
             f"[{COLOURS.get(job.state, 'white')}]{job.state}[/]",
             f"{score:.2f}" if score is not None else "",
             duration(job.seconds) if job.seconds else "",
-            escape(job.error or ""),
         )
     console.print(table)
+    for job in jobs:
+        if job.error:
+            console.print(f"#{job.number} {escape(job.error)} [dim]({job.folder / LOG})[/]")
 
 
 def duration(seconds: float) -> str:
