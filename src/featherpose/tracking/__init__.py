@@ -22,15 +22,8 @@ __all__ = ["Identity", "build_loggers", "describe_run", "facts", "finish"]
 
 console = Console(highlight=False, soft_wrap=True)
 
-_ALREADY_NAMED = (
-    "model",
-    "model.stages",
-    "data",
-    "experiment",
-    "seed",
-    "schedule.gamma.target",
-    "callbacks.gamma_warmup.target",
-)
+_GAMMA = ("callbacks.gamma_warmup.target", "schedule.gamma.target")  # what acts, then what the recipe says
+_ALREADY_NAMED = ("model", "model.stages", "data", "experiment", "seed", *_GAMMA)
 _LONGEST_NAME = 96
 
 
