@@ -281,6 +281,18 @@ def test_lspet_flags_are_annotation_and_rules_leave_out(tiny_lspet):
     assert len(lsp.read_extended(tiny_lspet, "val", (1, 7), (8, 10)).persons) == 3
 
 
+def test_lspet_leaves_out_mixed_sides_and_copies(tiny_lspet):
+    from scipy.io import loadmat, savemat
+
+    table = loadmat(tiny_lspet / "joints.mat")["joints"]
+    for name, x in (("left_shoulder", 100), ("right_shoulder", 60), ("left_hip", 60), ("right_hip", 100)):
+        table[LSP.index(name), :, 1] = (x, 30 if "shoulder" in name else 90, 1)  # picture 2
+    savemat(tiny_lspet / "joints.mat", {"joints": table})
+    people = lsp.read_extended(tiny_lspet, "train", (2, 3), (8, 10), least_torso=0, least_cosine=-0.99, copies=[3, 9])
+    assert people.skipped == {"left and right mixed up": 1, "copy of a test picture": 1}
+    assert [p.image_id for p in lsp.read_extended(tiny_lspet, "val", (2, 3), (8, 10), copies=[9]).persons] == [8, 9, 10]
+
+
 def test_lsp_files_in_each_others_place(tiny_lsp, tiny_lspet):
     with pytest.raises(PoseError, match="the file of the other LSP set"):
         lsp.read(tiny_lspet, "train")
@@ -298,9 +310,17 @@ def test_mat_that_is_cut_short(tiny_lspet):
 
 
 def test_real_lspet(real_data):
-    people = lsp.read_extended(real_data / "lspet", "train", (1, 3500), (3501, 4500))
-    assert len(people.persons) + sum(people.skipped.values()) == 3500
-    assert len(people.persons) >= 3490
+    rules = {"train": (1, 3500), "val": (3501, 4500), "least_cosine": -0.5, "copies": [298, 545]}
+    people = lsp.read_extended(real_data / "lspet", "train", **rules)
+    assert len(people.persons) == 3420
+    assert people.skipped == {
+        "fewer than 6 joints": 2,
+        "torso below 0.05 of the extent": 2,
+        "left and right mixed up": 74,
+        "copy of a test picture": 2,
+    }
+    test = lsp.read_extended(real_data / "lspet", "val", **rules)
+    assert (len(test.persons), test.skipped) == (983, {"left and right mixed up": 17})
 
 
 # Together

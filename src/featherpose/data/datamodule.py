@@ -114,9 +114,9 @@ class PoseDataModule(L.LightningDataModule):
     def val_dataset(self) -> CropDataset:
         return self.dataset(self.val_people)
 
-    def dataset(self, people: People, augment: Augment | None = None) -> CropDataset:
+    def dataset(self, people: People, augment: Augment | None = None, cached: bool = True) -> CropDataset:
         dataset = CropDataset(people, self.load, self.skeleton, self.input_size, augment, self.seed)
-        if self.cache == "crops":
+        if cached and self.cache == "crops":
             planned = plan(people, self.load, self.skeleton, dataset.size_wh, augment)
             dataset.cache = open_crops(planned, self._cache_folder(), self.load)
         return dataset

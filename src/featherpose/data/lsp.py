@@ -7,6 +7,7 @@ The two files differ in the order of their axes and in the meaning of the third 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from featherpose.data import picture, source
 from featherpose.data.crop import PADDING, centre_and_scale
 from featherpose.data.person import People, Person
+from featherpose.data.plausible import sides_cosine, torso_share
 from featherpose.errors import PoseError
 from featherpose.skeletons import LSP
 
@@ -44,12 +46,23 @@ def read_extended(
     pictures: str = "require",
     least_joints: int = 6,
     least_torso: float = 0.05,
+    least_cosine: float = -1.0,
+    copies: Sequence[int] = (),
 ) -> People:
     """LSPET: crops by the joints' extent; `train` and `val` are the first and last picture of each split.
 
-    By rule, for both splits, and counted: people with fewer than `least_joints` annotated joints are left out, and
-    people whose torso (left shoulder to right hip) is shorter than `least_torso` of their extent: its PCK could not
-    be met by anybody.
+    People are left out by rule, in both splits, and counted:
+
+    Args:
+        root: the folder.
+        split: train or val.
+        train, val: first and last picture.
+        pictures: require, skip (people without their picture are left out and counted) or ignore.
+        least_joints: with fewer annotated joints they are left out.
+        least_torso: so are people whose torso is a smaller share of their extent: its PCK can't be met by anybody.
+        least_cosine: and people whose shoulders and hips point opposite ways, by this cosine: left and right are
+            mixed up. -1 keeps them all.
+        copies: training pictures that are left out because a test picture shows the same.
     """
     base = source.folder(root, "lspet", LSPET_PAGE, "joints.mat and images/")
     path = source.first_of(base, ["joints.mat"], "lspet", LSPET_PAGE)
@@ -58,25 +71,22 @@ def read_extended(
     if not 1 <= first <= last <= len(table):
         raise PoseError(f"{path} has pictures 1 to {len(table)}; data.read.{split} is [{first}, {last}].")
     visible = np.where(table[:, :, 2] == 1, 2, 0).astype(np.uint8)
+    joints = np.where(visible[..., None] > 0, table[:, :, :2], 0.0)
+    number = np.arange(1, len(table) + 1)
+    rules = {
+        f"fewer than {least_joints} joints": (visible > 0).sum(axis=1) < max(least_joints, 1),
+        f"torso below {least_torso} of the extent": torso_share(joints, visible, LSP) < least_torso,
+        "left and right mixed up": sides_cosine(joints, visible, LSP) < least_cosine,
+        "copy of a test picture": np.isin(number, list(copies)) & (split == "train"),
+    }
+    kept = (number >= first) & (number <= last)
     skipped: Counter[str] = Counter()
-    chosen = [
-        n for n in range(first, last + 1) if _usable(table[n - 1], visible[n - 1], least_joints, least_torso, skipped)
-    ]
+    for rule, broken in rules.items():
+        if (kept & broken).any():
+            skipped[rule] = int((kept & broken).sum())
+            kept &= ~broken
+    chosen = number[kept].tolist()
     return _people(base / "images", "im{:05d}.jpg", table, visible, chosen, path, pictures, "lspet", False, skipped)
-
-
-def _usable(joints: np.ndarray, visible: np.ndarray, least_joints: int, least_torso: float, skipped: Counter) -> bool:
-    seen = visible > 0
-    if seen.sum() < max(least_joints, 1) or not np.isfinite(joints[seen, :2]).all():
-        skipped[f"fewer than {least_joints} joints"] += 1
-        return False
-    shoulder, hip = LSP.torso or (0, 0)
-    if seen[shoulder] and seen[hip]:
-        torso = np.linalg.norm(joints[shoulder, :2] - joints[hip, :2])
-        if torso < least_torso * np.ptp(joints[seen, :2], axis=0).max():
-            skipped[f"torso below {least_torso} of the extent"] += 1
-            return False
-    return True
 
 
 def _table(path: Path, axes: tuple[int, int, int]) -> np.ndarray:
