@@ -166,7 +166,7 @@ def compare(
         raise PoseError("The network gives NaN or infinite heatmaps in torch already: its weights are damaged.")
     if heatmaps.shape != wanted.shape:
         raise PoseError(
-            f"{called} is not written: it gives heatmaps {tuple(heatmaps.shape)} where torch gives {tuple(wanted.shape)}."
+            f"{called} is not written: its heatmaps are {tuple(heatmaps.shape)}, torch's {tuple(wanted.shape)}."
         )
     worst = float((heatmaps - wanted).abs().max())
     error = worst / max(float(wanted.abs().max()), 1e-12)

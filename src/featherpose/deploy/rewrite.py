@@ -87,7 +87,7 @@ def bias_of(node: ir.Node, channels: int) -> np.ndarray | None:
 
 
 def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
-    """`conv(x) + conv(conv(x))`, all 1x1, is one 1x1 convolution: what an inner stage hands on once its head is gone."""
+    """`conv(x) + conv(conv(x))`, all 1x1, is one 1x1 convolution: what an inner stage hands on without its head."""
     if node.op_type != "Add":
         return False
     for direct, second in (node.inputs, node.inputs[::-1]):
