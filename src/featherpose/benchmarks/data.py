@@ -6,6 +6,7 @@ from three points, one target after the other, everything as floats. It is writt
 
 from __future__ import annotations
 
+import csv
 import os
 import time
 from collections.abc import Callable
@@ -122,7 +123,7 @@ def loop_targets(
             continue
         x, y = int(joints[k, 0] + 0.5), int(joints[k, 1] + 0.5)
         left, top, right, bottom = x - reach, y - reach, x + reach + 1, y + reach + 1
-        if left >= width or top >= height or right <= 0 or bottom <= 0:
+        if left >= width or top >= height or right < 0 or bottom < 0:
             weights[k] = 0
             continue
         patch = np.exp(-((axis - reach) ** 2 + (axis[:, None] - reach) ** 2) / (2 * sigma**2))
@@ -168,8 +169,8 @@ def run(
     rows = report(console, costs, steps, targets, len(people.persons), planned.size, workers)
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        lines = [f"{name},{value:.6g}" for name, value in rows.items()]
-        Path(out).write_text("\n".join(["what,milliseconds or ratio", *lines]) + "\n", encoding="utf-8")
+        with open(out, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("what", "milliseconds or ratio"), *rows.items()])
 
 
 def people_with_pictures(root: str) -> People:
