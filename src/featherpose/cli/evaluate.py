@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -112,7 +111,7 @@ def run_network(cfg: DictConfig, source: str, protocol: dict[str, Any]) -> tuple
                 f"[dim]{path.name} was validated by {trained} while it trained; this is {protocol['name']}[/]"
             )
         model.protocol = protocol
-        config = _chosen_data(cfg) if HydraConfig.get().runtime.choices.get("data") else dict(model.config["data"])
+        config = _chosen_data(cfg) if cfg.data is not None else dict(model.config["data"])
         config["input_size"] = config.get("input_size") or list(model.input_size)
         data = build_data(config, cfg, stride=model.stride)
     elif source == "weights":

@@ -11,6 +11,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from featherpose.deploy.description import KEY, Description
 from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions
 from featherpose.heatmaps import decode, flip_back, to_picture
@@ -94,20 +95,36 @@ class OnnxNetwork:
         if not isinstance(height, int) or not isinstance(width, int):
             raise PoseError(f"{path} leaves its input size open: export it with fixed height and width.")
         self.input_size = (height, width)
-        self.skeleton, self.protocol = skeleton, protocol
         outputs = self.session.get_outputs()
         maps = [i for i, output in enumerate(outputs) if len(output.shape) == 4]
         if not maps:
-            raise PoseError(f"{path} gives no heatmaps, so no protocol can decode them: export it without decoding.")
+            raise PoseError(f"{path} gives no heatmaps, so no protocol can decode them: export it with heatmaps.")
         self.outputs = [outputs[i].name for i in maps]
         joints = outputs[maps[-1]].shape[1]
         if joints != len(skeleton):
             raise PoseError(f"{path} gives {joints} heatmaps, but the data's skeleton has {len(skeleton)} joints.")
         self.stride = height // outputs[maps[-1]].shape[2]
+        self.skeleton, self.protocol, self.flip = skeleton, protocol, bool(protocol["flip"])
+        text = self.session.get_modelmeta().custom_metadata_map.get(KEY)
+        if text is not None:
+            self._follow(Description.from_json(text, str(path)))
+
+    def _follow(self, description: Description) -> None:
+        """What the file says of itself: its skeleton, and whether the flip test is in its graph already."""
+        self.skeleton = description.skeleton
+        if not description.flip_inside:
+            return
+        inside, asked = description.protocol, self.protocol
+        if not asked["flip"] or bool(inside.get("shift", True)) != bool(asked["shift"]):
+            raise PoseError(
+                f"The flip test is inside this ONNX file (shift: {inside.get('shift', True)}), so the protocol "
+                f"{asked['name']} cannot be measured with it: choose one that has the same, or export without it."
+            )
+        self.flip = False
 
     def predict_heatmaps(self, images: Tensor) -> list[Tensor]:
         plain = self._run(images)
-        if not self.protocol["flip"]:
+        if not self.flip:
             return plain
         mirrored = self._run(images.flip(3))
         order, shift = self.skeleton.flip_order, self.protocol["shift"]

@@ -71,10 +71,11 @@ def show(console: Console, record: Record) -> None:
     table.add_column(main, justify="right", style="bold", no_wrap=True)
     for column in columns:
         table.add_column(column.removeprefix("joint/"), justify="right", no_wrap=True)
+    decimals = 2 if main.startswith("PCK") else 1  # as the papers' tables; COCO's ten fit a narrow terminal so
     stages = record["stages"] or [scores]
     for number, stage in enumerate(stages, start=1):
         label = "" if len(stages) == 1 else f"stage {number}/{len(stages)}"
-        table.add_row(label, _number(stage.get(main), 3), *(_number(stage.get(c), 2) for c in columns))
+        table.add_row(label, _number(stage.get(main), 3), *(_number(stage.get(c), decimals) for c in columns))
     console.print(table)
     others = {name: value for name, value in scores.items() if name not in columns and name != main}
     if others:

@@ -61,7 +61,7 @@ def similarity(
     """OKS of the persons `of` (P,) with the detections `at` (P,).
 
     Only annotated joints count; to a person without any, the distance is that to its box, thrice its size.
-    The terms are summed in pycocotools' order, so that equal similarities are equal here too.
+    The terms are computed and summed in pycocotools' order, so that ties are ties here too.
     """
     variances = (sigmas * 2) ** 2
     keypoints, seen = truth.keypoints[of], truth.visible[of] > 0

@@ -1,0 +1,254 @@
+"""OKS AP against pycocotools (and faster-coco-eval) on real and on random people: ties, crowds, empty pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gzip
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO as Annotations
+from pycocotools.cocoeval import COCOeval
+
+from featherpose.data.person import Person
+from featherpose.errors import PoseError
+from featherpose.metrics.average_precision import NAMES, average_precision
+from featherpose.metrics.oks import OKS, truth_of_persons
+from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, similarity
+from featherpose.skeletons import COCO, MPII
+
+
+def random_set(seed, pictures, persons, detections, ties):
+    """An annotation and a result file in COCO's form. Ties: few scores, doubled people, exact hits, id 0."""
+    rng = np.random.default_rng(seed)
+    annotations = []
+    for n in range(persons):
+        if ties and n % 5 == 4:
+            annotations.append({**copy.deepcopy(annotations[-1]), "id": n})
+            continue
+        box = np.r_[rng.uniform(0, 400, 2), rng.uniform(8, 300, 2)].round(2)
+        table = np.zeros((17, 3))
+        table[:, :2] = (box[:2] + rng.random((17, 2)) * box[2:]).round()
+        table[:, 2] = rng.integers(0, 3, 17) * (rng.random() > 0.15)
+        table[table[:, 2] == 0] = 0
+        annotations.append(
+            {
+                "id": n + (not ties),
+                "image_id": int(rng.integers(1, pictures + 1)),
+                "category_id": 1,
+                "iscrowd": int(rng.random() < 0.1),
+                "keypoints": table.ravel().tolist(),
+                "num_keypoints": int((table[:, 2] > 0).sum()),
+                "bbox": box.tolist(),
+                "area": float(box[2] * box[3] * 0.6),
+            }
+        )
+    results = []
+    for _ in range(detections):
+        if rng.random() < 0.7:
+            person = annotations[rng.integers(persons)]
+            points = np.array(person["keypoints"]).reshape(17, 3)[:, :2]
+            if not ties or rng.random() < 0.5:
+                points = points + rng.normal(0, rng.choice([0.5, 2, 8, 30]), (17, 2))
+            picture = person["image_id"]
+        else:
+            points = rng.uniform(0, 400, 2) + rng.random((17, 2)) * rng.uniform(5, 300, 2)
+            picture = int(rng.integers(1, pictures + 1))
+        score = float(rng.integers(1, 5)) / 4 if ties else float(rng.random())
+        keypoints = np.c_[points, np.ones(17)].ravel().tolist()
+        results.append({"image_id": picture, "category_id": 1, "keypoints": keypoints, "score": score})
+    images = [{"id": n + 1, "width": 640, "height": 480} for n in range(pictures)]
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "person"}],
+        "info": {},
+    }, results
+
+
+def arrays(dataset, results):
+    persons = dataset["annotations"]
+    table = np.array([p["keypoints"] for p in persons], np.float64).reshape(-1, 17, 3)
+    crowd = np.array([p["iscrowd"] for p in persons], bool)
+    truth = GroundTruth(
+        image_id=np.array([p["image_id"] for p in persons]),
+        keypoints=table[..., :2],
+        visible=table[..., 2],
+        box=np.array([p["bbox"] for p in persons], np.float64),
+        area=np.array([p["area"] for p in persons], np.float64),
+        crowd=crowd,
+        ignore=crowd | np.array([p["num_keypoints"] == 0 for p in persons]),
+        person_id=np.array([p["id"] for p in persons]),
+        images=np.array([image["id"] for image in dataset["images"]]),
+    )
+    points = np.array([r["keypoints"] for r in results], np.float64).reshape(-1, 17, 3)[..., :2]
+    image_id = np.array([r["image_id"] for r in results], np.int64)
+    area = extent_area(points) if len(points) else np.zeros(0)
+    return truth, Detections(image_id, points, np.array([r["score"] for r in results], np.float64), area)
+
+
+def by_pycocotools(dataset, results):
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations = Annotations()
+        annotations.dataset = copy.deepcopy(dataset)
+        annotations.createIndex()
+        evaluation = COCOeval(annotations, annotations.loadRes(copy.deepcopy(results)), "keypoints")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def assert_equal(dataset, results):
+    ours = average_precision(*arrays(dataset, results), COCO.sigmas)
+    theirs = by_pycocotools(dataset, results).stats
+    assert list(ours) == list(NAMES)
+    np.testing.assert_allclose(list(ours.values()), theirs, rtol=0, atol=1e-9)
+    return ours
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("pictures", "persons", "detections"), [(30, 80, 500), (3, 60, 400), (200, 90, 60), (1, 1, 1)])
+def test_random_sets_score_as_with_pycocotools(pictures, persons, detections, ties):
+    for seed in range(3):
+        assert_equal(*random_set(seed, pictures, persons, detections, ties))
+
+
+def test_similarities_are_those_of_pycocotools_to_the_bit():
+    dataset, results = random_set(5, 6, 40, 90, ties=False)
+    evaluation = by_pycocotools(dataset, results)
+    truth, found = arrays(dataset, results)
+    compared = 0
+    for (picture, _), theirs in evaluation.ious.items():
+        persons, detections = np.flatnonzero(truth.image_id == picture), np.flatnonzero(found.image_id == picture)
+        if not len(theirs):
+            continue
+        detections = detections[np.argsort(-found.score[detections], kind="stable")][:20]
+        at, of = (grid.ravel() for grid in np.meshgrid(detections, persons, indexing="ij"))
+        ours = similarity(truth, found.keypoints, of, at, evaluation.params.kpt_oks_sigmas)
+        np.testing.assert_array_equal(ours.reshape(theirs.shape), theirs)
+        compared += theirs.size
+    assert compared > 200
+
+
+def test_nothing_found_and_nothing_to_find():
+    dataset, results = random_set(7, 10, 20, 30, ties=False)
+    truth, found = arrays(dataset, results)
+    none = average_precision(truth, found[np.zeros(0, int)], COCO.sigmas)
+    assert none["AP"] == none["AR"] == 0  # pycocotools' loadRes refuses an empty list
+    for person in dataset["annotations"]:
+        person.update(iscrowd=1)
+    assert set(assert_equal(dataset, results).values()) == {-1.0}
+
+
+def test_detections_in_pictures_without_people_are_wrong():
+    dataset, results = random_set(8, 4, 12, 40, ties=False)
+    before = assert_equal(dataset, results)["AP"]
+    dataset["images"].append({"id": 99})
+    results += [{**copy.deepcopy(r), "image_id": 99, "score": 2.0} for r in results]
+    assert assert_equal(dataset, results)["AP"] < before
+
+
+def test_real_people_score_as_with_pycocotools_and_faster_coco_eval(real_data):
+    path = real_data / "coco_eval" / "person_keypoints_val2017_reconstructed.json.gz"
+    with gzip.open(path) as file:
+        dataset = json.load(file)
+    keep = {image["id"] for image in dataset["images"][::6]}
+    dataset["images"] = [image for image in dataset["images"] if image["id"] in keep]
+    dataset["annotations"] = [p for p in dataset["annotations"] if p["image_id"] in keep]
+    rng = np.random.default_rng(0)
+    results = []
+    for person in dataset["annotations"] * 2:
+        table = np.array(person["keypoints"], np.float64).reshape(17, 3)
+        table[:, :2] += rng.normal(0, rng.choice([0.02, 0.06]) * person["area"] ** 0.5, (17, 2))
+        score = float(rng.random())
+        results.append(
+            {"image_id": person["image_id"], "category_id": 1, "keypoints": table.ravel().tolist(), "score": score}
+        )
+    ours = assert_equal(dataset, results)
+    assert 0.2 < ours["AP"] < 0.95
+    faster = pytest.importorskip("faster_coco_eval")
+    truth = faster.COCO(copy.deepcopy(dataset))
+    evaluation = faster.COCOeval_faster(truth, truth.loadRes(copy.deepcopy(results)), "keypoints")
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    np.testing.assert_allclose(list(ours.values()), np.array(evaluation.stats)[:10], rtol=0, atol=1e-9)
+
+
+def test_the_example_of_the_data_folder(real_data):
+    dataset = json.loads((real_data / "coco_eval" / "example_coco_val.json").read_text())
+    results = json.loads((real_data / "coco_eval" / "example_coco_preds.json").read_text())
+    assert assert_equal(dataset, results)["AP"] == pytest.approx(0.861, abs=5e-4)
+
+
+def people(count=12, seed=0):
+    rng = np.random.default_rng(seed)
+    persons = []
+    for n in range(count):
+        size = rng.uniform(60, 200)
+        joints = rng.uniform(0, 300, 2) + rng.random((17, 2)) * size
+        visible = rng.integers(0, 3, 17).astype(np.uint8)
+        visible[0] = 2
+        box = np.r_[joints.min(axis=0), np.ptp(joints, axis=0)]
+        centre, scale = box[:2] + box[2:] / 2, np.full(2, size / 160)
+        persons.append(Person("none", joints, visible, centre, scale, box, n // 3, n, area=size**2 / 2))
+    return persons
+
+
+def update(metric, persons, noise=0.0, confidence=1.0):
+    points = (
+        np.array([p.joints for p in persons]) + np.random.default_rng(1).normal(0, 1, (len(persons), 17, 2)) * noise
+    )
+    metric.update(torch.arange(len(persons)), torch.from_numpy(points), torch.full((len(persons), 17), confidence))
+    return metric
+
+
+def test_exact_predictions_are_perfect_and_worse_ones_worse():
+    persons = people()
+    perfect = update(OKS(persons, COCO), persons).compute()
+    assert perfect["AP"] == pytest.approx(100)
+    assert perfect["joint/wrist"] == pytest.approx(100)
+    noisy = update(OKS(persons, COCO), persons, noise=8).compute()
+    assert noisy["AP"] < 100
+    assert next(iter(noisy)) == OKS.main == "AP"
+
+
+def test_joints_of_low_confidence_do_not_raise_the_score():
+    persons = people()
+    metric = update(OKS(persons, COCO, suppression="none"), persons, confidence=0.1)
+    assert not metric.results()[3].any()
+    metric = update(OKS(persons, COCO, suppression="none", rescoring=False), persons, confidence=0.1)
+    assert metric.results()[3].tolist() == [1.0] * len(persons)
+
+
+def test_truth_is_read_when_needed_and_all_its_pictures_count():
+    persons = people()
+    truth = truth_of_persons(persons, 17)
+    with_empty = GroundTruth(**{**truth.__dict__, "images": np.append(truth.images, 500)})
+    read = []
+
+    def reader():
+        read.append(True)
+        return with_empty
+
+    metric = OKS(persons, COCO, truth=reader)
+    assert not read
+    update(metric, persons)
+    assert metric.compute()["AP"] == pytest.approx(100)
+    metric.reset()
+    metric.update(torch.arange(3), torch.from_numpy(np.array([p.joints for p in persons[:3]])), torch.ones(3, 17))
+    assert metric.compute()["AP"] == pytest.approx(100)  # a part of the persons is scored on its own pictures
+    assert len(read) == 1
+
+
+def test_a_skeleton_without_sigmas_is_refused():
+    with pytest.raises(PoseError, match="sigmas"):
+        OKS([], MPII)
+    with pytest.raises(PoseError, match="known: hard, soft, none"):
+        OKS([], COCO, suppression="nms")
