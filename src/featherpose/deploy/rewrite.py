@@ -8,13 +8,11 @@ Shapes must be static but for the batch, as `torch.onnx.export` leaves them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
-
-Change = Callable[["Graph", ir.Node], bool]
 
 
 class Graph:
@@ -175,7 +173,7 @@ def elu(graph: Graph, node: ir.Node) -> bool:
     if node.op_type != "Elu" or attribute(node, "alpha", 1.0) != 1.0:
         return False
     x = node.inputs[0]
-    zero, one = graph.constant(np.float32(0), "zero"), graph.constant(np.float32(1), "one")
+    zero, one = (graph.constant(np.full((), value, np.float32), "scalar") for value in (0, 1))
     negative = graph.add(node, "Min", x, zero)
     risen = graph.add(node, "Sub", graph.add(node, "Exp", negative.outputs[0]).outputs[0], one)
     graph.replace(node, graph.add(node, "Max", x, risen.outputs[0]).outputs[0])
@@ -226,17 +224,24 @@ def channel_mean(graph: Graph, node: ir.Node) -> bool:
     return True
 
 
-CHANGES: tuple[Change, ...] = (merge_pointwise, fold_norm, gate, elu, channel_maximum, channel_mean)
+CHANGES = {
+    "merge_pointwise": merge_pointwise,
+    "fold_norm": fold_norm,
+    "gate": gate,
+    "elu": elu,
+    "channel_maximum": channel_maximum,
+    "channel_mean": channel_mean,
+}
 
 
-def rewrite(model: ir.Model, changes: tuple[Change, ...] = CHANGES) -> dict[str, int]:
+def rewrite(model: ir.Model, names: Sequence[str] = tuple(CHANGES)) -> dict[str, int]:
     """Rewrites the model in place; says how often each change was made."""
     common.ShapeInferencePass()(model)
     graph = Graph(model)
-    made = {change.__name__: 0 for change in changes}
-    for change in changes:
+    made = dict.fromkeys(names, 0)
+    for name in names:
         for node in list(graph.graph):
             if node.graph is not None:  # not removed by an earlier change
-                made[change.__name__] += change(graph, node)
+                made[name] += CHANGES[name](graph, node)
         common.RemoveUnusedNodesPass()(model)
     return made
