@@ -120,6 +120,7 @@ def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:
 def status(sweep: Path, console: Console) -> int:
     """Prints each job of a sweep; gives 0 if all are done, else 1, so that scripts can wait for it."""
     found = jobs(sweep)
+    common = set.intersection(*(set(job.overrides) for job in found)) if len(found) > 1 else set()
     grid = Grid(box=None, header_style="bold", pad_edge=False)
     for name in ("job", "state", "score", "epochs", "overrides"):
         grid.add_column(name, overflow="fold")
@@ -127,7 +128,8 @@ def status(sweep: Path, console: Console) -> int:
         score = "" if job.run is None or job.run.score is None else f"{job.run.score:.2f}"
         epochs = "" if job.run is None else str(len(job.run.metrics))
         why = "" if job.run is None or not job.run.record.get("error") else f"\n{job.run.record['error']}"
-        grid.add_row(str(job.number), _state(job.state), score, epochs, escape(" ".join(job.overrides) + why))
+        own = " ".join(o for o in job.overrides if o not in common)
+        grid.add_row(str(job.number), _state(job.state), score, epochs, escape(own + why))
     console.print(grid)
     console.print(", ".join(f"{number} {state}" for state, number in counts(found).items()))
     again = to_repeat(found)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from featherpose.runs.flat import flat
 from featherpose.runs.folder import Run
-from featherpose.tracking.identity import flat
 
 # Parts of a config that say where and how a run was made, not what it is.
 _INCIDENTAL = (

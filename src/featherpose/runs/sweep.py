@@ -71,11 +71,10 @@ def _asked(document: dict[str, Any]) -> dict[int, tuple[str, ...]]:
     asked += [f"{key}={value}" for key, value in ((hydra.get("sweeper") or {}).get("params") or {}).items()]
     axes: list[list[str]] = []
     for override in OverridesParser.create().parse_overrides(asked):
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            axes.append([str(override.input_line)])
+        key = override.get_key_element()
+        sweeps = override.is_sweep_override()
+        values = override.sweep_string_iterator() if sweeps else [override.get_value_element_as_str()]
+        axes.append([f"{key}={value}" for value in values])
     return dict(enumerate(product(*axes)))
 
 

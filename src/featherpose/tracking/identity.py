@@ -46,18 +46,6 @@ def read_record(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`; lists stay values."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
-            found.update(flat(value, f"{name}."))
-        else:
-            found[name] = value
-    return found
-
-
 def on_first_rank() -> bool:
     """Dashboards are fed by one process only."""
     return getattr(rank_zero_only, "rank", 0) in (None, 0)

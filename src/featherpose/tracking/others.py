@@ -11,7 +11,8 @@ from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from featherpose.tracking.identity import Identity, flat
+from featherpose.runs.flat import flat
+from featherpose.tracking.identity import Identity
 
 
 def tensorboard_logger(identity: Identity, directory: str) -> TensorBoardLogger:

@@ -11,7 +11,8 @@ from urllib.parse import urlparse
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
-from featherpose.tracking.identity import Identity, flat, on_first_rank, read_record
+from featherpose.runs.flat import flat
+from featherpose.tracking.identity import Identity, on_first_rank, read_record
 
 console = Console(highlight=False, soft_wrap=True)
 
