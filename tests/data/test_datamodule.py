@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -178,3 +179,40 @@ def test_shipped_configs_build_and_load(tiny_coco, tiny_mpii, tiny_lspet, root):
                 assert np.isfinite(batch["joints"].numpy()).all()
                 assert isinstance(data.metric, partial)
                 data.metric(data.val_people.persons)
+
+
+def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from .conftest import coco_json, write_picture
+
+    names = ("head", "left_shoulder", "right_shoulder", "left_hand", "right_hand", "left_hip", "right_hip")
+    mine = tmp_path / "mine"
+    for split in ("train", "val"):
+        (mine / "annotations").mkdir(parents=True, exist_ok=True)
+        content = coco_json(3, 7, names)
+        (mine / f"annotations/{split}.json").write_text(json.dumps(content))
+        for i, entry in enumerate(content["images"]):
+            write_picture(mine / "images" / entry["file_name"], i)
+    tiny_mpii.write_flat()
+    skip = "data.read.sets.{0}.root={1} data.read.sets.{0}.read.pictures=skip"
+    joint = [*skip.format("lsp", tiny_lsp).split(), f"data.read.sets.mpii.root={tiny_mpii.root}"]
+    cases = {
+        "custom": ([f"data.root={mine}"], 7, (3, 3)),
+        "lsp_mpii": ([*joint, "+data.read.sets.mpii.read.published=false"], 14, (8, 3)),
+    }
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        for name, (overrides, joints, counts) in cases.items():
+            cfg = compose(overrides=[f"+data={name}", "+augment=lapx", "+paths.data=x", "data.workers=0", *overrides])
+            data = instantiate(cfg.data, stride=4, natural_height=64, seed=1)
+            assert (len(data.train_people.persons), len(data.val_people.persons)) == counts
+            assert next(iter(data.train_dataloader()))["joints"].shape[1] == joints
+
+
+def test_cache_changes_nothing_but_the_time(tiny_coco, tmp_path):
+    plain = list(module(tiny_coco).train_dataloader())
+    cached = list(module(tiny_coco, cache="crops", cache_folder=tmp_path, workers=2).train_dataloader())
+    for a, b in zip(plain, cached, strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert len(list(tmp_path.glob("crops-*/pixels.bin"))) == 1

@@ -120,20 +120,6 @@ def test_own_skeleton(tmp_path):
     assert skeleton_of(own).flip_order == (0, 2, 1)
 
 
-def test_detected_boxes(tiny_coco, tmp_path):
-    people = coco.read(tiny_coco, "val")
-    boxes = [
-        {"image_id": 2, "category_id": 1, "bbox": [10, 20, 30, 40], "score": 0.75},
-        {"image_id": 2, "category_id": 3, "bbox": [10, 20, 30, 40], "score": 0.9},
-        {"image_id": 77, "category_id": 1, "bbox": [10, 20, 30, 40], "score": 0.9},
-    ]
-    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    found = coco.read_detections(tmp_path / "boxes.json", people)
-    assert [p.image for p in found.persons] == [people.persons[1].image]
-    assert found.persons[0].score == 0.75
-    assert found.skipped == {"picture without annotated people": 1}
-
-
 def test_ground_truth_keeps_crowds_and_the_unlabelled(tiny_coco):
     def change(content):
         content["annotations"][0]["iscrowd"] = 1

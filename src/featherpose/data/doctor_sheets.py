@@ -50,7 +50,7 @@ def _suspects(data: PoseDataModule, result: Examined) -> list[tuple[np.ndarray, 
         people = People([result.people.persons[i] for i in there[:SUSPECTS]])
         dataset = data.dataset(people, cached=False)
         for i, person in enumerate(people.persons):
-            tiles.append((_drawn(data, dataset[i]), f"{why[:16]}: {Path(person.image).stem}"))
+            tiles.append((_drawn(data, dataset[i]), f"{why[:15]} {Path(person.image).stem[-10:]}"))
     return tiles
 
 
