@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from featherpose.errors import PoseError
 from featherpose.runs.folder import Run, find_run, find_runs
 from featherpose.runs.frames import config_frame, curves, diff, runs_frame
-from featherpose.runs.sweep import counts, jobs, to_repeat
+from featherpose.runs.sweep import counts, jobs, to_go_on
 from featherpose.runs.wandb_runs import online_frame, read_offline
 
 
@@ -50,7 +51,8 @@ def test_a_run_as_a_row(write_run) -> None:
 def test_a_killed_run_is_not_running(write_run) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    here = {"state": "running", "host": socket.gethostname(), "score": None}
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    here = {"state": "running", "host": socket.gethostname(), "score": None, "started": started}
     assert Run(write_run("killed", pid=gone.pid, **here)).state == "died"
     assert Run(write_run("alive", pid=os.getpid(), **here)).state == "running"
     assert Run(write_run("elsewhere", pid=gone.pid, **(here | {"host": "cluster"}))).state == "running"
@@ -108,10 +110,15 @@ def test_status_of_a_sweep_with_a_failed_and_a_missing_job(write_run, tmp_path: 
     assert [job.state for job in found] == ["finished", "failed", "finished", "missing"]
     assert found[3].overrides == ("seed=1", "model.stages=3", "trainer=cpu")
     assert counts(found) == {"finished": 2, "failed": 1, "missing": 1}
-    assert to_repeat(found) == [
+    assert to_go_on(tmp_path / place) == [
         "python src/train.py seed=0 model.stages=3 trainer=cpu",
         "python src/train.py seed=1 model.stages=3 trainer=cpu",
     ]
+    planned = [{"number": i, "overrides": [f"seed={i}"]} for i in range(5)]  # as hydra/launcher=processes keeps it
+    (tmp_path / place / "sweep.json").write_text(json.dumps({"jobs": planned}))
+    assert [job.state for job in jobs(tmp_path / place)] == ["finished", "failed", "finished", "missing", "missing"]
+    (command,) = to_go_on(tmp_path / place)
+    assert command.startswith("python src/train.py -m seed=0,1 'model.stages=range(2,4)' trainer=cpu sweep.resume=")
     with pytest.raises(PoseError, match="not a sweep folder"):
         jobs(tmp_path)
 

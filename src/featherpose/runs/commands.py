@@ -16,7 +16,7 @@ from featherpose.runs import table as tables
 from featherpose.runs.folder import Run, find_run, find_runs
 from featherpose.runs.frames import diff, runs_frame
 from featherpose.runs.published import published
-from featherpose.runs.sweep import counts, jobs, to_repeat
+from featherpose.runs.sweep import counts, jobs, to_go_on
 
 _COLOUR = {"finished": "green", "running": "cyan", "missing": "dim"}
 _FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}
@@ -132,11 +132,11 @@ def status(sweep: Path, console: Console) -> int:
         grid.add_row(str(job.number), _state(job.state), score, epochs, escape(own + why))
     console.print(grid)
     console.print(", ".join(f"{number} {state}" for state, number in counts(found).items()))
-    again = to_repeat(found)
-    if again:
+    again = to_go_on(sweep)
+    if again and not any(job.state == "running" for job in found):  # else they may be about to start
         console.print("to run what is not done:")
         for line in again:
-            console.print(f"  {escape(line)}")
+            console.print(f"  {escape(line)}", soft_wrap=True)
     return 0 if all(job.state == "finished" for job in found) else 1
 
 

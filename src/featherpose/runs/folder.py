@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 
 from featherpose.errors import PoseError
 from featherpose.skeletons import Skeleton, skeleton_of
+from featherpose.sweeps.job import runs_elsewhere
 
 DONE = "finished"
 
@@ -85,10 +85,7 @@ class Run:
     def state(self) -> str:
         """running, finished, failed or interrupted; `died` where the process that was running is gone."""
         state = self.record.get("state", "unknown")
-        pid, here = self.record.get("pid"), self.record.get("host") == socket.gethostname()
-        if state == "running" and here and isinstance(pid, int) and not _alive(pid):
-            return "died"
-        return state
+        return "died" if state == "running" and not runs_elsewhere(self.record) else state
 
     @property
     def score(self) -> float | None:
@@ -184,13 +181,3 @@ def _records(root: Path) -> list[Path]:
 def _job_number(folder: Path) -> int:
     head = folder.name.partition("_")[0]
     return int(head) if head.isdigit() else -1
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,11 +32,10 @@ class Job:
 def jobs(sweep: str | Path) -> list[Job]:
     """All jobs that a sweep folder's multirun.yaml asks for, and any other run that lies in it."""
     folder = Path(sweep)
-    whole = folder / "multirun.yaml"
     runs = {_number(path.parent): Run(path.parent) for path in sorted(folder.glob("*/run.json"))}
-    if not whole.is_file() and not runs:
+    asked = _planned(folder) or _asked(_multirun(folder))
+    if not asked and not runs:
         raise PoseError(f"{folder} is not a sweep folder: it holds neither multirun.yaml nor runs.")
-    asked = _asked(yaml.safe_load(whole.read_text(encoding="utf-8"))) if whole.is_file() else {}
     numbers = sorted(set(asked) | set(runs))
     found = []
     for number in numbers:
@@ -51,13 +51,31 @@ def counts(found: Iterable[Job]) -> dict[str, int]:
     return {state: states.count(state) for state in [*order, *sorted(set(states) - set(order))] if state in states}
 
 
-def to_repeat(found: Iterable[Job]) -> list[str]:
-    """Command lines of the jobs that did not finish and are not running."""
-    return [
-        "python src/train.py " + " ".join(shlex.quote(o) for o in job.overrides)
-        for job in found
-        if job.state not in (DONE, "running")
-    ]
+def to_go_on(sweep: str | Path) -> list[str]:
+    """The command lines that run what did not finish and is not running: the sweep itself where it can be taken up."""
+    folder = Path(sweep)
+    waiting = [job for job in jobs(folder) if job.state not in (DONE, "running")]
+    task = (_multirun(folder).get("hydra", {}).get("overrides") or {}).get("task") or []
+    if waiting and task and (folder / "sweep.json").is_file():
+        return [_command("-m", *[o for o in task if not o.startswith("sweep.resume=")], f"sweep.resume={folder}")]
+    return [_command(*job.overrides) for job in waiting]
+
+
+def _command(*words: str) -> str:
+    return " ".join(["python src/train.py", *map(shlex.quote, words)])
+
+
+def _multirun(folder: Path) -> dict[str, Any]:
+    path = folder / "multirun.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+
+
+def _planned(folder: Path) -> dict[int, tuple[str, ...]]:
+    """What the launcher of one process per job has planned so far."""
+    path = folder / "sweep.json"
+    if not path.is_file():
+        return {}
+    return {job["number"]: tuple(job["overrides"]) for job in json.loads(path.read_text(encoding="utf-8"))["jobs"]}
 
 
 def _asked(document: dict[str, Any]) -> dict[int, tuple[str, ...]]:

@@ -126,7 +126,7 @@ def _swept_keys(hydra: Any) -> set[str]:
     """What a sweep varies: the sweeper leaves its unexpanded overrides in the sweep's folder."""
     keys = set((hydra.sweeper.get("params") or {}).keys())
     whole = Path(hydra.sweep.dir) / "multirun.yaml"
-    if hydra.mode != RunMode.MULTIRUN or not whole.is_file():
+    if not whole.is_file():  # a single run that no sweep started has no such folder
         return keys
     asked = OmegaConf.select(OmegaConf.load(whole), "hydra.overrides.task") or []
     parsed = OverridesParser.create().parse_overrides(list(asked))

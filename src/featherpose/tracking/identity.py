@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from featherpose.plain_files import read_record
 
 _FACTS = ("git", "network", "data", "versions", "host", "device", "command")
 
@@ -38,12 +39,6 @@ class Identity:
     def parameters(self) -> dict[str, Any]:
         """The resolved config, with the commit, the network's size and the data's counts under `run`."""
         return {**self.config, "run": {key: self.record[key] for key in _FACTS if key in self.record}}
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder, or nothing where it is not written yet."""
-    path = folder / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def on_first_rank() -> bool:

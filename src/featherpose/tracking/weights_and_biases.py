@@ -11,8 +11,9 @@ from urllib.parse import urlparse
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from featherpose.plain_files import read_record
 from featherpose.runs.flat import flat
-from featherpose.tracking.identity import Identity, on_first_rank, read_record
+from featherpose.tracking.identity import Identity, on_first_rank
 
 console = Console(highlight=False, soft_wrap=True)
 
