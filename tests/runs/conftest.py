@@ -16,7 +16,7 @@ import yaml
 
 SWEEP = (
     "-m",
-    "hydra/launcher=basic",
+    "hydra/launcher=basic",  # one process: three imports of Lightning less than the default
     "seed=0,1",
     "model.stages=2,3",
     "model.channels=32",
