@@ -75,13 +75,13 @@ def _source(cfg: DictConfig) -> str:
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
         raise UsageError(f"Say what to score with one of {'=, '.join(SOURCES)}=; {found} was given.")
-    if given[0] == "weights" and cfg.model is None:
+    if given[0] == "weights" and cfg.get("model") is None:
         raise UsageError("weights= holds numbers only: say which network they are of with model=NETWORK.")
     return given[0]
 
 
 def _chosen_data(cfg: DictConfig) -> dict[str, Any]:
-    if cfg.data is None:
+    if cfg.get("data") is None:
         raise UsageError("Say what to score on with data=DATASET, e.g. data=mpii.")
     return OmegaConf.to_container(cfg.data, resolve=True)  # ty: ignore[invalid-explicit-return]
 
@@ -111,7 +111,7 @@ def run_network(cfg: DictConfig, source: str, protocol: dict[str, Any]) -> tuple
                 f"[dim]{path.name} was validated by {trained} while it trained; this is {protocol['name']}[/]"
             )
         model.protocol = protocol
-        config = _chosen_data(cfg) if cfg.data is not None else dict(model.config["data"])
+        config = _chosen_data(cfg) if cfg.get("data") is not None else dict(model.config["data"])
         config["input_size"] = config.get("input_size") or list(model.input_size)
         data = build_data(config, cfg, stride=model.stride)
     elif source == "weights":

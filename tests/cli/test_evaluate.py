@@ -1,0 +1,245 @@
+"""python src/evaluate.py from every source of predictions, on tiny datasets in the official formats."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import scipy.io
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from featherpose.cli import evaluate
+from featherpose.data import mpii
+from featherpose.data.formats import write
+from featherpose.errors import PoseError, UsageError
+from featherpose.evaluation import network
+from featherpose.evaluation.predictions import Predictions
+from featherpose.module import PoseModule
+from featherpose.skeletons import MPII
+
+SMALL = ("batch_size=8", "workers=0", "worst=4")
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """COCO and MPII in their official formats, 40 people each."""
+    root = tmp_path_factory.mktemp("sets")
+    for kind in ("coco", "mpii"):
+        write(kind, root / kind, 40)
+    return root
+
+
+@pytest.fixture
+def run(root, tmp_path):
+    """Evaluates with these overrides; gives the score and the folder that was written."""
+
+    def run(*overrides, out="out"):
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            cfg = compose("evaluate", [*SMALL, f"paths.root={tmp_path}", f"out={tmp_path / out}", *overrides])
+        return evaluate.main(cfg), tmp_path / out
+
+    return run
+
+
+def on(sets, kind):
+    extra = ["+data.read.published=false"] if kind == "mpii" else []
+    return [f"data={kind}", f"data.root={sets / kind}", "data.input_size=[64,64]", *extra]
+
+
+@pytest.fixture
+def nearly_right(monkeypatch):
+    """Networks whose first output is far off and whose last is near the annotated joints."""
+
+    def predict(model, batches, device, quiet=False):
+        persons, rng = batches.dataset.people.persons, np.random.default_rng(0)
+        joints = np.array([p.joints for p in persons])
+        size = np.array([p.scale.max() * 200 for p in persons])[:, None, None]
+        stages = [joints + rng.normal(0, spread, joints.shape) * size for spread in (0.08, 0.02)]
+        confidence = np.repeat(rng.uniform(0.3, 1, (1, *joints.shape[:2])), 2, axis=0)
+        return Predictions(np.arange(len(persons)), np.array(stages).round(3), confidence)
+
+    monkeypatch.setattr(network, "predict", predict)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(root, sets, tmp_path_factory):
+    """Untrained little networks of each dataset, as checkpoints and as bare weights."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for kind in ("coco", "mpii"):
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            overrides = [*on(sets, kind), "model.channels=16", "model.stages=2", "paths.root=/nowhere"]
+            cfg = compose("train", overrides)
+        groups = ("data", "model", "protocol", "loss")
+        wanted = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in groups}
+        torch.manual_seed(0)
+        module = PoseModule(wanted)
+        torch.save({"state_dict": module.state_dict(), "hyper_parameters": {"config": wanted}}, folder / f"{kind}.ckpt")
+        torch.save(module.network.state_dict(), folder / f"{kind}.pth")
+    return folder
+
+
+def record(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_a_coco_checkpoint_writes_results_that_pycocotools_scores_alike(run, sets, checkpoints, nearly_right):
+    score, folder = run(f"checkpoint={checkpoints / 'coco.ckpt'}", "oracle=true")
+    found = record(folder)
+    assert 10 < score == found["scores"]["AP"] < 100
+    for name, value in found["pycocotools"].items():
+        assert found["scores"][name] == (None if value is None else pytest.approx(value, abs=1e-9))
+    assert found["stages"][0]["AP"] < found["stages"][1]["AP"] == score
+    again, _ = run(*on(sets, "coco"), f"predictions={folder / 'keypoints_results.json'}", out="again")
+    assert again == pytest.approx(score, abs=1e-9)
+    assert found["protocol"]["name"] == "paper_tta"
+    assert found["persons"] == found["expected"] > 0
+    (checksum,) = found["annotations"].values()
+    assert len(checksum) == 64
+
+
+def test_an_mpii_checkpoint_writes_what_the_official_script_takes(run, sets, checkpoints, nearly_right):
+    score, folder = run(f"checkpoint={checkpoints / 'mpii.ckpt'}")
+    predictions = scipy.io.loadmat(folder / "pred.mat")["preds"]
+    persons = mpii.read(sets / "mpii", "val", published=False).persons
+    assert predictions.shape == (len(persons), 16, 2)
+    truth = np.array([p.joints for p in persons])
+    error = np.linalg.norm(predictions - 1 - truth, axis=2) / np.array([p.head_size for p in persons])[:, None]
+    counted = np.array([p.visible > 0 for p in persons]) & ~np.isin(np.arange(16), [6, 7])
+    assert score == pytest.approx(100 * (error <= 0.5)[counted].mean(), abs=1e-9)
+    again, _ = run(*on(sets, "mpii"), f"predictions={folder / 'pred.mat'}", out="again")
+    assert again == pytest.approx(score, abs=1e-9)
+    stages, _ = run(*on(sets, "mpii"), f"predictions={folder / 'predictions' / 'val.npz'}", out="stages")
+    assert stages == score
+    assert len(record(folder.parent / "stages")["stages"]) == 2
+    for name in ("joints.png", "worst.png"):
+        picture = cv2.imread(str(folder / name))
+        assert picture.std() > 20
+
+
+def test_the_mean_that_the_protocol_names_is_the_score(run, sets, checkpoints, nearly_right):
+    weighted, _ = run(f"checkpoint={checkpoints / 'mpii.ckpt'}")
+    unweighted, folder = run(f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol.mean=unweighted", out="other")
+    scores = record(folder)["scores"]
+    assert unweighted == scores["PCKh@0.5 unweighted"] != scores["PCKh@0.5 weighted"] == weighted
+
+
+def test_checkpoint_and_weights_are_the_same_network(run, sets, checkpoints):
+    _, first = run(f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol=paper_no_tta")
+    model = ["model=lapx", "model.channels=16", "model.stages=2"]
+    bare = [*on(sets, "mpii"), *model, f"weights={checkpoints / 'mpii.pth'}"]
+    _, second = run(*bare, "protocol=paper_no_tta", out="weights")
+    one, other = (np.load(folder / "predictions" / "val.npz") for folder in (first, second))
+    np.testing.assert_array_equal(one["keypoints"], other["keypoints"])
+    assert one["keypoints"].shape[:2] == (2, 8)
+    assert np.ptp(one["keypoints"]) > 10
+
+
+class Blurred(torch.nn.Module):
+    """Sixteen heatmaps out of a picture's brightness, a quarter of its size."""
+
+    def forward(self, images):
+        grey = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 4)
+        return torch.cat([grey.roll(k, dims=3) + 0.01 * k for k in range(16)], dim=1)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "network.onnx"
+    example = torch.zeros(3, 3, 64, 64)
+    torch.onnx.export(Blurred().eval(), (example,), str(path), dynamo=True, external_data=False, verbose=False)
+    return path
+
+
+def test_an_onnx_file_of_a_fixed_batch_is_scored_like_its_network(run, sets, onnx_file):
+    assert onnxruntime.InferenceSession(str(onnx_file)).get_inputs()[0].shape[0] == 3
+    run(*on(sets, "mpii"), f"onnx={onnx_file}", "protocol=paper_tta")
+    protocol = {"name": "paper_tta", "flip": True, "shift": True, "decoder": "quarter"}
+    model = network.OnnxNetwork(onnx_file, MPII, protocol)
+    images = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
+    (heatmaps,) = model.predict_heatmaps(images)
+    plain, mirrored = (Blurred()(network.normalise(each)) for each in (images, images.flip(3)))
+    back = mirrored.flip(3)[:, list(model.skeleton.flip_order)]
+    back[..., 1:] = back[..., :-1].clone()
+    torch.testing.assert_close(heatmaps, (plain + back) / 2)
+
+
+def test_detected_boxes_take_the_place_of_the_annotated(run, sets, checkpoints, tmp_path):
+    annotations = json.loads((sets / "coco" / "annotations" / "person_keypoints_val2017.json").read_text())
+    boxes = [
+        {"image_id": p["image_id"], "category_id": 1, "bbox": p["bbox"], "score": 0.5}
+        for p in annotations["annotations"]
+        if p["num_keypoints"]
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes + boxes[:3]))
+    common = [*on(sets, "coco"), f"checkpoint={checkpoints / 'coco.ckpt'}", "protocol.boxes=detections"]
+    with pytest.raises(PoseError, match=r"data\.detections=FILE"):
+        run(*common)
+    _, folder = run(*common, f"data.detections={tmp_path / 'boxes.json'}")
+    found = record(folder)
+    assert found["persons"] == len(boxes) + 3
+    results = json.loads((folder / "keypoints_results.json").read_text())
+    assert len(results) <= len(boxes)  # the boxes that came twice are suppressed
+    assert {"image_id", "category_id", "keypoints", "score"} == set(results[0])
+    assert len(found["annotations"]) == 2
+
+
+def test_other_protocols_are_never_compared_silently(run, sets, checkpoints, nearly_right, capsys):
+    run(f"checkpoint={checkpoints / 'mpii.ckpt'}", out="first")
+    _, second = run(f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol=raw", out="second")
+    capsys.readouterr()
+    run(f"checkpoint={checkpoints / 'mpii.ckpt'}", f"compare=[{second.parent / 'first'}]", out="same")
+    assert "not measured alike" not in capsys.readouterr().out
+    run(f"checkpoint={checkpoints / 'mpii.ckpt'}", f"compare=[{second}]", out="other")
+    shown = capsys.readouterr().out
+    assert "not measured alike" in shown
+    assert "flip test: [1] True, [2] False" in shown
+    assert "decoder: [1] quarter, [2] argmax" in shown
+    pred = second / "pred.mat"
+    run(*on(sets, "mpii"), f"predictions={pred}", f"compare=[{second}]", out="file")
+    assert "decoder: not known of [1]" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "nothing to score": ([], UsageError, "one of checkpoint=, weights=, onnx=, predictions="),
+    "two things": (["checkpoint=a", "onnx=b"], UsageError, "checkpoint and onnx was given"),
+    "weights alone": (["weights=a.pth", "data=mpii"], UsageError, "model=NETWORK"),
+    "no data": (["predictions=a.mat"], UsageError, "data=DATASET"),
+    "no checkpoint": (["checkpoint=nowhere.ckpt"], PoseError, "There is no checkpoint nowhere.ckpt"),
+    "nothing to compare with": (["predictions=a.mat", "compare=[b.json]"], PoseError, "no b.json to compare with"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_costs_one_sentence(case, run):
+    overrides, kind, sentence = MISTAKES[case]
+    with pytest.raises(kind, match=sentence) as caught:
+        run(*overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_another_skeleton_is_refused(run, sets, checkpoints, onnx_file):
+    with pytest.raises(PoseError, match=r"mpii \(16 joints\), but the data has coco \(17 joints\)"):
+        run(f"checkpoint={checkpoints / 'mpii.ckpt'}", *on(sets, "coco"))
+    with pytest.raises(PoseError, match="16 heatmaps"):
+        run(f"onnx={onnx_file}", *on(sets, "coco"))
+    with pytest.raises(PoseError, match="not an ONNX file"):
+        run(f"onnx={checkpoints / 'mpii.pth'}", *on(sets, "mpii"))
+
+
+def test_the_command_prints_the_published_figures(root, real_data, tmp_path):
+    """The line of the documentation, with the files that its authors published."""
+    folder = real_data / "mpii"
+    command = [sys.executable, str(root / "src" / "evaluate.py"), "data=mpii", f"data.root={folder}"]
+    command += [f"predictions={folder / 'bearpaw-hg_s2_b1.mat'}", f"out={tmp_path}", "worst=0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "87.299" in done.stdout
+    assert "PCKh@0.5 unweighted 86.757" in done.stdout
+    assert "2,958 persons" in done.stdout

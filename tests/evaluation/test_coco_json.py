@@ -1,0 +1,120 @@
+"""COCO's files: results are read as pycocotools takes them, and what is wrong with them is told."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+from featherpose.data import coco
+from featherpose.data.formats import write
+from featherpose.errors import PoseError
+from featherpose.evaluation.coco_json import detected_people, official_scores, read_results, write_results
+from featherpose.metrics.average_precision import average_precision
+from featherpose.skeletons import COCO
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("coco")
+    write("coco", folder, 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    rng = np.random.default_rng(0)
+    found = []
+    for person in coco.read(folder, "val").persons:
+        for spread in (0.02, 0.1):
+            points = person.joints + rng.normal(0, spread * person.area**0.5, (17, 2))
+            keypoints = np.c_[points, rng.random(17)].ravel().tolist()
+            score = float(rng.random())
+            found.append({"image_id": person.image_id, "category_id": 1, "keypoints": keypoints, "score": score})
+    return found
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_result_files_score_as_with_pycocotools(boxes, folder, results, tmp_path):
+    annotations = folder / "annotations" / "person_keypoints_val2017.json"
+    if boxes:  # then pycocotools takes a detection's area from its box
+        results = [{**r, "bbox": [0.0, 0.0, 60.0 + n, 70.0]} for n, r in enumerate(results)]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(results))
+    truth = coco.ground_truth(folder)
+    found, _ = read_results(path, truth, COCO)
+    ours = average_precision(truth, found, COCO.sigmas)
+    theirs = official_scores(annotations, path, COCO)
+    assert 5 < theirs["AP"] < 100
+    for name, value in theirs.items():
+        assert (value == pytest.approx(100 * ours[name], abs=1e-9)) or (np.isnan(value) and ours[name] == -1)
+
+
+def test_results_are_written_compactly_and_read_back(folder, results, tmp_path):
+    truth, path = coco.ground_truth(folder), tmp_path / "r.json"
+    (tmp_path / "first.json").write_text(json.dumps(results))
+    found, confidence = read_results(tmp_path / "first.json", truth, COCO)
+    write_results(path, found.image_id, found.keypoints.round(3), confidence, found.score)
+    again, _ = read_results(path, truth, COCO)
+    np.testing.assert_array_equal(again.score, found.score)
+    np.testing.assert_array_equal(again.keypoints, found.keypoints.round(3))
+    assert ", " not in path.read_text()
+    assert path.stat().st_size < 0.6 * (tmp_path / "first.json").stat().st_size
+
+
+def changed(results, **fields):
+    results = copy.deepcopy(results)
+    results[1].update(fields)
+    return results
+
+
+WRONG = {
+    "empty": (lambda r: [], "holds no prediction at all"),
+    "annotations": (lambda r: {"images": [], "annotations": []}, "is an annotation file"),
+    "no list": (lambda r: {"a": 1}, "is not a list of records"),
+    "no score": (lambda r: [{k: v for k, v in r[0].items() if k != "score"}], "record 0: it has no score"),
+    "too few numbers": (lambda r: changed(r, keypoints=[1.0] * 34), "record 1: 34 keypoint numbers instead of 17"),
+    "text": (lambda r: changed(r, score="high"), "record 1: its score or a keypoint is not a number"),
+    "NaN": (lambda r: changed(r, score=float("nan")), "1 of .* records hold a NaN"),
+    "foreign picture": (lambda r: changed(r, image_id=987654), "1 of .* records are in pictures .* 987654"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_results_are_told(case, folder, results, tmp_path):
+    change, sentence = WRONG[case]
+    (tmp_path / "bad.json").write_text(json.dumps(change(results)))
+    with pytest.raises(PoseError, match=sentence) as caught:
+        read_results(tmp_path / "bad.json", coco.ground_truth(folder), COCO)
+    assert "bad.json" in str(caught.value)
+
+
+def test_an_empty_file_is_told(folder, tmp_path):
+    (tmp_path / "bad.json").touch()
+    with pytest.raises(PoseError, match="not valid JSON"):
+        read_results(tmp_path / "bad.json", coco.ground_truth(folder), COCO)
+
+
+def test_detected_boxes_in_pictures_without_anybody_count(folder, tmp_path):
+    annotations = folder / "annotations" / "person_keypoints_val2017.json"
+    content = json.loads(annotations.read_text())
+    content["images"].append({"id": 77_000, "file_name": "nobody.jpg", "width": 10, "height": 10})
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    picture = content["images"][0]["id"]
+    boxes = [
+        {"image_id": picture, "category_id": 1, "bbox": [1, 2, 30, 60], "score": 0.9},
+        {"image_id": 77_000, "category_id": 1, "bbox": [1, 2, 30, 60], "score": 0.8},
+        {"image_id": picture, "category_id": 3, "bbox": [1, 2, 30, 60], "score": 0.9},
+        {"image_id": 123_456, "category_id": 1, "bbox": [1, 2, 30, 60], "score": 0.9},
+        {"image_id": picture, "category_id": 1, "bbox": [1, 2, 0, 60], "score": 0.9},
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    people = detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17)
+    assert [person.image_id for person in people.persons] == [picture, 77_000]
+    assert [person.score for person in people.persons] == [0.9, 0.8]
+    assert people.skipped == {"of other categories": 1, "in other pictures": 1, "without size": 1}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes[3:]))
+    with pytest.raises(PoseError, match="no box to use"):
+        detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17)

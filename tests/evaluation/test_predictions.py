@@ -1,0 +1,104 @@
+"""Keypoints from files: axis orders, kinds of files, and a sentence for everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+from featherpose.data.person import People, Person
+from featherpose.errors import PoseError
+from featherpose.evaluation.predictions import Predictions, read_keypoints, write_mpii, write_run
+
+
+@pytest.fixture
+def people():
+    rng = np.random.default_rng(0)
+    persons = []
+    for n in range(9):
+        centre = np.array([400.0 * n + 200, 300])
+        joints = centre + rng.uniform(-90, 90, (16, 2))
+        box = np.r_[centre - 100, 200, 200]
+        persons.append(Person(f"{n}.jpg", joints, np.full(16, 2, np.uint8), centre, np.full(2, 1.25), box, n, n))
+    return People(persons)
+
+
+@pytest.fixture
+def keypoints(people):
+    return np.array([person.joints for person in people.persons])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_any_axis_order_is_recognised(order, people, keypoints, tmp_path):
+    np.save(tmp_path / "preds.npy", keypoints.transpose(order))
+    found = read_keypoints(tmp_path / "preds.npy", people, 16, first_pixel=0)
+    np.testing.assert_array_equal(found.keypoints[0], keypoints)
+    assert found.index.tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("suffix", ["mat", "h5", "npz", "npy"])
+def test_any_kind_of_file_is_read(suffix, people, keypoints, tmp_path):
+    path, with_confidence = tmp_path / f"p.{suffix}", np.dstack([keypoints + 1, np.full((9, 16), 0.25)])
+    if suffix == "mat":
+        scipy.io.savemat(path, {"preds": with_confidence, "note": "anything"})
+    elif suffix == "h5":
+        with h5py.File(path, "w") as file:
+            file["preds"] = with_confidence
+    elif suffix == "npz":
+        np.savez(path, preds=with_confidence, other=np.zeros(3))
+    else:
+        np.save(path, with_confidence)
+    found = read_keypoints(path, people, 16, first_pixel=1)
+    np.testing.assert_allclose(found.keypoints[0], keypoints)
+    assert (found.confidence == 0.25).all()
+
+
+def test_what_is_written_is_read_back(people, keypoints, tmp_path):
+    write_mpii(tmp_path / "pred.mat", keypoints)
+    np.testing.assert_allclose(read_keypoints(tmp_path / "pred.mat", people, 16, first_pixel=1).keypoints[0], keypoints)
+    run = Predictions(np.array([2, 5]), keypoints[None, [2, 5]].repeat(3, axis=0), np.ones((3, 2, 16)))
+    write_run(tmp_path / "predictions" / "val.npz", run, people.persons)
+    found = read_keypoints(tmp_path / "predictions" / "val.npz", people, 16, first_pixel=1)
+    np.testing.assert_array_equal(found.keypoints, run.keypoints)  # a run's file counts from 0 whatever the dataset
+    assert found.index.tolist() == [2, 5]
+
+
+def nan(keypoints):
+    keypoints[3, 4, 0] = np.nan
+    return keypoints
+
+
+BAD = {
+    "one person less": (lambda k: k[:-1], "8 x 16 x 2, but this split has 9 persons of 16 joints"),
+    "other joints": (lambda k: k[:, :14], "9 x 14 x 2, but this split has 9 persons of 16 joints"),
+    "not a number": (nan, "1 of 9 persons have a NaN or an infinity, the first is person 3"),
+    "another order": (lambda k: k[::-1], "Their order is not that of the annotations"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_wrong_predictions_are_told(case, people, keypoints, tmp_path):
+    change, sentence = BAD[case]
+    np.save(tmp_path / "p.npy", change(keypoints))
+    with pytest.raises(PoseError, match=sentence) as caught:
+        read_keypoints(tmp_path / "p.npy", people, 16, first_pixel=0)
+    assert "p.npy" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_predictions_are_told(people, tmp_path):
+    (tmp_path / "empty.mat").touch()
+    (tmp_path / "broken.h5").write_bytes(b"no such format")
+    (tmp_path / "text.csv").write_text("1,2,3")
+    np.savez(tmp_path / "two.npz", a=np.zeros((2, 3, 4)), b=np.zeros((2, 3, 4)))
+    sentences = {
+        "missing.mat": "There is no prediction file",
+        "empty.mat": "is empty",
+        "broken.h5": "can't be read",
+        "text.csv": "predictions are .mat, .h5, .npy or .npz",
+        "two.npz": "it holds a, b",
+    }
+    for name, sentence in sentences.items():
+        with pytest.raises(PoseError, match=sentence):
+            read_keypoints(tmp_path / name, people, 16, first_pixel=0)
