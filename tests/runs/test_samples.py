@@ -96,17 +96,20 @@ def test_sample_sheet_shows_annotation_and_prediction(run: Run) -> None:
     assert np.abs(left - right).mean() > 1  # and not the same one twice
 
 
-def test_speed_figure_draws_every_network_of_the_benchmark(tmp_path: Path) -> None:
-    rows = ["name,parameters,macs,fps_1,fps_all", "lapx,2312154,2.587e9,12.5,30.1", "lpn50,2900000,1.0e9,30.5,61.0"]
+def test_speed_figure_from_the_benchmarks_table(tmp_path: Path) -> None:
+    rows = ["name,parameters,macs,threads_1,fps_1,threads_all,fps_all"]
+    rows += ["lapx,2312154,2.587e9,1,12.5,2,30.1", "lpn_50,2900000,1.0e9,1,30.5,2,61.0"]
     (tmp_path / "latency.csv").write_text("\n".join(rows) + "\n")
-    figure = figures.speed_figure(tmp_path / "latency.csv", "fps_1")
-    (axes,) = figure.axes
-    bubbles = [(*c.get_offsets()[0], c.get_sizes()[0]) for c in axes.collections]
-    np.testing.assert_allclose([b[:2] for b in bubbles], [[2.587, 12.5], [1.0, 30.5]])
-    assert bubbles[1][2] / bubbles[0][2] == pytest.approx(2900000 / 2312154)
-    assert {text.get_text() for text in axes.texts} == {"lapx (2.3M)", "lpn50 (2.9M)"}
-    with pytest.raises(PoseError, match="no column ram"):
-        figures.speed_figure(tmp_path / "latency.csv", "ram")
+    two = cv2.imread(str(figures.speed_figure(tmp_path / "latency.csv", tmp_path / "two.png")))
+    (tmp_path / "one.csv").write_text("\n".join(",".join(row.split(",")[:5]) for row in rows) + "\n")
+    one = cv2.imread(str(figures.speed_figure(tmp_path / "one.csv", tmp_path / "one.png")))
+    assert two.shape[1] > 1.8 * one.shape[1]  # a panel for each number of threads
+    for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)):  # the hourglass and the baseline are both there
+        near = np.abs(one[..., ::-1].astype(int) - colour).max(axis=2) < 30
+        assert near.sum() > 20
+    (tmp_path / "other.csv").write_text("name,score\nlapx,88\n")
+    with pytest.raises(PoseError, match="no parameters, macs column"):
+        figures.speed_figure(tmp_path / "other.csv", tmp_path / "other.png")
 
 
 def test_picture_as_an_address(tmp_path: Path) -> None:

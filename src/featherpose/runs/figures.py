@@ -76,29 +76,22 @@ def stage_score_figure(runs: Sequence[Run]) -> Figure:
     return figure
 
 
-def speed_figure(benchmark: str | Path | pd.DataFrame, column: str = "fps_all", title: str = "") -> Figure:
-    """Figure 3 of the LAPX paper from the latency benchmark: MACs against FPS, bubbles as large as the parameters.
+def speed_figure(benchmark: str | Path, out: str | Path) -> Path:
+    """Figure 3 of the LAPX paper drawn again from a latency benchmark's CSV: MACs against frames per second.
 
     Args:
-        benchmark: its CSV, or the frame; columns name, parameters, macs and the frames per second.
-        column: which measurement to draw, e.g. fps_1 (one thread) or fps_all (all cores).
-        title: above the figure.
+        benchmark: `latency.csv` as `python src/benchmark.py latency` writes it.
+        out: the PNG to write.
     """
-    table = benchmark if isinstance(benchmark, pd.DataFrame) else pd.read_csv(benchmark)
-    missing = [name for name in ("name", "parameters", "macs", column) if name not in table]
-    if missing:
-        raise PoseError(f"The benchmark's table has no column {', '.join(missing)}; it has {', '.join(table.columns)}.")
-    table = table.dropna(subset=["macs", column, "parameters"])
-    figure, axes = _new(title or "more MACs are not always slower", "GMACs", "frames per second")
-    for colour, row in zip(cycle(COLOURS), table.to_dict("records"), strict=False):
-        size = 120 * row["parameters"] / 1e6
-        axes.scatter(row["macs"] / 1e9, row[column], s=size, color=colour, alpha=0.65, edgecolors="#333333")
-        label = f"{row['name']} ({row['parameters'] / 1e6:.1f}M)"
-        axes.annotate(label, (row["macs"] / 1e9, row[column]), (6, 6), textcoords="offset points", fontsize=7)
-    axes.margins(0.18)
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
-    return figure
+    from featherpose.benchmarks.latency_figure import draw
+
+    table = pd.read_csv(benchmark)
+    missing = [name for name in ("name", "parameters", "macs") if name not in table]
+    counts = [int(table[name].iloc[0]) for name in table.columns if str(name).startswith("threads_")]
+    if missing or not counts:
+        raise PoseError(f"{benchmark} is not a latency benchmark: it has no {', '.join(missing) or 'threads_'} column.")
+    draw(table.to_dict("records"), counts, Path(out))  # ty: ignore[invalid-argument-type]
+    return Path(out)
 
 
 def svg(figure: Figure) -> str:
