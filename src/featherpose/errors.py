@@ -6,6 +6,12 @@ class PoseError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """The sentence alone, also where torch wrapped it with a loader worker's traceback."""
+        text = super().__str__()
+        head, name, sentence = text.rpartition("featherpose.errors.PoseError: ")
+        return sentence.strip() if name and head.startswith("Caught PoseError in DataLoader worker") else text
+
 
 class UsageError(PoseError):
     """The command line itself is wrong."""
