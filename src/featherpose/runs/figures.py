@@ -90,7 +90,7 @@ def speed_figure(benchmark: str | Path, out: str | Path) -> Path:
     counts = [int(table[name].iloc[0]) for name in table.columns if str(name).startswith("threads_")]
     if missing or not counts:
         raise PoseError(f"{benchmark} is not a latency benchmark: it has no {', '.join(missing) or 'threads_'} column.")
-    draw(table.to_dict("records"), counts, Path(out))  # ty: ignore[invalid-argument-type]
+    draw(table.to_dict("records"), counts, Path(out))
     return Path(out)
 
 
