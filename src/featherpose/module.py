@@ -88,8 +88,9 @@ class PoseModule(L.LightningModule):
         outputs = self.compiled(normalise(batch["image"], self.channels_last))
         total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride)
         self._stage_losses.append(each)
+        count = len(batch["index"])
         self.log(
-            "train/loss", total.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["index"])
+            "train/loss", total.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=count, sync_dist=True
         )
         return total
 

@@ -12,7 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 
 from featherpose import tracking
@@ -148,3 +148,6 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*")
+    warnings.filterwarnings("ignore", message=".*recommended to use .self.log.*sync_dist.*")  # equal on all ranks
+    warnings.filterwarnings("ignore", message=".*Grad strides do not match bucket view strides.*")
+    warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch.*")
