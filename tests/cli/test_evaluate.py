@@ -243,3 +243,15 @@ def test_the_command_prints_the_published_figures(root, real_data, tmp_path):
     assert "87.299" in done.stdout
     assert "PCKh@0.5 unweighted 86.757" in done.stdout
     assert "2,958 persons" in done.stdout
+
+
+def test_a_trained_checkpoint_scores_as_its_training_did(run, tiny_run):
+    """The same protocol on the same people: the evaluation's own loop and Lightning's agree."""
+    trained = json.loads((tiny_run / "run.json").read_text())["scores"]
+    score, folder = run(f"checkpoint={tiny_run}", "protocol=paper_no_tta")
+    found = record(folder)
+    assert score == pytest.approx(trained["val/score"], abs=1e-4)
+    assert found["scores"]["EPE"] == pytest.approx(trained["val/EPE"], rel=1e-3)
+    assert len(found["stages"]) == 3
+    for number, stage in enumerate(found["stages"][:-1], start=1):
+        assert stage["PCKh@0.5"] == pytest.approx(trained[f"val/stage{number}/score"], abs=1e-4)
