@@ -1,0 +1,233 @@
+"""Speed, memory and size of whole families of networks, as in LAPX's Table 2 and Figure 3, on this machine."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
+from rich.table import Table
+
+from featherpose.benchmarks.latency_figure import draw
+from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file
+from featherpose.deploy.latency import BUSY, Measurement, Timing, cores, measure, memory
+from featherpose.errors import PoseError
+
+PUBLISHED = Path(__file__).with_name("published_speed.yaml")
+YARDSTICK = "lapx"
+NEAR = 1.25  # how far two ratios may lie apart and count as the same
+
+
+@dataclass
+class Row:
+    """One network, measured."""
+
+    entry: Entry
+    timings: dict[int, Timing]
+    megabytes: float | None = None
+    megabytes_small: float | None = None
+    published: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.entry.candidate.name
+
+    def reached(self, measurement: Measurement) -> float | None:
+        """Share of the machine's peak."""
+        timing = self.timings[measurement.threads]
+        return None if self.entry.macs is None else 2 * self.entry.macs / (timing.median / 1000) / measurement.peak
+
+
+def run(
+    networks: Sequence[str],
+    rewritten: Sequence[str] = (YARDSTICK,),
+    extra: str | Sequence[str] | None = None,
+    input_size: Sequence[int] = (256, 192),
+    sizes: Mapping[str, Sequence[int]] | None = None,
+    threads: Sequence[int] = (1, 0),
+    rounds: int = 5,
+    repeats: int = 5,
+    warmup: int = 2,
+    memory: bool = True,
+    cache: str = ".cache/latency",
+    out: str = "runs/latency",
+    **_: Any,
+) -> None:
+    """Export what is not exported yet, measure everything in turn, and write table, CSV and figure into `out`."""
+    console = Console(stderr=True)
+    counts = list(dict.fromkeys(cores() if n == 0 else n for n in threads))
+    if not counts or min(counts) < 1 or max(counts) > cores():
+        raise PoseError(f"threads takes numbers of 1 to {cores()} (the cores of this machine), or 0 for all of them.")
+    size = (int(input_size[0]), int(input_size[1]))
+    own = {name: (int(pair[0]), int(pair[1])) for name, pair in (sizes or {}).items()}
+    files = [Path(path) for path in ([extra] if isinstance(extra, str) else extra or [])]
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as progress:
+        entries: list[Entry] = []
+        for name in progress.track(networks, description="Exporting"):
+            kinds = [False, True] if name in rewritten else [False]
+            entries += entries_of(name, own.get(name, size), kinds, Path(cache))
+        entries += [entry_of_file(path, size) for path in files]
+        check_names(entries)
+        candidates = [entry.candidate for entry in entries]
+        measurements = []
+        for count in counts:
+            title = "Timing, 1 thread" if count == 1 else f"Timing, {count} threads"
+            task = progress.add_task(title, total=rounds * len(candidates))
+            step = lambda task=task: progress.advance(task)  # noqa: E731
+            measurements.append(measure(candidates, count, rounds, repeats, warmup, step))
+        rows = rows_of(entries, measurements)
+        if memory:
+            measure_memory(rows, progress)
+    write(rows, measurements, Path(out))
+    show(rows, measurements)
+    Console().print(f"Written to {out}: latency.md, latency.csv, latency.png")
+
+
+def check_names(entries: Sequence[Entry]) -> None:
+    names = [entry.candidate.name for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PoseError(f"Two rows are called {twice[0]}: rename the file, or name the network once.")
+
+
+def rows_of(entries: Sequence[Entry], measurements: Sequence[Measurement]) -> list[Row]:
+    published = yaml.safe_load(PUBLISHED.read_text())
+    return [
+        Row(
+            entry,
+            {m.threads: m.timings[entry.candidate.name] for m in measurements},
+            published=published.get(entry.key, {}),
+        )
+        for entry in entries
+    ]
+
+
+def measure_memory(rows: Sequence[Row], progress: Progress) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        for row in progress.track(rows, description="Memory"):
+            row.megabytes, row.megabytes_small = (
+                memory(row.entry.candidate, Path(scratch), small=small) / 1e6 for small in (False, True)
+            )
+
+
+def ratio(rows: Sequence[Row], row: Row, threads: int) -> float | None:
+    """How many times as fast as LAPX, plain export against plain export."""
+    yardstick = next((r for r in rows if r.name == YARDSTICK), None)
+    return row.timings[threads].fps / yardstick.timings[threads].fps if yardstick else None
+
+
+def published_ratio(rows: Sequence[Row], row: Row) -> float | None:
+    base = next((r.published.get("fps") for r in rows if r.name == YARDSTICK), None)
+    return row.published["fps"] / base if base and "fps" in row.published else None
+
+
+def number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def headings(measurements: Sequence[Measurement]) -> list[str]:
+    titles = ["network", "input", "params", "GMACs"]
+    for m in measurements:
+        threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
+        titles += [f"ms, {threads}", "p95", "FPS", "FPS, flip", "x LAPX", "of peak"]
+    return [*titles, "paper x LAPX", "MB", "MB, small", "paper MB"]
+
+
+def cells(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) -> list[str]:
+    entry = row.entry
+    texts = [row.name, f"{entry.candidate.height}x{entry.candidate.width}", f"{entry.parameters / 1e6:.2f}M"]
+    texts.append("" if entry.macs is None else f"{entry.macs / 1e9:.2f}")
+    for m in measurements:
+        timing = row.timings[m.threads]
+        texts += [f"{timing.median:.1f}", f"{timing.p95:.1f}", f"{timing.fps:.1f}", f"{timing.fps_flipped:.1f}"]
+        texts += [number(ratio(rows, row, m.threads), ".2f"), number(row.reached(m), ".0%")]
+    texts += [number(published_ratio(rows, row), ".2f"), number(row.megabytes, ".0f")]
+    return [*texts, number(row.megabytes_small, ".0f"), number(row.published.get("megabytes"), ".1f")]
+
+
+def show(rows: Sequence[Row], measurements: Sequence[Measurement]) -> None:
+    """The table in the terminal, a block for each number of threads so that it fits."""
+    console = Console()
+    for m in measurements:
+        view = Table(title=f"ONNX Runtime on the CPU, {m.threads} thread{'s' if m.threads > 1 else ''}, batch 1")
+        for title in headings([m]):
+            view.add_column(title.partition(",")[0] if title.startswith("ms") else title, justify="right")
+        view.columns[0].justify = "left"
+        for row in rows:
+            view.add_row(*cells(rows, row, [m]))
+        console.print(view)
+    console.print("\n".join(notes(rows, measurements)), style="dim", highlight=False)
+
+
+def notes(rows: Sequence[Row], measurements: Sequence[Measurement]) -> list[str]:
+    """What was measured, and which of the paper's comparisons hold here."""
+    import onnxruntime
+
+    lines = [
+        f"ONNX Runtime {onnxruntime.__version__}, {processor()}, {cores()} cores. Forward pass only, batch 1, float32. "
+        "FPS, flip: image and mirror image as one batch.",
+        "One thread: CPU time of the process, which is wall time on a quiet machine. More: wall time.",
+    ]
+    for m in measurements:
+        kept = "on as many cores" if m.pinned else "not pinned: this system cannot"
+        line = f"{m.threads} thread{'s' if m.threads > 1 else ''}, {kept}: peak {m.peak / 1e9:.0f} GFLOP/s (a product)."
+        if m.threads == 1 and m.busy > BUSY:
+            line += (
+                f" The machine was busy (wall time {m.busy:.1f} times CPU time): times of more threads are too high."
+            )
+        lines.append(line)
+    for row in rows:
+        claimed = published_ratio(rows, row)
+        if claimed is None or row.entry.candidate.name == YARDSTICK or row.entry.key == YARDSTICK:
+            continue
+        here = [(m.threads, ratio(rows, row, m.threads) or 0.0) for m in measurements]
+        texts = " and ".join(f"{value:.2f} at {n} thread{'s' if n > 1 else ''}" for n, value in here)
+        held = sum(1 / NEAR <= value / claimed <= NEAR for _, value in here)
+        verdict = "holds here" if held == len(here) else "does not hold here" if held == 0 else "holds here in part"
+        lines.append(f"The paper has {row.name} at {claimed:.2f} times LAPX's frames; here {texts}: {verdict}.")
+    return lines
+
+
+def processor() -> str:
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def write(rows: Sequence[Row], measurements: Sequence[Measurement], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    titles = headings(measurements)
+    lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
+    lines += ["| " + " | ".join(cells(rows, row, measurements)) + " |" for row in rows]
+    lines += ["", *(f"- {note}" for note in notes(rows, measurements))]
+    (out / "latency.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    records = [record(rows, row, measurements) for row in rows]
+    with (out / "latency.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)
+    draw(records, [m.threads for m in measurements], out / "latency.png")
+
+
+def record(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """Everything in plain numbers; `fps_1` and `fps_all` are what Figure 3 is drawn from."""
+    entry = row.entry
+    facts: dict[str, Any] = {"name": row.name, "height": entry.candidate.height, "width": entry.candidate.width}
+    facts |= {"parameters": entry.parameters, "macs": entry.macs}
+    for m in measurements:
+        timing, end = row.timings[m.threads], "all" if m.threads == cores() and m.threads > 1 else m.threads
+        facts |= {f"ms_{end}": timing.median, f"p95_{end}": timing.p95, f"fps_{end}": timing.fps}
+        facts |= {f"fps_flip_{end}": timing.fps_flipped, f"ratio_{end}": ratio(rows, row, m.threads)}
+        facts |= {f"of_peak_{end}": row.reached(m), f"peak_gflops_{end}": m.peak / 1e9, f"threads_{end}": m.threads}
+        facts |= {f"wall_ms_{end}": sorted(timing.wall)[len(timing.wall) // 2]}
+    facts |= {"paper_ratio": published_ratio(rows, row), "megabytes": row.megabytes}
+    return facts | {"megabytes_small": row.megabytes_small, "paper_megabytes": row.published.get("megabytes")}

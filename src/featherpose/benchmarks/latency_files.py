@@ -1,0 +1,138 @@
+"""The exported networks that the latency benchmark compares, kept between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from featherpose.benchmarks.sizes import composed
+from featherpose.deploy.description import Description
+from featherpose.deploy.latency import Candidate, size_of
+from featherpose.deploy.onnx import Deployed, export, graph_of
+from featherpose.deploy.rewrite import rewrite
+from featherpose.deploy.session import open_session
+from featherpose.errors import PoseError
+from featherpose.models.count import macs
+from featherpose.skeletons import COCO
+
+# Relative to the highest output. Random networks gather more rounding than trained ones, up to 2e-4; a wrong graph is
+# off by its whole height.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the comparison before it is measured."""
+
+    key: str  # of conf/model, or the user's file
+    candidate: Candidate
+    parameters: int
+    macs: int | None
+
+
+def entries_of(name: str, size: tuple[int, int], rewritten: Sequence[bool], cache: Path) -> list[Entry]:
+    """The network as torch exports it, as src/export.py writes it, or both."""
+    cfg = model_config(name, size)
+    with torch.device("meta"):
+        skeleton = instantiate(cfg)
+    parameters, operations = sum(p.numel() for p in skeleton.parameters()), macs(skeleton, *size)
+    paths = {kind: cache / f"{name}-{digest(skeleton, cfg, size, kind)}.onnx" for kind in rewritten}
+    missing = [kind for kind, path in paths.items() if not path.is_file()]
+    if missing:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = settled(instantiate(cfg), size)
+        for kind in missing:
+            write(network, paths[kind], size, kind)
+    return [
+        Entry(
+            name,
+            Candidate(f"{name}, rewritten" if kind else name, path, *size, small=kind),
+            parameters,
+            operations,
+        )
+        for kind, path in paths.items()
+    ]
+
+
+def model_config(name: str, size: tuple[int, int]) -> DictConfig:
+    overrides = [f"model={name}", "data=coco", f"data.input_size=[{size[0]},{size[1]}]"]
+    cfg = composed(overrides).model
+    OmegaConf.resolve(cfg)
+    if "output" in cfg:
+        cfg.output = "vectors"
+    return cfg
+
+
+def digest(network: nn.Module, cfg: DictConfig, size: tuple[int, int], rewritten: bool) -> str:
+    """Of what the exported file depends on: config, the code of the network's parts and of the export, torch."""
+    sources = {
+        inspect.getsourcefile(type(m)) for m in network.modules() if type(m).__module__.startswith("featherpose")
+    }
+    files = [*sorted(str(file) for file in sources), inspect.getsourcefile(graph_of)]
+    files += [inspect.getsourcefile(rewrite)] if rewritten else []
+    made_of = [json.dumps(OmegaConf.to_container(cfg), sort_keys=True), repr((size, rewritten)), torch.__version__]
+    text = "\n".join([*made_of, inspect.getsource(settled), *(Path(str(file)).read_text() for file in files)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def settled(network: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """A random network whose activations have the scale of a trained one's.
+
+    Gates that start at 0 would hide half of the network, and values that shrink from layer to layer end as
+    denormals, which cost a CPU a hundred times as much: one pass in training mode fills the batch norms' statistics.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            if key.endswith(("alpha", "gamma")) and not parameter.any():
+                parameter.copy_(torch.rand(parameter.shape, generator=generator) * 0.5 + 0.25)
+        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0
+        network.train()(torch.randn(2, 3, *size, generator=generator))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    return network.eval()
+
+
+def write(network: nn.Module, path: Path, size: tuple[int, int], rewritten: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if rewritten:
+        crops = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+        description = Description(COCO, size, network.stride, {"decoder": "quarter"}, network=path.stem)  # ty: ignore
+        export(Deployed(network, COCO), path, crops, description, tolerance=TOLERANCE)
+        return
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = network(images)[-1]
+        outputs = tuple(f"output{i}" for i in range(len(network(images))))
+    beside = path.with_name(f".{path.name}")
+    ir.save(graph_of(network, size, outputs, batch=None), beside)
+    session = open_session(beside)
+    found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[-1])
+    error = float((found - expected).abs().max() / expected.abs().max())
+    if not error <= TOLERANCE:
+        raise PoseError(f"The export of {path.stem} differs from torch by {error:.1e} of the highest value.")
+    beside.replace(path)
+
+
+def entry_of_file(path: Path, size: tuple[int, int]) -> Entry:
+    """A user's own ONNX file; its operations are not counted, its parameters are its float constants."""
+    batch, height, width = size_of(path, size)
+    model = ir.load(path)
+    constants = (value.const_value for value in model.graph.initializers.values())
+    parameters = sum(c.size for c in constants if c is not None and c.dtype == ir.DataType.FLOAT)
+    candidate = Candidate(path.stem, path, height, width)
+    return Entry(str(path), replace(candidate, batch=batch), parameters, None)
