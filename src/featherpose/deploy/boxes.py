@@ -50,13 +50,11 @@ class BoxesFromFile:
             self._add(number, record, names, threshold)
 
     def _add(self, number: int, record: Any, names: dict[Any, str], threshold: float) -> None:
-        box = record.get("bbox") if isinstance(record, dict) else None
         try:
-            box = np.array(box, dtype=np.float64)
-            usable = box.shape == (4,) and bool(np.isfinite(box).all())
-        except (ValueError, TypeError):
-            usable = False
-        if not usable:
+            box = np.array(record["bbox"], dtype=np.float64)
+        except (ValueError, TypeError, KeyError):
+            box = np.zeros(0)
+        if box.shape != (4,) or not np.isfinite(box).all():
             raise PoseError(f"{self.path}, record {number}: its bbox is not x, y, width, height.")
         score = float(record.get("score", 1.0))
         if record.get("category_id", 1) != 1 or score < threshold or min(box[2:]) <= 0 or record.get("iscrowd"):

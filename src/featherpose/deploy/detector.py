@@ -145,7 +145,7 @@ class Detector:
         else:
             pixels = pixels[..., ::-1]  # BGR
         if self.kind == "rtmdet":
-            pixels = (pixels - np.float32(RTMDET_MEAN)) / np.float32(RTMDET_DEVIATION)
+            pixels = (pixels - np.array(RTMDET_MEAN, np.float32)) / np.array(RTMDET_DEVIATION, np.float32)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]), zoom, offset
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,13 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from featherpose.skeletons import Skeleton
 TOLERANCE = 1e-5  # of heatmaps, relative to the highest; torch's own kernels differ by 1e-6 among each other
 TOLERANCE_PIXELS = 0.02  # of keypoints, in heatmap pixels
 NAMES = ("heatmaps", "keypoints", "confidence")
+Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 class Deployed(nn.Module):
@@ -71,17 +73,19 @@ class Parity:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """torch's exporter tells about optional packages that nothing here uses."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+def quiet() -> Generator[None, None, None]:
+    """The exporter tells of optional packages that nothing here uses, and of every constant that it shares."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def graph_of(module: nn.Module, input_size: tuple[int, int], names: tuple[str, ...], batch: int | None) -> ir.Model:
@@ -129,6 +133,9 @@ def export(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     names = NAMES if deployed.decoder else NAMES[:1]
+    with torch.inference_mode():
+        if not bool(torch.isfinite(deployed.heatmaps(normalise(crops))).all()):
+            raise PoseError("The network gives NaN or infinite heatmaps in torch already: its weights are damaged.")
     model = graph_of(deployed, description.input_size, names, batch)
     changes = rewrite(model) if rewritten else None
     model.metadata_props[KEY] = description.to_json()
@@ -140,7 +147,7 @@ def export(
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
-    return Parity(**{**vars(parity), "changes": changes})
+    return replace(parity, changes=changes)
 
 
 def compare(
@@ -151,19 +158,17 @@ def compare(
     called: Path | None = None,
     tolerance: float = TOLERANCE,
     batch: int | None = None,
-    session: Any = None,
+    runner: Runner | None = None,
 ) -> Parity:
     """Runs file and torch on the crops, one crop and the rest so that the batch varies; PoseError where they differ."""
-    session = session or open_session(file)
+    runner = runner or partial(run, open_session(file))
     sizes = [batch] * (len(crops) // batch) if batch else [1, len(crops) - 1] if len(crops) > 1 else [1]
     parts = [part for part in torch.split(crops[: sum(sizes)], sizes) if len(part)]
-    found = [run(session, numbers(part, description)) for part in parts]
+    found = [runner(numbers(part, description)) for part in parts]
     with torch.inference_mode():
         wanted = torch.cat([deployed.heatmaps(normalise(part)) for part in parts])
     heatmaps = torch.cat([torch.from_numpy(each["heatmaps"]) for each in found])
     called = called or file
-    if not bool(torch.isfinite(wanted).all()):
-        raise PoseError("The network gives NaN or infinite heatmaps in torch already: its weights are damaged.")
     if heatmaps.shape != wanted.shape:
         raise PoseError(
             f"{called} is not written: its heatmaps are {tuple(heatmaps.shape)}, torch's {tuple(wanted.shape)}."

@@ -102,7 +102,7 @@ def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
         if any(bias is None for bias in biases):
             continue
         weight = (wa + wc @ wb)[:, :, None, None].astype(np.float32)
-        bias = (biases[0] + wc @ biases[1] + biases[2]).astype(np.float32)  # ty: ignore
+        bias = (biases[0] + wc @ biases[1] + biases[2]).astype(np.float32)
         merged = graph.add(
             node, "Conv", a.inputs[0], graph.constant(weight, "merged_weight"), graph.constant(bias, "merged_bias")
         )
@@ -119,7 +119,7 @@ def fold_norm(graph: Graph, node: ir.Node) -> bool:
     if scale is None or shift is None or mean is None or variance is None:
         return False
     epsilon = attribute(node, "epsilon", 1e-5)
-    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)  # ty: ignore
+    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     offset = shift - mean * factor
     source = node.inputs[0]
     before = source.producer() if source is not None else None
@@ -217,7 +217,7 @@ def channel_mean(graph: Graph, node: ir.Node) -> bool:
     assert x is not None and x.shape is not None
     _, channels, height, width = x.shape
     row = graph.constant(np.full((1, channels), 1 / channels, np.float32), "mean_row")  # ty: ignore
-    planes = graph.add(node, "Reshape", x, graph.constant(np.array([0, channels, height * width]), "planes"))  # ty: ignore
+    planes = graph.add(node, "Reshape", x, graph.constant(np.array([0, channels, height * width]), "planes"))
     mean = graph.add(node, "MatMul", row, planes.outputs[0])
     image = graph.add(node, "Reshape", mean.outputs[0], graph.constant(np.array([0, 1, height, width]), "image"))
     graph.replace(node, image.outputs[0])

@@ -1,0 +1,155 @@
+"""From a checkpoint to files that run without torch, each checked against torch before it is written."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import Tensor
+
+from featherpose import __version__
+from featherpose.callbacks.run_record import git_state
+from featherpose.data import crop, synthetic
+from featherpose.data.datamodule import PoseDataModule
+from featherpose.data.dataset import CropDataset, planes
+from featherpose.data.person import People
+from featherpose.deploy.boxes import whole_picture
+from featherpose.deploy.description import Description
+from featherpose.deploy.frames import open_source
+from featherpose.deploy.onnx import Deployed, Parity, export
+from featherpose.deploy.openvino import export_openvino
+from featherpose.deploy.quantize import quantise, score
+from featherpose.deploy.session import OnnxRuntime
+from featherpose.errors import PoseError, UsageError
+from featherpose.evaluation.network import from_checkpoint, from_weights
+from featherpose.module import PoseModule
+from featherpose.pose import FileEstimator
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(cfg: DictConfig) -> None:
+    """Exports the network; refuses to write what differs from torch."""
+    module, source = open_module(cfg)
+    flip = bool(module.protocol["flip"]) if cfg.flip is None else bool(cfg.flip)
+    protocol = {**module.protocol, "flip": flip, "decoder": cfg.decoder or module.protocol["decoder"]}
+    if cfg.flip_inside and not flip:
+        raise UsageError("flip_inside=true puts the flip test into the graph; this protocol has none: add flip=true.")
+    decoder = protocol["decoder"] if cfg.decode else None
+    description = Description(
+        skeleton=module.skeleton,
+        input_size=module.input_size,
+        stride=module.stride,
+        protocol=protocol,
+        flip_inside=bool(cfg.flip_inside),
+        decoder_inside=decoder,
+        network=type(module.network).__name__,
+        commit=git_state()["commit"],
+        version=__version__,
+    )
+    deployed = Deployed(module.network, module.skeleton, bool(cfg.flip_inside), bool(protocol["shift"]), decoder)
+    path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
+    if path.suffix != ".onnx":
+        raise UsageError(f"out={path} must end in .onnx.")
+    data = data_of(module)
+    crops, origin = some_crops(module, data, cfg.crops, int(cfg.check))
+    started = time.perf_counter()
+    parity = export(deployed, path, crops, description, bool(cfg.rewrite), cfg.batch, float(cfg.tolerance))
+    told(path, parity, origin, time.perf_counter() - started)
+    if cfg.openvino:
+        xml = path.with_suffix(".xml")
+        started = time.perf_counter()
+        told(xml, export_openvino(deployed, xml, crops, description), origin, time.perf_counter() - started)
+    if cfg.int8:
+        write_int8(cfg, path, module, data)
+
+
+def open_module(cfg: DictConfig) -> tuple[PoseModule, Path]:
+    given = [name for name in ("checkpoint", "weights") if cfg[name] is not None]
+    if len(given) != 1:
+        raise UsageError("Say what to export with one of checkpoint= and weights=.")
+    if given[0] == "checkpoint":
+        return from_checkpoint(cfg.checkpoint)
+    choices = HydraConfig.get().runtime.choices
+    if not choices.get("model") or not choices.get("data"):
+        raise UsageError("weights= holds numbers only: say which network they are of with model=… and data=…")
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
+    module = from_weights(cfg.weights, {name: plain[name] for name in ("model", "data", "protocol")})
+    data = module.config["data"]
+    if data.get("input_size") is None:
+        height = int(module.network.natural_height)  # ty: ignore[invalid-argument-type]
+        data["input_size"] = [height, round(height * data["aspect"])]
+    return module, Path(cfg.weights)
+
+
+def data_of(module: PoseModule) -> PoseDataModule | None:
+    """The dataset the network was made for, where it is on this machine."""
+    config = {**module.config["data"], "augment": None, "workers": 0, "cache": None, "batch_size": 8}
+    try:
+        data: PoseDataModule = instantiate(config, stride=module.stride)
+        data.setup("validate")
+        data.load(data.val_people.persons[0])
+    except PoseError as error:
+        console.print(f"[dim]the network's own data is not here ({error})[/]")
+        return None
+    return data
+
+
+def some_crops(module: PoseModule, data: PoseDataModule | None, pictures: str | None, count: int) -> tuple[Tensor, str]:
+    """Crops to check on, and what they are of: pictures given, the network's own data, or synthetic people."""
+    size_wh = (module.input_size[1], module.input_size[0])
+    if pictures is not None:
+        found = []
+        for frame in open_source(pictures).frames():
+            matrix = crop.crop_matrix(*crop.centre_and_scale(whole_picture(frame)[0][0]), size_wh)
+            found.append(torch.from_numpy(planes(crop.cut(frame.picture, matrix, size_wh))))
+            if len(found) == count:
+                break
+        return torch.stack(found), str(pictures)
+    if data is not None:
+        return crops_of(data, data.val_people, count), data.name
+    people = synthetic.read(split="val", people=count, skeleton=module.skeleton)
+    dataset = CropDataset(people, synthetic.load, module.skeleton, module.input_size)
+    return torch.stack([dataset[i]["image"] for i in range(count)]), "synthetic people"
+
+
+def crops_of(data: PoseDataModule, people: People, count: int) -> Tensor:
+    dataset = CropDataset(people, data.load, data.skeleton, data.input_size)
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
+    return torch.stack([dataset[int(i)]["image"] for i in chosen])
+
+
+def told(path: Path, parity: Parity, origin: str, seconds: float) -> None:
+    console.print(
+        f"written: {path} ({path.stat().st_size / 1e6:.1f} MB, {seconds:.0f} s). On {parity.crops} crops of {origin} "
+        f"heatmaps differ from torch's by {parity.heatmaps:.1e} of the highest value, keypoints by "
+        f"{parity.keypoints:.4f} heatmap pixels"
+    )
+    if parity.unsettled:
+        console.print(
+            f"[dim]{parity.unsettled} keypoints left out: torch's own rounding decides which pixel is highest[/]"
+        )
+    if parity.changes:
+        made = ", ".join(f"{count} {name}" for name, count in parity.changes.items() if count)
+        console.print(f"[dim]rewritten: {made}[/]")
+
+
+def write_int8(cfg: DictConfig, path: Path, module: PoseModule, data: PoseDataModule | None) -> None:
+    if data is None:
+        raise PoseError("int8=true needs the network's own dataset, to calibrate on and to score with.")
+    target = path.with_name(f"{path.stem}-int8.onnx")
+    quantise(path, target, crops_of(data, data.train_people, int(cfg.calibrate)))
+    before = score(FileEstimator(OnnxRuntime(path)), data, int(cfg.score_on))
+    after = score(FileEstimator(OnnxRuntime(target)), data, int(cfg.score_on))
+    console.print(
+        f"written: {target} ({target.stat().st_size / 1e6:.1f} MB), calibrated on {cfg.calibrate} crops: "
+        f"{before['name']} {before['score']:.2f} in float32, {after['score']:.2f} in int8, "
+        f"on {before['persons']} people of {data.name}"
+    )
