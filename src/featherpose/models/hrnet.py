@@ -14,9 +14,6 @@ from torch.nn import functional as F
 from featherpose.errors import PoseError
 from featherpose.models.lean import EMA, LConv
 
-BRANCH_BLOCKS = 4
-MODULES = (1, 4, 3)  # fusion modules of stages 2, 3 and 4
-
 
 class Convolutions:
     """Which convolution stands where a 3x3 stood, and which residual block: what tells the networks apart."""
@@ -84,9 +81,9 @@ class Bottleneck(nn.Module):
 class FusionModule(nn.Module):
     """Blocks on every branch, then every branch summed into every other."""
 
-    def __init__(self, widths: Sequence[int], outputs: int, kind: Convolutions):
+    def __init__(self, widths: Sequence[int], outputs: int, blocks: int, kind: Convolutions):
         super().__init__()
-        self.branches = nn.ModuleList(nn.Sequential(*(kind.block(w) for _ in range(BRANCH_BLOCKS))) for w in widths)
+        self.branches = nn.ModuleList(nn.Sequential(*(kind.block(w) for _ in range(blocks))) for w in widths)
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._link(widths, source, target, kind) for source in range(len(widths)))
             for target in range(outputs)
@@ -117,17 +114,32 @@ def _sum(links: nn.Module, xs: list[Tensor]) -> Tensor:
 
 
 class HRNet(nn.Module):
-    """`block` basic is HRNet; lean and leema are LE-HRNet's steps, within the branches or in the whole network."""
+    """`block` basic is HRNet; lean and leema are LE-HRNet's steps, within the branches or in the whole network.
+
+    `modules` are the fusion modules of stages 2, 3 and 4, and `blocks` the blocks of each of their branches.
+    """
 
     stride = 4
     natural_height = 256
 
-    def __init__(self, joints: int, channels: int = 32, block: str = "basic", scope: str = "branches"):
+    def __init__(
+        self,
+        joints: int,
+        channels: int = 32,
+        block: str = "basic",
+        scope: str = "branches",
+        modules: Sequence[int] = (1, 4, 3),
+        blocks: int = 4,
+    ):
         super().__init__()
         kind = Convolutions(block, scope)
         unit = 32 if kind.attention else 4 if kind.lean else 1
         if channels < 1 or channels % unit:
             raise PoseError(f"With block={block} the channels must be a multiple of {unit}, not {channels}.")
+        if len(modules) != 3 or min(*modules, blocks) < 1:
+            raise PoseError(
+                f"model.modules is three numbers and model.blocks one, all at least 1; not {modules}, {blocks}."
+            )
         self.joints, self.channels = joints, channels
         w = [channels * 2**i for i in range(4)]
         self.conv1, self.bn1 = conv3(3, 64, 2), nn.BatchNorm2d(64)
@@ -141,8 +153,10 @@ class HRNet(nn.Module):
         self.transition2 = kind.between(w[1], w[2], 2)
         self.transition3 = kind.between(w[2], w[3], 2)
         self.stage2, self.stage3, self.stage4 = (
-            nn.Sequential(*(FusionModule(w[:n], 1 if n == 4 and m == last - 1 else n, kind) for m in range(last)))
-            for n, last in zip((2, 3, 4), MODULES, strict=True)
+            nn.Sequential(
+                *(FusionModule(w[:n], 1 if n == 4 and m == last - 1 else n, blocks, kind) for m in range(last))
+            )
+            for n, last in zip((2, 3, 4), modules, strict=True)
         )
         self.final_layer = nn.Conv2d(w[0], joints, 1)
         self.apply(_initialise)

@@ -66,11 +66,9 @@ class EMA(nn.Module):
         rows, columns = self.conv1(strips).sigmoid().split([height, width], 2)
         x1 = self.norm(x * rows * columns.transpose(2, 3))
         x2 = self.conv3(x)
-        weighted = _channel_softmax(x1) * x2 + _channel_softmax(x2) * x1
-        weights = weighted.unflatten(1, (GROUPS, -1)).sum(2, keepdim=True).sigmoid().to(x.dtype)
+        # Of a channel that is normalised over its pixels, the average is the norm's shift.
+        shares1 = self.norm.bias.softmax(0).repeat(GROUPS).view(-1, 1, 1).to(x2.dtype)
+        shares2 = x2.mean((2, 3), keepdim=True).unflatten(1, (GROUPS, -1)).softmax(2).flatten(1, 2)
+        weighted = (shares1 * x2 + shares2.to(x1.dtype) * x1).unflatten(1, (GROUPS, -1))
+        weights = weighted.sum(2, keepdim=True).sigmoid().to(x.dtype)
         return (x.unflatten(1, (GROUPS, -1)) * weights).flatten(1, 2)
-
-
-def _channel_softmax(x: Tensor) -> Tensor:
-    """Over the channels of each group, of their averages."""
-    return x.mean((2, 3), keepdim=True).unflatten(1, (GROUPS, -1)).softmax(2).flatten(1, 2).to(x.dtype)
