@@ -15,9 +15,7 @@ def test_flipping_twice_changes_nothing(skeleton, joints: int, pairs: int) -> No
     assert len(skeleton.pairs) == pairs
     assert [order[i] for i in order] == list(range(joints))
     for joint, other in zip(skeleton.joints, order, strict=True):
-        assert skeleton.joints[other] == joint.replace("left_", "\0").replace("right_", "left_").replace(
-            "\0", "right_"
-        )
+        assert skeleton.joints[other] == joint.replace("left_", "\0").replace("right_", "left_").replace("\0", "right_")
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, LSP])

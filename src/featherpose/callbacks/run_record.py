@@ -32,7 +32,7 @@ class RunRecord:
     def __init__(self, folder: str | Path, **first: Any) -> None:
         self.folder = Path(folder)
         self.path = self.folder / "run.json"
-        self.writes = rank_zero_only.rank in (None, 0) and os.environ.get("LOCAL_RANK", "0") == "0"
+        self.writes = getattr(rank_zero_only, "rank", 0) in (None, 0) and os.environ.get("LOCAL_RANK", "0") == "0"
         self.fields = read_record(self.folder)
         if self.fields:  # a resumed run keeps its history
             self.fields["resumed"] = [*self.fields.get("resumed", []), now()]
