@@ -37,7 +37,7 @@ def curve_figure(runs: Sequence[Run], column: str = "val/score", title: str | No
 
 def stage_figure(run: Run, pattern: str, title: str) -> Figure:
     """All columns of one run that fit a pattern, e.g. every stage's loss, score or gamma."""
-    figure, axes = _new(title, "epoch", title)
+    figure, axes = _new(title, "epoch", "")
     table = run.metrics.set_index("epoch")
     names = [name for name in table.columns if re.fullmatch(pattern, str(name))]
     for colour, name in zip(cycle(COLOURS), sorted(names), strict=False):
@@ -123,6 +123,7 @@ def _new(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if x == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

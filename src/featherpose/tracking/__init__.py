@@ -139,7 +139,7 @@ def _sweep(cfg: DictConfig) -> str | None:
     if output is None:
         return None
     folder = Path(output).parent
-    return folder.name if multirun or folder.parent.name == "sweeps" else None
+    return folder.name if multirun or (folder / "multirun.yaml").is_file() else None
 
 
 def _tags(cfg: DictConfig, choices: Mapping[str, Any]) -> list[str]:
