@@ -191,13 +191,13 @@ def test_gpus_are_shared_out_in_whole_slots(monkeypatch: pytest.MonkeyPatch) -> 
     assert visible_gpus() == ["0", "1", "2", "3", "4"]
     pairs = Slots(None, 2, visible_gpus(), None)
     assert pairs.count == 2
-    assert [pairs.take(), pairs.take(), pairs.take()] == [
-        {"CUDA_VISIBLE_DEVICES": "0,1"},
-        {"CUDA_VISIBLE_DEVICES": "2,3"},
-        None,
-    ]
-    shared = Slots(3, 1, ["5"], 2)
-    assert shared.take() == {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": "5"}
+    left, right = pairs.take(), pairs.take()
+    assert pairs.take() is None
+    assert (left["CUDA_VISIBLE_DEVICES"], right["CUDA_VISIBLE_DEVICES"]) == ("0,1", "2,3")
+    assert left["MASTER_PORT"] != right["MASTER_PORT"]
+    assert "OMP_NUM_THREADS" not in left, "what the user set stays"
+    shared = Slots(3, 1, ["5"], 2).take()
+    assert (shared["OMP_NUM_THREADS"], shared["CUDA_VISIBLE_DEVICES"]) == ("2", "5")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
     assert Slots(None, 1, [], None).count == 1

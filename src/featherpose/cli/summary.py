@@ -107,7 +107,7 @@ def end(record: RunRecord, module: PoseModule, data: Any, scores: dict[str, floa
 def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
     """The score of always answering with the mean pose of the training persons."""
     metric = data.metric(data.val_people.persons)
-    metric.sync_on_compute = False  # only the first rank is here
+    metric.distributed_available_fn = lambda: False  # only the first rank is here
     mean = mean_pose(data.train_people, data.input_size)
     keypoints = predict_mean_pose(data.val_people, mean, data.input_size)
     points = torch.as_tensor(np.asarray(keypoints), dtype=torch.float32)

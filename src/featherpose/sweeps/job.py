@@ -131,7 +131,11 @@ def death(code: int, log: Path) -> str:
 
 
 class Slots:
-    """Places to run in, each with its GPUs and its share of the cores."""
+    """Places to run in, each with its GPUs, its share of the cores and a port for DDP.
+
+    Lightning's own choice of a port is free when it is made and often taken when the ranks meet, seconds later: it lies
+    among those that the system gives to anyone. These lie below.
+    """
 
     def __init__(self, count: int | None, gpus_per_job: int, gpus: list[str], threads: int | None) -> None:
         groups = [gpus[i : i + gpus_per_job] for i in range(0, len(gpus), max(1, gpus_per_job))] if gpus_per_job else []
@@ -143,13 +147,22 @@ class Slots:
         self._free: list[Slot] = []
         for i in range(self.count):
             gpu = {"CUDA_VISIBLE_DEVICES": ",".join(groups[i % len(groups)])} if groups else {}
-            self._free.append({**cpu, **gpu})
+            self._free.append({**cpu, **gpu, "MASTER_PORT": str(free_port(20000 + 10 * i))})
 
     def take(self) -> Slot | None:
         return self._free.pop(0) if self._free else None
 
     def give_back(self, slot: Slot) -> None:
         self._free.append(slot)
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that nobody listens at."""
+    for port in range(first, first + 10000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    return first
 
 
 def visible_gpus() -> list[str]:

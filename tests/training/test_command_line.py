@@ -1,0 +1,125 @@
+"""Kill, stop and resume through the real command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+
+
+def start(root: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(root / "src" / "train.py"), *words]
+    environment = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    log = subprocess.PIPE
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, _ = process.communicate(timeout=240)
+    return process.returncode, out
+
+
+def record(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text())
+
+
+def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen[str]) -> None:
+    """Until that epoch's row is there; the next epoch is being trained then."""
+    until = time.monotonic() + 200
+    while time.monotonic() < until and process.poll() is None:
+        path = folder / "metrics.csv"
+        if path.is_file() and any(row.get("train/loss") for row in rows(path) if row["epoch"] == str(epoch)):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"epoch {epoch} never came:\n{process.stdout.read()[-3000:] if process.poll() is not None else ''}")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.timeout(600)  # four starts of the command line; minutes where the machine is busy
+def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
+    root: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = [*small, "schedule.epochs=4", "data.people.train=24", "evaluate_best=false", f"paths.runs={tmp_path}"]
+    whole, folder = tmp_path / "whole", tmp_path / "killed and resumed"
+    undisturbed = start(root, *words, f"hydra.run.dir={whole}", "logger=none")
+
+    killed = start(root, *words, f"hydra.run.dir='{folder}'")
+    wait_for_epoch(folder, 0, killed)
+    killed.send_signal(signal.SIGKILL)
+    assert finished(killed)[0] == -signal.SIGKILL
+    assert record(folder)["state"] == "running"
+    first = record(folder)["wandb"]["id"]
+
+    stopped = start(root, f"resume='{folder}'")
+    wait_for_epoch(folder, 1, stopped)
+    stopped.send_signal(signal.SIGTERM)
+    code, out = finished(stopped)
+    assert code == 143, out[-3000:]
+    assert "to go on: resume=" in out
+    assert (record(folder)["state"], record(folder)["exit_code"]) == ("interrupted", 143)
+
+    code, out = finished(start(root, f"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'"))
+    assert code == 0, out[-3000:]
+    assert finished(undisturbed)[0] == 0
+
+    end, expected = record(folder), record(whole)
+    assert end["state"] == "finished"
+    assert len(end["resumed"]) == 2
+    assert end["name"] == expected["name"]
+    assert end["wandb"]["id"] == first
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(folder)[name]), name
+
+    ours, theirs = rows(folder / "metrics.csv"), rows(whole / "metrics.csv")
+    assert [row["epoch"] for row in ours] == [row["epoch"] for row in theirs]
+    for column in ("step", "val/loss", "val/score", "gamma/stage1", "lr"):
+        assert [row[column] for row in ours] == [row[column] for row in theirs], column
+
+
+TWICE = """
+import signal, sys
+from featherpose.callbacks.stop_cleanly import StopCleanly
+from featherpose.plain_files import mark
+from pathlib import Path
+folder = Path(sys.argv[1])
+mark(folder, state="running", name="x")
+stop = StopCleanly(folder / "checkpoints" / "last.ckpt")
+stop.on_fit_start(None, None)
+signal.raise_signal(signal.SIGINT)
+print("a step is being finished", flush=True)
+signal.raise_signal(signal.SIGINT)
+print("never reached")
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stdout == "a step is being finished\n"
+    assert "Ctrl-C again stops at once" in done.stderr
+    assert record(tmp_path) == {"state": "interrupted", "name": "x", "exit_code": 130}
+
+
+def test_a_folder_that_is_no_run_is_told(root: Path, tmp_path: Path) -> None:
+    code, out = finished(start(root, f"resume={tmp_path}"))
+    assert code == 1
+    assert "that is no run folder" in out
+    assert "Traceback" not in out
