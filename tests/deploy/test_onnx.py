@@ -98,7 +98,7 @@ def test_each_rewrite_is_made_and_keeps_the_function(tmp_path: Path) -> None:
         assert np.abs(found - wanted.numpy()).max() <= 1e-5 * float(wanted.abs().max()), name
     counted = [node.op_type for node in ir.load(tmp_path / "all.onnx").graph]
     assert not {"Elu", "BatchNormalization"} & set(counted)
-    assert counted.count("Conv") >= 40
+    assert counted.count("Conv") >= 25
 
 
 class Oddities(nn.Module):
@@ -214,5 +214,5 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         OnnxRuntime(tmp_path / "bare.onnx")
     onnx.helper.set_model_props(bare, {KEY: "{}"})
     onnx.save(bare, tmp_path / "damaged.onnx")
-    with pytest.raises(PoseError, match="metadata of .* is damaged"):
+    with pytest.raises(PoseError, match=r"metadata of .* is damaged"):
         OnnxRuntime(tmp_path / "damaged.onnx")

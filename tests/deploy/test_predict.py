@@ -44,8 +44,8 @@ class Blob:
         best, place = red.flatten(1).max(dim=1)
         rows, columns = np.divmod(place.numpy(), SIZE[1])
         middle = np.stack([columns, rows], axis=1)[:, None].astype(np.float32)
-        spread = np.linspace(-3, 3, len(MPII), dtype=np.float32)
-        points = middle + np.stack([spread, 2 * np.roll(spread, 5)], axis=1)[None]
+        spread = np.linspace(-15, 15, len(MPII), dtype=np.float32)  # a person who fills its box
+        points = middle + np.stack([spread, 1.33 * np.roll(spread, 5)], axis=1)[None]
         return points, np.repeat(best.numpy()[:, None] / 255, len(MPII), axis=1)
 
 
@@ -73,11 +73,11 @@ def write_video(path: Path, count: int = 12) -> Path:
 
 def test_a_picture_in_one_line(pose: Pose) -> None:
     (person,) = pose(dot(50, 70))
-    np.testing.assert_allclose(person.keypoints.mean(axis=0), (50, 70), atol=3.5)
+    np.testing.assert_allclose(person.keypoints.mean(axis=0), (50, 70), atol=4)
     boxes = [[20, 40, 60, 60], [100, 10, 20, 30]]
     found = pose(dot(50, 70), boxes)
     assert len(found) == 2 and found[0].confidence[0] > 0.9 and found[1].confidence[0] == 0
-    np.testing.assert_allclose(found[0].keypoints.mean(axis=0), (50, 70), atol=2)
+    np.testing.assert_allclose(found[0].keypoints.mean(axis=0), (50, 70), atol=4)
     drawn = pose.draw(dot(50, 70), found)
     assert drawn.shape == (120, 160, 3) and (drawn != dot(50, 70)).any()
     with pytest.raises(PoseError, match="uint8 RGB array"):
@@ -112,7 +112,7 @@ def test_folder_glob_and_boxes_from_a_file(tmp_path: Path, pose: Pose) -> None:
     assert [record["image_id"] for record in records] == [0, 1, 2]
     for i, record in enumerate(records):
         points = np.array(record["keypoints"]).reshape(16, 3)
-        np.testing.assert_allclose(points[:, :2].mean(axis=0), (40 + 20 * i, 60), atol=2)
+        np.testing.assert_allclose(points[:, :2].mean(axis=0), (40 + 20 * i, 60), atol=4)
     rows = list(csv.DictReader((out / "keypoints.csv").open()))
     assert len(rows) == 3 and float(rows[1]["right_ankle_x"]) == records[1]["keypoints"][0]
     assert sorted(p.name for p in out.iterdir()) == [f"{i:012d}.jpg" for i in range(3)] + [

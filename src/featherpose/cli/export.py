@@ -114,7 +114,7 @@ def some_crops(module: PoseModule, data: PoseDataModule | None, pictures: str | 
                 break
         return torch.stack(found), str(pictures)
     if data is not None:
-        return crops_of(data, data.val_people, count), data.name
+        return crops_of(data, data.val_people, count), str(data.name)
     people = synthetic.read(split="val", people=count, skeleton=module.skeleton)
     dataset = CropDataset(people, synthetic.load, module.skeleton, module.input_size)
     return torch.stack([dataset[i]["image"] for i in range(count)]), "synthetic people"
@@ -133,9 +133,7 @@ def told(path: Path, parity: Parity, origin: str, seconds: float) -> None:
         f"{parity.keypoints:.4f} heatmap pixels"
     )
     if parity.unsettled:
-        console.print(
-            f"[dim]{parity.unsettled} keypoints left out: torch's own rounding decides which pixel is highest[/]"
-        )
+        console.print(f"[dim]{parity.unsettled} keypoints left out: rounding decides which of two pixels is higher[/]")
     if parity.changes:
         made = ", ".join(f"{count} {name}" for name, count in parity.changes.items() if count)
         console.print(f"[dim]rewritten: {made}[/]")
