@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -315,3 +316,22 @@ def test_names_that_people_can_read(config: dict, choices: dict, name: str) -> N
     )
     assert found == name
     assert group is None
+
+
+@pytest.mark.parametrize("mode", ["RUN", "MULTIRUN"])  # the launcher of one process per job gives each the mode RUN
+def test_what_a_sweep_varies_is_in_the_names(mode: str, root: Path, tmp_path: Path) -> None:
+    asked = ["schedule.learning_rate=0.001,0.0005", "augment=none,lapx", "model.stages=2,3", "schedule.epochs=5"]
+    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": {"task": asked}}}))
+    job = ["schedule.learning_rate=0.0005", "augment=none", "model.stages=3", "schedule.epochs=5"]
+    output = f"hydra.runtime.output_dir={tmp_path / '0_lapx-synthetic'}"
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        overrides = [*job, f"hydra.sweep.dir={tmp_path}", output, f"hydra.mode={mode}", "hydra.job.num=0"]
+        cfg = compose("train", overrides=overrides, return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+    try:
+        name, group, tags = tracking.describe_run(cfg, dict(cfg.hydra.runtime.choices))
+    finally:
+        HydraConfig.instance().cfg = None
+    assert name == "lapx-s3-synthetic-g0.2-learning_rate0.0005-none-seed0"
+    assert group == tmp_path.name
+    assert {"lapx", "synthetic", "paper_no_tta"} <= set(tags)
