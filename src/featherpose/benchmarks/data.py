@@ -150,6 +150,7 @@ def run(
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     people = people_with_pictures(root)
+    targets = target_costs(rounds)  # first: the loop would gain from memory that later steps free
     size_wh = (int(input_size[1]), int(input_size[0]))
     augment = Augment(scale, rotation, flip=0.5)
     plain = Straightforward(people, size_wh, augment)
@@ -165,7 +166,6 @@ def run(
             rounds, samples, batch_size, workers,
         )  # fmt: skip
         steps = breakdown(plain, ours, cached, rounds)
-    targets = target_costs(rounds)
     rows = report(console, costs, steps, targets, len(people.persons), planned.size, workers)
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
