@@ -35,7 +35,9 @@ train() { # train NAME overrides…: once; resumes what was interrupted
   fi
 }
 
-"$python" "$here/scripts/check_data.py" data=lspet "${@/#schedule.*/seed=0}" || true
+roots=()
+for word in "$@"; do case $word in data.root=*) roots+=("$word") ;; esac; done
+"$python" "$here/scripts/check_data.py" data=lspet "${roots[@]}" --quick --out "$out/check"
 for model in ${MODELS:-lapx lap le_hrnet repose}; do
   train "$model" "model=$model" "name=$model-lspet-$budget" "$@"
 done
@@ -46,11 +48,14 @@ if [ "$budget" = gpu ]; then
   train lapx-gamma0 model=lapx callbacks.gamma_warmup.target=0 "name=lapx-gamma0-lspet" "$@"
 fi
 
-"$python" "$here/scripts/runs.py" table "$out" --out "$out/table"
-"$python" "$here/scripts/runs.py" report "$out" --out "$out/report.html"
 for model in ${MODELS:-lapx lap le_hrnet repose}; do
-  "$python" "$here/src/export.py" "checkpoint=$out/$model/checkpoints/best.ckpt" "out=$out/$model/$model-lspet.onnx"
+  [ -f "$out/$model/$model-lspet.onnx" ] ||
+    "$python" "$here/src/export.py" "checkpoint=$out/$model/checkpoints/best.ckpt" "out=$out/$model/$model-lspet.onnx"
+  "$python" "$here/scripts/ship.py" "$out/$model"
 done
+"$python" "$here/scripts/runs.py" table "$out" --out "$out/table.md"
+"$python" "$here/scripts/runs.py" report "$out" --out "$out/report.html"
+first=$(set -- ${MODELS:-lapx}; echo "$1")
 echo "table   $out/table.md"
 echo "report  $out/report.html"
-echo "try     python src/predict.py checkpoint=$out/lapx/lapx-lspet.onnx source=PICTURE.jpg"
+echo "try     python src/predict.py checkpoint=$out/$first/$first-lspet.onnx source=PICTURE.jpg"
