@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import importlib
 import os
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from featherpose.cli import resume
 from featherpose.errors import PoseError, UsageError
+from featherpose.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -45,16 +45,6 @@ def prepare_environment() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach `report` instead of Hydra's own printing
     os.environ.setdefault("FEATHERPOSE_RUN_ID", secrets.token_hex(2))  # two runs of one second keep apart
     keep_freed_memory()
-
-
-def keep_freed_memory() -> None:
-    """Tells glibc to keep what tensors free: fresh pages for every activation cost over half of a CPU training step."""
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # MMAP_MAX, TRIM_THRESHOLD, TOP_PAD
-            mallopt(option, value)
 
 
 def arrange(verb: str, arguments: list[str]) -> list[str]:
