@@ -45,7 +45,7 @@ if [ "$budget" = gpu ]; then
   for stages in 2 4 5; do
     train "lapx-s$stages" model=lapx "model.stages=$stages" "name=lapx-s$stages-lspet" "$@"
   done
-  train lapx-gamma0 model=lapx callbacks.gamma_warmup.target=0 "name=lapx-gamma0-lspet" "$@"
+  train lapx-gamma0 model=lapx schedule.gamma.target=0 "name=lapx-gamma0-lspet" "$@"
 fi
 
 for model in ${MODELS:-lapx lap le_hrnet repose}; do

@@ -38,21 +38,21 @@ def main(cfg: DictConfig) -> float | None:
         record.update(**summary.facts(module, data, config))
 
         loggers = [MetricsFile(folder), *tracking.build_loggers(cfg, folder, name, group, tags)]
-        record.update(**tracking.facts(loggers))
-        callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
-        trainer: L.Trainer = instantiate(
-            cfg.trainer,
-            precision=precision(cfg.trainer.precision, cfg.trainer.accelerator),
-            logger=loggers,
-            callbacks=callbacks,
-            default_root_dir=str(folder),
-            enable_model_summary=False,
-        )
-        refuse_ranks_that_sweep(trainer)
-        record.update(device=str(trainer.strategy.root_device))
-        summary.start(record, trainer)
         code = 1
         try:
+            record.update(**tracking.facts(loggers))
+            callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
+            trainer: L.Trainer = instantiate(
+                cfg.trainer,
+                precision=precision(cfg.trainer.precision, cfg.trainer.accelerator),
+                logger=loggers,
+                callbacks=callbacks,
+                default_root_dir=str(folder),
+                enable_model_summary=False,
+            )
+            refuse_ranks_that_sweep(trainer)
+            record.update(device=str(trainer.strategy.root_device))
+            summary.start(record, trainer)
             if cfg.baselines.untrained and not checkpoint:
                 record.update(baseline={"untrained": score(trainer, module, data)["val/score"]})
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
