@@ -56,7 +56,7 @@ def test_every_choice_composes_and_its_targets_exist(group: str, choice: str) ->
     cfg = composed("train", f"{group}={choice}")
     check(cfg)
     OmegaConf.resolve(
-        OmegaConf.create({k: cfg[k] for k in ("model", "data", "schedule", "loss", "protocol", "augment")})
+        OmegaConf.create({k: cfg[k] for k in ("paths", "model", "data", "schedule", "loss", "protocol", "augment")})
     )
 
 
