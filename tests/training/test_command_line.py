@@ -40,7 +40,7 @@ def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen[str]) -> 
         path = folder / "metrics.csv"
         if path.is_file() and any(row.get("train/loss") for row in rows(path) if row["epoch"] == str(epoch)):
             return
-        time.sleep(0.02)
+        time.sleep(0.1)
     pytest.fail(f"epoch {epoch} never came:\n{process.stdout.read()[-3000:] if process.poll() is not None else ''}")
 
 
