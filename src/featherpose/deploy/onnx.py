@@ -137,7 +137,8 @@ def export(
         if not bool(torch.isfinite(deployed.heatmaps(normalise(crops))).all()):
             raise PoseError("The network gives NaN or infinite heatmaps in torch already: its weights are damaged.")
     model = graph_of(deployed, description.input_size, names, batch)
-    changes = rewrite(model) if rewritten else None
+    with quiet():
+        changes = rewrite(model) if rewritten else None
     model.metadata_props[KEY] = description.to_json()
     model.producer_name, model.producer_version = "featherpose", description.version
     beside = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
