@@ -58,4 +58,4 @@ done
 first=$(set -- ${MODELS:-lapx}; echo "$1")
 echo "table   $out/table.md"
 echo "report  $out/report.html"
-echo "try     python src/predict.py checkpoint=$out/$first/$first-lspet.onnx source=PICTURE.jpg"
+echo "try     python src/predict.py onnx=$out/$first/$first-lspet.onnx source=PICTURE.jpg"
