@@ -16,7 +16,13 @@ from featherpose.models.repose import RePose
 
 FULL = {"soft_gate": True, "stem_attention": "eca_cbam", "stage_attention": "eca_cbam", "neck": "eca_nonlocal_at_ends"}
 CBAM = {"stem_attention": "cbam", "stage_attention": "cbam", "neck": "cbam"}
-JOINT = {"heatmaps": "joint", "order": "top_down", "update": "replace", "update_blocks": 1}
+JOINT = {"heatmaps": "joint", "order": "top_down", "update": "replace"}
+ARM = {14: {}, 16: {}, 17: {}, 3: {"update_blocks": 1}}  # three joints of one's own keep the suite short
+ARM[3]["skeleton"] = {
+    "name": "arm",
+    "joints": ["shoulder", "elbow", "wrist"],
+    "limbs": ["shoulder-elbow", "elbow-wrist"],
+}
 SHALLOW = {"modules": (1, 1, 1), "blocks": 1}
 # name: (network with few channels, its input, its number of outputs). The paper's sizes are counted in test_sizes.py.
 NETWORKS = {
@@ -27,8 +33,8 @@ NETWORKS = {
     "leanblock": (lambda joints=16: HRNet(joints, 8, "lean", "branches", **SHALLOW), (64, 64), 1),
     "le_hrnet": (lambda joints=16: HRNet(joints, 32, "leema", "all", **SHALLOW), (64, 64), 1),
     "repose": (lambda joints=16: RePose(joints, update_blocks=1), (32, 32), 5),
-    "repose of 2 stages": (lambda joints=14: RePose(joints, stages=2, levels=1, update_blocks=1), (16, 16), 6),
-    "repose, joint and top down": (lambda joints=14: RePose(joints, levels=1, **JOINT), (32, 32), 3),
+    "repose of 2 stages": (lambda joints=3: RePose(joints, stages=2, levels=1, **ARM[joints]), (16, 16), 6),
+    "repose, joint and top down": (lambda joints=3: RePose(joints, levels=1, **ARM[joints], **JOINT), (32, 32), 3),
     "repose, sequential": (lambda joints=14: RePose(joints, updates="sequential", update_blocks=1), (32, 32), 5),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -122,15 +128,19 @@ def test_channels_last_changes_nothing(name):
 
 @every_network
 def test_bf16_autocast_keeps_bf16_and_stays_near(name):
-    network = build(name).eval()
+    network, rounded = build(name).eval(), build(name).eval()
+    for parameter in rounded.parameters():
+        parameter.data = parameter.bfloat16().float()
     with torch.no_grad():
-        exact = network(images(name))
+        exact, near = network(images(name)), rounded(images(name).bfloat16().float())
         with torch.autocast("cpu", torch.bfloat16):
             rough = network(images(name))
-    for one, other in zip(exact, rough, strict=True):
+    for truth, once, other in zip(exact, near, rough, strict=True):
         assert other.dtype == torch.bfloat16
-        error = (one - other.float()).norm() / one.norm()
-        assert error < 0.8, error  # random weights amplify what 8 bits lose; unrelated maps would be 1.4 apart
+        # Random networks amplify errors, each by its own factor: rounding weights and images once shows by how much.
+        assert (other - truth).norm() < 5 * (once - truth).norm()
+    first = exact[0]  # before errors have grown through every stage; unrelated maps would be 1.4 apart
+    assert (rough[0] - first).norm() < 0.6 * first.norm()
     with torch.autocast("cpu", torch.bfloat16):
         loss = sum(output.float().square().mean() for output in network.train()(images(name)))
     loss.backward()
