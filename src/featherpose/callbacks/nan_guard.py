@@ -52,7 +52,8 @@ class NanGuard(Callback):
     def _read(self, trainer: Trainer) -> None:
         if not self._recent:
             return
-        steps, losses = list(self._recent), torch.stack([loss for _, _, loss, _ in self._recent]).tolist()
+        steps = list(self._recent)
+        losses = [steps[0][2].item()] if len(steps) == 1 else torch.stack([loss for _, _, loss, _ in steps]).tolist()
         self._recent.clear()
         for (epoch, batch_idx, _, batch), loss in zip(steps, losses, strict=True):
             loss *= trainer.accumulate_grad_batches  # Lightning hands out the loss divided by it
