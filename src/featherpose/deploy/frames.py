@@ -132,11 +132,11 @@ def open_camera(number: int) -> Source:
 
 def _capture(what: str | int) -> cv2.VideoCapture:
     """OpenCV tells of every failure in its own words; one sentence of ours is enough."""
-    level = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
-    if level is not None:
-        cv2.setLogLevel(0)
+    log = getattr(cv2.utils, "logging", None)
+    if log is None:
+        return cv2.VideoCapture(what)
+    before = log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
         return cv2.VideoCapture(what)
     finally:
-        if level is not None:
-            cv2.setLogLevel(level)
+        log.setLogLevel(before)
