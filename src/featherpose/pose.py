@@ -133,12 +133,7 @@ class Pose:
         **how: Any,
     ) -> Pose:
         """Published weights hold numbers only: the config says which network, skeleton and input size they are of."""
-        size = data.get("input_size")
-        module = from_weights(path, {"model": model, "data": data, "protocol": protocol})
-        if size is None:
-            height = int(module.network.natural_height)  # ty: ignore[invalid-argument-type]
-            module.config["data"] = {**data, "input_size": [height, round(height * data.get("aspect", 1.0))]}
-        return cls(module, **how)
+        return cls(module_of_weights(path, model, data, protocol), **how)
 
     def __call__(self, picture: str | Path | np.ndarray, boxes: Sequence | np.ndarray | None = None) -> list[FoundPose]:
         """Poses of the people in `boxes` (N, 4: x, y, width, height), or of one person who fills the picture."""
@@ -180,6 +175,17 @@ class Pose:
         for person in people:
             picture = draw_pose(picture, person.keypoints, 2 * (person.confidence >= threshold), self.skeleton)
         return picture
+
+
+def module_of_weights(
+    path: str | Path, model: Mapping[str, Any], data: Mapping[str, Any], protocol: Mapping[str, Any]
+) -> PoseModule:
+    """A network of the config with weights from a file; where `data` leaves the input size open, its natural one."""
+    module = from_weights(path, {"model": model, "data": data, "protocol": protocol})
+    if data.get("input_size") is None:
+        height = int(module.network.natural_height)  # ty: ignore[invalid-argument-type]
+        module.config["data"] = {**data, "input_size": [height, round(height * data.get("aspect", 1.0))]}
+    return module
 
 
 def _found(keypoints: np.ndarray, confidence: np.ndarray, box: np.ndarray, score: float) -> FoundPose:

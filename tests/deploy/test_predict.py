@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
@@ -24,6 +25,8 @@ from featherpose.deploy.predicting import predict
 from featherpose.deploy.results import Results
 from featherpose.deploy.smoothing import OneEuro
 from featherpose.errors import PoseError
+from featherpose.models.hourglass import Hourglass
+from featherpose.models.weights import to_published
 from featherpose.pose import Pose
 from featherpose.skeletons import MPII
 
@@ -349,3 +352,17 @@ def test_batches_hold_at_most_batch_size(pose: Pose) -> None:
     assert len(pose(dot(50, 50), boxes)) == 9
     assert pose.estimator.batches == [4, 4, 1]
     assert pose(dot(50, 50), np.zeros((0, 4))) == []
+
+
+def test_published_weights(tmp_path: Path) -> None:
+    shape = {"joints": 16, "stages": 1, "channels": 16, "depth": 1}
+    network = Hourglass(**shape)
+    torch.save(to_published(network), tmp_path / "w.pth")
+    model = {"_target_": "featherpose.models.hourglass.Hourglass", **shape}
+    protocol = {"name": "raw", "flip": False, "shift": False, "decoder": "argmax"}
+    pose = Pose.from_weights(tmp_path / "w.pth", model, {"skeleton": "mpii", "aspect": 0.75}, protocol, device="cpu")
+    assert pose.description.input_size == (256, 192)
+    (person,) = pose(dot(50, 70))
+    assert person.keypoints.shape == (16, 2)
+    with pytest.raises(PoseError, match="of another shape"):
+        Pose.from_weights(tmp_path / "w.pth", {**model, "channels": 20}, {"skeleton": "mpii"}, protocol)

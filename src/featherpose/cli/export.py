@@ -28,9 +28,9 @@ from featherpose.deploy.openvino import export_openvino
 from featherpose.deploy.quantize import quantise, score
 from featherpose.deploy.session import OnnxRuntime
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation.network import from_checkpoint, from_weights
+from featherpose.evaluation.network import from_checkpoint
 from featherpose.module import PoseModule
-from featherpose.pose import FileEstimator
+from featherpose.pose import FileEstimator, module_of_weights
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -81,12 +81,7 @@ def open_module(cfg: DictConfig) -> tuple[PoseModule, Path]:
     if not choices.get("model") or not choices.get("data"):
         raise UsageError("weights= holds numbers only: say which network they are of with model=… and data=…")
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    module = from_weights(cfg.weights, {name: plain[name] for name in ("model", "data", "protocol")})
-    data = module.config["data"]
-    if data.get("input_size") is None:
-        height = int(module.network.natural_height)  # ty: ignore[invalid-argument-type]
-        data["input_size"] = [height, round(height * data["aspect"])]
-    return module, Path(cfg.weights)
+    return module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), Path(cfg.weights)
 
 
 def data_of(module: PoseModule) -> PoseDataModule | None:

@@ -18,7 +18,7 @@ from featherpose.deploy.predicting import predict
 from featherpose.deploy.results import Results
 from featherpose.deploy.smoothing import OneEuro
 from featherpose.errors import UsageError
-from featherpose.pose import Pose
+from featherpose.pose import Pose, module_of_weights
 
 NETWORKS = ("checkpoint", "weights", "onnx")
 console = Console(highlight=False, soft_wrap=True)
@@ -80,7 +80,7 @@ def open_pose(cfg: DictConfig) -> Pose:
     if not choices.get("model") or not choices.get("data"):
         raise UsageError("weights= holds numbers only: say which network they are of with model=… and data=…")
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    return Pose.from_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"], **how)
+    return Pose(module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), **how)
 
 
 def boxes_for(cfg: DictConfig, source: Source) -> tuple[FindBoxes, int]:
