@@ -205,3 +205,22 @@ def test_gpus_are_shared_out_in_whole_slots(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_durations_read_well() -> None:
     assert [duration(s) for s in (4, 75, 7384)] == ["4 s", "1 min 15 s", "2 h 03 min"]
+
+
+@pytest.mark.parametrize("launcher", ["processes", "slurm", "ray"])
+def test_every_launcher_composes(root: Path, launcher: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        cfg = compose("train", [f"hydra/launcher={launcher}"], return_hydra_config=True)
+    assert cfg.hydra.launcher._target_.endswith("Launcher")
+
+
+def test_submitits_executor_runs_jobs(program: Path, tmp_path: Path) -> None:
+    """What `hydra/launcher=slurm` hands to Slurm, run by submitit on this machine."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    text = program.with_name("config.yaml").read_text()
+    program.with_name("config.yaml").write_text(text.replace("launcher: processes", "launcher: submitit_local"))
+    code, out, err = run(program, "-m", "x=1,2", "hydra.launcher.timeout_min=2")
+    assert code == 0, out + err
+    assert [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()] == ["finished", "finished"]

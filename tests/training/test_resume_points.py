@@ -21,11 +21,9 @@ class Kill(Callback):
         self.epoch, self.batch = epoch, batch
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
-        if self.batch is not None and (trainer.current_epoch, trainer.global_step) == (self.epoch, self.step(trainer)):
+        batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1
+        if (trainer.current_epoch, batch) == (self.epoch, self.batch):
             raise Killed
-
-    def step(self, trainer) -> int:
-        return self.epoch * trainer.num_training_batches + self.batch
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
         if self.batch is None and trainer.current_epoch == self.epoch:
@@ -83,6 +81,7 @@ def whole(root, tmp_path_factory):
         pytest.param(Kill(2, 3), (*EMA, *EACH_STEP), id="moving average, within the epoch"),
         pytest.param(Kill(1), EMA, id="moving average, in validation"),
         pytest.param(Kill(1, 3), (*EACH_STEP, "data.workers=2"), id="two workers"),
+        pytest.param(Kill(2, 3), ("trainer.accumulate_grad_batches=2", *EACH_STEP), id="within an accumulated batch"),
         pytest.param(Kill(2, 3), ("schedule.unit=step", "schedule.milestones=[7,12]", *EACH_STEP), id="rates by step"),
     ],
 )
