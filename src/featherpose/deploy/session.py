@@ -19,8 +19,8 @@ def open_session(path: str | Path, threads: int = 0, small: bool = True) -> Any:
     Args:
         path: the file.
         threads: 0 for one per core.
-        small: keep its memory small: no plan of all activations ahead (20 MB for LAPX, under 1% of its time), and no
-            arena that keeps the most it ever needed.
+        small: keep its memory small: no plan of all activations ahead, which is 20 MB for LAPX and under 1% of its
+            time.
     """
     try:
         import onnxruntime
