@@ -76,7 +76,7 @@ def start(program: Path, *words: str, **environment: str) -> subprocess.Popen[st
 
 def run(program: Path, *words: str, **environment: str) -> tuple[int, str, str]:
     process = start(program, *words, **environment)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -141,7 +141,7 @@ def test_a_stop_is_handed_on_and_nothing_more_is_started(program: Path, tmp_path
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 143
     assert [r["state"] for r in jobs(folder).values()] == ["interrupted", "interrupted"]
     assert "waiting" in out

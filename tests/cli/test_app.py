@@ -17,7 +17,7 @@ from featherpose.errors import PoseError, UsageError
 def run(root: Path, *words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(root / "src" / words[0]), *words[1:]]
     env = {**os.environ, **variables}
-    return subprocess.run(command, cwd=cwd or root, env=env, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, cwd=cwd or root, env=env, capture_output=True, text=True, timeout=800, check=False)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
         "print('heavy:', [m for m in ('torch', 'lightning', 'cv2', 'wandb') if m in sys.modules])"
     )
     env = {**os.environ, "PYTHONPATH": str(root / "src")}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300, check=True)
     assert "heavy: []" in done.stdout
     assert "stages: 3" in done.stdout
 

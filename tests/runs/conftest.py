@@ -40,7 +40,7 @@ def sweep(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     environment |= {"OMP_NUM_THREADS": "1", "NETRC": str(runs / "no-netrc"), "HOME": str(runs)}
     done = subprocess.run(
-        command, cwd=runs, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280
+        command, cwd=runs, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=800
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (folder,) = (runs / "sweeps").iterdir()

@@ -25,7 +25,7 @@ def start(root: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, _ = process.communicate(timeout=240)
+    out, _ = process.communicate(timeout=600)
     return process.returncode, out
 
 
@@ -53,7 +53,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.timeout(600)  # four starts of the command line; minutes where the machine is busy
+@pytest.mark.timeout(900)  # four starts of the command line; minutes where the machine is busy
 def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
     root: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
