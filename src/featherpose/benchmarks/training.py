@@ -79,12 +79,12 @@ def run(
     rounds: int = 7,
     steps: int = 200,
     networks: list[str] | None = None,
-    data: str = "synthetic",
+    dataset: str = "synthetic",
     input_size: list[int] | None = None,
     batch_size: int = 8,
-    network_steps: int = 8,
+    network_steps: int = 4,
     workers: int = 2,
-    trainer: str = "auto",
+    hardware: str = "auto",
     out: str | None = None,
 ) -> None:
     """Prints both tables; `out` keeps the second one as a .csv file."""
@@ -94,7 +94,7 @@ def run(
     print_overhead(console, measure_overhead(rounds, steps))
     if not networks:
         return
-    words = [f"data={data}", f"schedule.batch_size={batch_size}", f"data.workers={workers}", f"trainer={trainer}"]
+    words = [f"data={dataset}", f"schedule.batch_size={batch_size}", f"data.workers={workers}", f"trainer={hardware}"]
     if input_size:
         words.append(f"data.input_size={list(input_size)}".replace(" ", ""))
     rows = []
