@@ -125,6 +125,14 @@ def test_the_best_checkpoint_goes_on_too(fit, whole, tmp_path: Path) -> None:
     assert all(torch.equal(value, weights[name]) for name, value in resumed.state_dict().items())
 
 
+def test_a_finished_run_can_be_made_longer(fit, whole, tmp_path: Path) -> None:
+    recipe = ("schedule.milestones=[3]",)
+    weights, _, _ = whole(fit, *recipe)
+    fit(tmp_path, *recipe, "schedule.epochs=2")
+    longer = fit(tmp_path, *recipe, checkpoint=tmp_path / "checkpoints" / "last.ckpt")
+    assert all(torch.equal(value, weights[name]) for name, value in longer.state_dict().items())
+
+
 def test_another_batch_within_an_epoch_is_refused(fit, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         fit(tmp_path, *EACH_STEP, extra=(Kill(1, 2),))
