@@ -44,6 +44,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach `report` instead of Hydra's own printing
     os.environ.setdefault("FEATHERPOSE_RUN_ID", secrets.token_hex(2))  # two runs of one second keep apart
+    os.environ.pop("WANDB_SERVICE", None)  # a caller's W&B process still holds the id of a run that was killed under it
     keep_freed_memory()
 
 
