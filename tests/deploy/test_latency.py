@@ -132,15 +132,8 @@ def test_ratios_peak_and_the_papers_claims():
 @pytest.mark.slow
 def test_a_whole_run_with_a_users_file(tmp_path, monkeypatch):
     """One small network and a file of one's own; the second run exports nothing."""
-    small = {
-        "_target_": "featherpose.models.hourglass.Hourglass",
-        "joints": 17,
-        "stages": 1,
-        "channels": 16,
-        "depth": 2,
-    }
-    from omegaconf import OmegaConf
-
+    target = "featherpose.models.hourglass.Hourglass"
+    small = {"_target_": target, "joints": 17, "stages": 1, "channels": 16, "depth": 1}
     monkeypatch.setattr(latency_files, "model_config", lambda name, size: OmegaConf.create(small))
     keys = {"networks": ["lapx"], "rewritten": [], "extra": str(model(tmp_path / "mine.onnx")), "input_size": [64, 64]}
     keys |= {"threads": [1], "rounds": 1, "repeats": 2, "warmup": 1, "memory": False}
@@ -149,7 +142,7 @@ def test_a_whole_run_with_a_users_file(tmp_path, monkeypatch):
     with (tmp_path / "out" / "latency.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["lapx", "mine"]
-    network = Hourglass(17, stages=1, channels=16, depth=1)
+    network = Hourglass(17, stages=1, channels=16, depth=2)
     assert int(rows["lapx"]["parameters"]) == sum(p.numel() for p in network.parameters())
     assert int(rows["mine"]["parameters"]) == 4 * 3 * 9 and rows["mine"]["width"] == "48" and not rows["mine"]["macs"]
     assert float(rows["lapx"]["ratio_1"]) == 1 and float(rows["mine"]["fps_1"]) > 0
