@@ -142,7 +142,7 @@ def test_a_whole_run_with_a_users_file(tmp_path, monkeypatch):
     with (tmp_path / "out" / "latency.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["lapx", "mine"]
-    network = Hourglass(17, stages=1, channels=16, depth=2)
+    network = Hourglass(17, stages=1, channels=16, depth=1)
     assert int(rows["lapx"]["parameters"]) == sum(p.numel() for p in network.parameters())
     assert int(rows["mine"]["parameters"]) == 4 * 3 * 9 and rows["mine"]["width"] == "48" and not rows["mine"]["macs"]
     assert float(rows["lapx"]["ratio_1"]) == 1 and float(rows["mine"]["fps_1"]) > 0
