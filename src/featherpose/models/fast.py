@@ -1,6 +1,6 @@
-"""LAPX made lighter: the same three stages at about a third of its time on a CPU.
+"""LAPX made lighter: the same three stages in forms that a CPU runs faster.
 
-What is different, and why (docs/latency.md has the measurements):
+What is different, and why (docs/latency.md says what is measured):
 
 - Blocks are convolution, batch norm, ReLU, so that every batch norm and activation melts into a convolution. LAPX's
   pre-activated blocks with ELU and gates leave over half of its time outside its convolutions.
