@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,13 +21,17 @@ pytestmark = pytest.mark.slow
 def start(root: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(root / "src" / "train.py"), *words]
     environment = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
-    log = subprocess.PIPE
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
+    # No pipe: a dashboard's process that outlives a kill would keep it open
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
+    process.log = log
+    return process
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, _ = process.communicate(timeout=600)
-    return process.returncode, out
+    process.wait(timeout=240)
+    process.log.seek(0)
+    return process.returncode, process.log.read()
 
 
 def record(folder: Path) -> dict:
@@ -41,7 +46,8 @@ def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen[str]) -> 
         if path.is_file() and any(row.get("train/loss") for row in rows(path) if row["epoch"] == str(epoch)):
             return
         time.sleep(0.1)
-    pytest.fail(f"epoch {epoch} never came:\n{process.stdout.read()[-3000:] if process.poll() is not None else ''}")
+    process.kill()
+    pytest.fail(f"epoch {epoch} never came:\n{finished(process)[1][-3000:]}")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -102,7 +108,7 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 mark(folder, state="running", name="x")
 stop = StopCleanly(folder / "checkpoints" / "last.ckpt")
-stop.on_fit_start(None, None)
+stop.on_train_start(None, None)
 signal.raise_signal(signal.SIGINT)
 print("a step is being finished", flush=True)
 signal.raise_signal(signal.SIGINT)

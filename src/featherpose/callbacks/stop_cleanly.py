@@ -34,11 +34,12 @@ class StopCleanly(Checkpoint):
         self.received: int | None = None
         self._owner, self._before = os.getpid(), {}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         self._owner = os.getpid()
-        for number in SIGNALS:  # after Lightning's own handlers, which would end the run with exit code 0
+        # Not on_fit_start: Lightning puts its own handlers before those it finds, and they end the run with exit code 0
+        for number in SIGNALS:
             self._before[number] = signal.signal(number, self._handle)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,6 +63,10 @@ class StopCleanly(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if agreed(trainer, self.received is not None):
+            self._leave(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if agreed(trainer, self.received is not None):  # the last epoch is saved; its evaluation is left to a resume
             self._leave(trainer)
 
     def on_validation_batch_end(
