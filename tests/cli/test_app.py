@@ -59,7 +59,9 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
         "print('heavy:', [m for m in ('torch', 'lightning', 'cv2', 'wandb') if m in sys.modules])"
     )
     env = {**os.environ, "PYTHONPATH": str(root / "src")}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300, check=True
+    )
     assert "heavy: []" in done.stdout
     assert "stages: 3" in done.stdout
 
