@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +84,7 @@ def cores() -> int:
 
 
 @contextmanager
-def pinned(threads: int) -> Iterator[bool]:
+def pinned(threads: int) -> Generator[bool]:
     """Keeps this process, and the pools it makes meanwhile, on that many cores; says whether the system can."""
     if not hasattr(os, "sched_setaffinity"):
         yield False
