@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The four networks on Leeds Sports Pose Extended under one budget, then table, figures and files to ship.
 #
-#   bash scripts/reproduce_lspet.sh cpu     20 epochs at 128x128; some hours on two cores
+#   bash scripts/reproduce_lspet.sh cpu     16 epochs at 128x128; some hours on two cores
 #   bash scripts/reproduce_lspet.sh gpu     120 epochs at 256x256 on one GPU, then stages and gamma of LAPX
 #   bash scripts/reproduce_lspet.sh smoke   one minute, to see every step run
 #

@@ -169,12 +169,15 @@ def gate(graph: Graph, node: ir.Node) -> bool:
 
 
 def elu(graph: Graph, node: ir.Node) -> bool:
-    """Elu from vectorised operators: `max(x, exp(min(x, 0)) - 1)`; exp(x) - 1 lies above x but for x > 0."""
+    """Elu from vectorised operators: `max(x, exp(min(x, 0)) - 1)`; exp(x) - 1 lies above x but for x > 0.
+
+    Clip takes the minimum on all threads; the runtime's Min runs on one.
+    """
     if node.op_type != "Elu" or attribute(node, "alpha", 1.0) != 1.0:
         return False
     x = node.inputs[0]
     zero, one = (graph.constant(np.full((), value, np.float32), "scalar") for value in (0, 1))
-    negative = graph.add(node, "Min", x, zero)
+    negative = graph.add(node, "Clip", x, None, zero)
     risen = graph.add(node, "Sub", graph.add(node, "Exp", negative.outputs[0]).outputs[0], one)
     graph.replace(node, graph.add(node, "Max", x, risen.outputs[0]).outputs[0])
     return True
