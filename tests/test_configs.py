@@ -110,3 +110,25 @@ def test_repose_trains_in_steps() -> None:
     schedule = composed("train", "model=repose", "data=lsp_mpii").schedule
     assert schedule.steps == 2_000_000
     assert schedule.batch_size == 64
+
+
+def leaves(node: dict, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+    found: dict[tuple[str, ...], object] = {}
+    for key, value in node.items():
+        found |= leaves(value, (*path, key)) if isinstance(value, dict) else {(*path, key): value}
+    return found
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_what_an_experiment_writes_is_what_runs(experiment: str) -> None:
+    """No value of the training config's own, or of a group, goes before it."""
+    written = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"))
+    assert isinstance(written, dict)
+    written.pop("defaults", None)
+    cfg = OmegaConf.to_container(composed("train", f"experiment={experiment}"), resolve=False)
+    for path, value in leaves(written).items():
+        found: object = cfg
+        for key in path:
+            assert isinstance(found, dict)
+            found = found[key]
+        assert found == value, ".".join(path)
