@@ -207,10 +207,15 @@ def test_durations_read_well() -> None:
     assert [duration(s) for s in (4, 75, 7384)] == ["4 s", "1 min 15 s", "2 h 03 min"]
 
 
-@pytest.mark.parametrize("launcher", ["processes", "slurm", "ray"])
+PLUGINS = {"slurm": "hydra_plugins.hydra_submitit_launcher", "ray_jobs": "hydra_plugins.hydra_ray_launcher"}
+
+
+@pytest.mark.parametrize("launcher", ["processes", "slurm", "ray_jobs"])
 def test_every_launcher_composes(root: Path, launcher: str) -> None:
     from hydra import compose, initialize_config_dir
 
+    if launcher in PLUGINS:
+        pytest.importorskip(PLUGINS[launcher])
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         cfg = compose("train", [f"hydra/launcher={launcher}"], return_hydra_config=True)
     assert cfg.hydra.launcher._target_.endswith("Launcher")
@@ -224,3 +229,15 @@ def test_submitits_executor_runs_jobs(program: Path, tmp_path: Path) -> None:
     code, out, err = run(program, "-m", "x=1,2", "hydra.launcher.timeout_min=2")
     assert code == 0, out + err
     assert [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()] == ["finished", "finished"]
+
+
+def test_ray_runs_jobs_and_a_failing_one_leaves_the_others(program: Path, tmp_path: Path) -> None:
+    """A one-node Ray; it needs an environment of its own (docs/training.md), elsewhere this is skipped."""
+    pytest.importorskip(PLUGINS["ray_jobs"])
+    text = program.with_name("config.yaml").read_text()
+    program.with_name("config.yaml").write_text(text.replace("launcher: processes", "launcher: ray_jobs"))
+    code, out, err = run(program, "-m", "x=1,2", "how=ok,raise", "hydra.launcher.ray.remote.num_cpus=1")
+    assert code != 0, out + err
+    sweep = tmp_path / "sweeps" / "first"
+    assert [r["state"] for r in jobs(sweep).values()] == ["finished", "running", "finished", "running"]
+    assert [(sweep / name / "starts").read_text() for name in jobs(sweep)] == ["x"] * 4  # nothing was retried

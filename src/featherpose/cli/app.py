@@ -62,12 +62,14 @@ def arrange(verb: str, arguments: list[str]) -> list[str]:
 
 def _run(verb: str) -> None:
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)
     def task(cfg: DictConfig) -> float | None:
         main = importlib.import_module(f"featherpose.cli.{verb}").main
-        if os.environ.get("HYDRA_MULTIRUN_JOB") or "-m" in sys.argv or "--multirun" in sys.argv:
-            return main(cfg)  # the launcher records what fails and goes on
+        if os.environ.get("HYDRA_MULTIRUN_JOB") or HydraConfig.get().mode == RunMode.MULTIRUN:
+            return main(cfg)  # the launcher records what fails and goes on; an exit would end a Ray worker
         try:
             return main(cfg)
         except Exception as error:
