@@ -35,9 +35,9 @@ train() { # train NAME overrides…: once; resumes what was interrupted
   fi
 }
 
-roots=()
-for word in "$@"; do case $word in data.root=*) roots+=("$word") ;; esac; done
-"$python" "$here/scripts/check_data.py" data=lspet "${roots[@]}" --quick --out "$out/check"
+about_data=()
+for word in "$@"; do case $word in data.root=* | data.read*) about_data+=("$word") ;; esac; done
+"$python" "$here/scripts/check_data.py" data=lspet "${about_data[@]}" --quick --out "$out/check"
 for model in ${MODELS:-lapx lap le_hrnet repose}; do
   train "$model" "model=$model" "name=$model-lspet-$budget" "$@"
 done

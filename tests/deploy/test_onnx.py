@@ -174,7 +174,7 @@ def test_wrong_decoding_is_refused(tmp_path: Path, crops: Tensor, monkeypatch: p
     deployed = Deployed(Small().eval(), MPII, decoder="argmax")
     graph = graph_of(deployed, SIZE, deploy.NAMES, None)
     deployed.decoder = "quarter"  # the graph now holds another decoder than it says
-    monkeypatch.setattr(deploy, "graph_of", lambda *_: graph)
+    monkeypatch.setattr(deploy, "graph_of", lambda *_, **__: graph)
     with pytest.raises(PoseError, match="is not written: a keypoint differs"):
         export(deployed, tmp_path / "pose.onnx", crops, description(decoder_inside="quarter"))
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.hrnet import HRNet
+from featherpose.models.lean import EMA
 from featherpose.models.repose import RePose
 
 FULL = {"soft_gate": True, "stem_attention": "eca_cbam", "stage_attention": "eca_cbam", "neck": "eca_nonlocal_at_ends"}
@@ -252,3 +253,14 @@ def test_torch_compile_generates_right_code():
         torch.testing.assert_close(
             other.grad, one.grad, rtol=1e-2, atol=1e-2 * float(one.grad.abs().max() + 1e-3), msg=key
         )
+
+
+@pytest.mark.parametrize("channels", [32, 64, 128])
+@torch.no_grad()
+def test_the_exported_form_of_an_ema_is_the_same_function(channels):
+    torch.manual_seed(channels)
+    ema = EMA(channels).eval()
+    for parameter in ema.parameters():
+        parameter.normal_()
+    x = torch.randn(2, channels, 12, 9)
+    torch.testing.assert_close(ema.for_export()(x), ema(x), rtol=1e-5, atol=1e-5)

@@ -99,6 +99,22 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
     for column in ("step", "val/loss", "val/score", "gamma/stage1", "lr"):
         assert [row[column] for row in ours] == [row[column] for row in theirs], column
 
+    def kept() -> dict[Path, bytes]:
+        return {
+            path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".resumed" not in path.parts
+        }
+
+    before = kept()
+    for mistake, sentence in (
+        ("data=synthetic_coco", "is of the skeleton mpii"),
+        ("model.channels=32", "another network"),
+    ):
+        code, out = finished(start(root, f"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'", mistake))
+        assert code == 1
+        assert sentence in out
+        assert "Traceback" not in out
+        assert kept() == before  # a mistaken command leaves a run as it was
+
 
 TWICE = """
 import signal, sys

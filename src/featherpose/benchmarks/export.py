@@ -46,12 +46,17 @@ class Row:
     def median(self) -> float:
         return float(np.median(self.milliseconds))
 
+    def times(self, other: Row) -> float:
+        """How many times as long as the other: the median over rounds, so that a change of the machine's speed between
+        rounds does not count."""
+        return float(np.median(np.divide(self.milliseconds, other.milliseconds)))
+
 
 def run(
     network: str = "lapx",
     input_size: Sequence[int] = (256, 192),
     threads: Sequence[int] = (1, 2),
-    rounds: int = 30,
+    rounds: int = 40,
     warmup: int = 3,
     openvino: bool = True,
     tolerance: float = 1e-5,
@@ -88,7 +93,8 @@ def write_files(name: str, size: tuple[int, int], folder: Path, openvino: bool, 
     with torch.no_grad():
         outputs = len(network(torch.zeros(1, 3, *size)))
     with console.status("plain export"):
-        ir.save(graph_of(network, size, tuple(f"heatmaps{i + 1}" for i in range(outputs)), None), files[PLAIN])
+        names = tuple(f"heatmaps{i + 1}" for i in range(outputs))
+        ir.save(graph_of(network, size, names, None, optimize=True), files[PLAIN])
     with console.status("rewritten export"):
         parity = export(Deployed(network, COCO), files[REWRITTEN], crops, told, tolerance=tolerance)
     console.print(f"the rewritten file is within {parity.heatmaps:.1e} of torch; rewritten: {parity.changes}")
@@ -146,7 +152,7 @@ def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
         table.add_column(title, justify="left" if title == "form" else "right")
     for row in rows:
         base = base_of(rows, row)
-        ratio = f"{row.median / base.median:.2f} x one" if row.name == FLIP else f"{base.median / row.median:.2f}"
+        ratio = f"{row.times(base):.2f} x one" if row.name == FLIP else f"{base.times(row):.2f}"
         error = "" if row.error is None else f"{row.error:.0e}"
         megabytes = "" if row.megabytes is None else f"{row.megabytes:.0f}"
         table.add_row(
@@ -155,7 +161,8 @@ def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
     console.print(table)
     console.print(
         "[dim]ms: median; at one thread the CPU time of the process, else wall time. ratio: plain export over this "
-        "one; for the flip test this one over one pass. MB: the session and what it needs for a pass.[/]"
+        "one, for the flip test this one over one pass; the median of the rounds' ratios. MB: the session and what it "
+        "needs for a pass.[/]"
     )
     single = [row for row in rows if row.threads == 1 and row.name == PLAIN]
     if single and np.median(single[0].wall) > 1.15 * single[0].median:
@@ -166,8 +173,8 @@ def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["form", "threads", "ms_median", "ms_fastest", "wall_median", "base", "base_ms", "error", "MB"])
+        writer.writerow("form threads ms_median ms_fastest wall_median base base_ms ratio error MB".split())
         for row in rows:
             base = base_of(rows, row)
             writer.writerow([row.name, row.threads, row.median, min(row.milliseconds), float(np.median(row.wall)),
-                             base.name, base.median, row.error, row.megabytes])  # fmt: skip
+                             base.name, base.median, base.times(row), row.error, row.megabytes])  # fmt: skip

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
@@ -19,8 +18,8 @@ from featherpose.benchmarks.latency_figure import draw
 from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file
 from featherpose.deploy.latency import BUSY, Measurement, Timing, cores, measure, memory
 from featherpose.errors import PoseError
+from featherpose.runs.published import rows as published_rows
 
-PUBLISHED = Path(__file__).with_name("published_speed.yaml")
 YARDSTICK = "lapx"
 NEAR = 1.25  # how far two ratios may lie apart and count as the same
 
@@ -98,7 +97,7 @@ def check_names(entries: Sequence[Entry]) -> None:
 
 
 def rows_of(entries: Sequence[Entry], measurements: Sequence[Measurement]) -> list[Row]:
-    published = yaml.safe_load(PUBLISHED.read_text())
+    published = published_speeds()
     return [
         Row(
             entry,
@@ -107,6 +106,16 @@ def rows_of(entries: Sequence[Entry], measurements: Sequence[Measurement]) -> li
         )
         for entry in entries
     ]
+
+
+def published_speeds() -> dict[str, dict[str, float]]:
+    """LAPX, Table 2: frames per second on an Apple M2's CPU with the flip test, and the session's memory in MB."""
+    found = {}
+    for row in published_rows():
+        if row.paper == "LAPX" and row.table == "2" and "model" in row.extra:
+            facts = {"fps": row.extra["fps"].get("m2"), "megabytes": row.extra.get("ram_mb")}
+            found[row.extra["model"]] = {name: value for name, value in facts.items() if value is not None}
+    return found
 
 
 def measure_memory(rows: Sequence[Row], progress: Progress) -> None:
@@ -152,16 +161,23 @@ def cells(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) ->
     return [*texts, number(row.megabytes_small, ".0f"), number(row.published.get("megabytes"), ".1f")]
 
 
+TERMINAL = ("network", "GMACs", "ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "of peak", "MB")
+
+
 def show(rows: Sequence[Row], measurements: Sequence[Measurement]) -> None:
-    """The table in the terminal, a block for each number of threads so that it fits."""
+    """The columns that a terminal has room for, a block for each number of threads; the rest is in the files."""
     console = Console()
     for m in measurements:
-        view = Table(title=f"ONNX Runtime on the CPU, {m.threads} thread{'s' if m.threads > 1 else ''}, batch 1")
-        for title in headings([m]):
-            view.add_column(title.partition(",")[0] if title.startswith("ms") else title, justify="right")
-        view.columns[0].justify = "left"
+        threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
+        titles = headings([m])
+        chosen = [titles.index(f"ms, {threads}" if title == "ms" else title) for title in TERMINAL]
+        view = Table(title=f"ONNX Runtime on the CPU, {threads}, batch 1")
+        for title in TERMINAL:
+            first = title == "network"
+            view.add_column(title, justify="left" if first else "right", no_wrap=not first, overflow="fold")
         for row in rows:
-            view.add_row(*cells(rows, row, [m]))
+            texts = cells(rows, row, [m])
+            view.add_row(*(texts[column] for column in chosen))
         console.print(view)
     console.print("\n".join(notes(rows, measurements)), style="dim", highlight=False)
 

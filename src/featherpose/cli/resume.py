@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from featherpose.errors import PoseError, UsageError
+
+RESUMED = ".resumed"  # what Hydra writes of a run that goes on, until it has been found to fit
 
 
 def expand(arguments: list[str]) -> list[str]:
@@ -26,7 +29,16 @@ def expand(arguments: list[str]) -> list[str]:
     checkpoint = given.get("ckpt_path", "").strip("'\"")
     kept = [a for a in then if key_of(a) not in changed | {"resume", "ckpt_path"}]
     words = [*kept, *now, f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
+    words.append(f"hydra.output_subdir={RESUMED}")
     return [*words, f"ckpt_path={quoted(Path(checkpoint).absolute())}"] if checkpoint not in ("", "null") else words
+
+
+def accept(folder: Path) -> None:
+    """The overrides given now belong to the run from here on; before this, a mistake has changed nothing."""
+    new = folder / RESUMED
+    if new.is_dir():
+        shutil.copytree(new, folder / ".hydra", dirs_exist_ok=True)
+        shutil.rmtree(new)
 
 
 def run_folder(given: dict[str, str]) -> Path | None:

@@ -13,14 +13,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from featherpose import tracking
 from featherpose.callbacks.run_record import MetricsFile, RunRecord
-from featherpose.cli import summary
+from featherpose.cli import resume, summary
 from featherpose.errors import PoseError
 from featherpose.module import PoseModule, load_checkpoint
 from featherpose.plain_files import read_record, write_atomically
+from featherpose.skeletons import skeleton_of
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -28,6 +30,10 @@ def main(cfg: DictConfig) -> float | None:
     folder = Path(cfg.paths.output)
     name, group, tags = tracking.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
     checkpoint, before = checkpoint_to_resume(cfg, folder), read_record(folder)
+    if checkpoint:
+        refuse_another_network(cfg, checkpoint)  # before anything in the run's folder changes
+    if rank_zero_only.rank == 0:
+        resume.accept(folder)
     if checkpoint and before:
         name, group = before["name"], before["group"]
     with RunRecord(folder, name=name, group=group, seed=cfg.seed) as record:
@@ -100,6 +106,26 @@ def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> str | None:
         return None
     load_checkpoint(last)  # says in one sentence what is wrong with it
     return str(last)
+
+
+def refuse_another_network(cfg: DictConfig, path: str) -> None:
+    """A checkpoint goes on with the network and the skeleton that it was made with."""
+    saved = load_checkpoint(path)
+    module = PoseModule(OmegaConf.to_container(cfg, resolve=True))  # ty: ignore[invalid-argument-type]
+    then = skeleton_of(saved["hyper_parameters"]["config"]["data"]["skeleton"])
+    if then != module.skeleton:
+        raise PoseError(
+            f"{path} is of the skeleton {then.name} ({len(then)} joints), but the data has {module.skeleton.name} "
+            f"({len(module.skeleton)} joints): go on with the data it was trained on."
+        )
+    shapes = {name: value.shape for name, value in module.state_dict().items() if name.startswith("network.")}
+    kept = {name: value.shape for name, value in saved["state_dict"].items() if name.startswith("network.")}
+    if shapes != kept:
+        other = min(name for name in shapes.keys() | kept.keys() if shapes.get(name) != kept.get(name))
+        raise PoseError(
+            f"{path} is of another network than the one chosen (first at {other.removeprefix('network.')}): "
+            "leave model= and its values as they were."
+        )
 
 
 def refuse_ranks_that_sweep(trainer: L.Trainer) -> None:

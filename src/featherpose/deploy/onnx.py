@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import torch
+from onnx_ir.passes import common
 from torch import Tensor, nn
 
 from featherpose.deploy.description import KEY, Description
@@ -88,8 +89,15 @@ def quiet() -> Generator[None, None, None]:
             log.setLevel(level)
 
 
-def graph_of(module: nn.Module, input_size: tuple[int, int], names: tuple[str, ...], batch: int | None) -> ir.Model:
-    """torch's plain export; `batch=None` leaves the batch open."""
+def graph_of(
+    module: nn.Module, input_size: tuple[int, int], names: tuple[str, ...], batch: int | None, optimize: bool = False
+) -> ir.Model:
+    """torch's export; `batch=None` leaves the batch open.
+
+    `optimize` is torch's own, whose search for patterns grows with the square of a graph: minutes for networks of
+    many branches. Without it constants are folded, which is what is left of it once the runtime has opened the file.
+    """
+    module = exportable(copy.deepcopy(module)).requires_grad_(False)
     example = torch.randn(batch or 2, 3, *input_size)
     with torch.no_grad():
         module(example)  # constants that are made once are made here, not while tracing
@@ -102,12 +110,42 @@ def graph_of(module: nn.Module, input_size: tuple[int, int], names: tuple[str, .
             dynamic_shapes=None if batch else ({0: torch.export.Dim.DYNAMIC},),
             dynamo=True,
             verbose=False,
+            optimize=optimize,
         )
     if program is None:
         raise PoseError("torch.onnx.export gave no program; is onnxscript installed?")
+    if not optimize:
+        with quiet():
+            fold(program.model)
     if batch is None:  # the same name everywhere, and one that people can read
         rename_batch(program.model)
     return program.model
+
+
+def exportable(module: nn.Module) -> nn.Module:
+    """Lets parts that have a form for exporting take it, in place."""
+    for name, child in module.named_children():
+        setattr(module, name, child.for_export() if hasattr(child, "for_export") else exportable(child))  # ty: ignore
+    return module
+
+
+def fold(model: ir.Model) -> None:
+    """Computes what constants alone decide, and tidies up."""
+    from onnxscript import optimizer
+
+    common.InlinePass()(model)
+    optimizer.fold_constants(model)
+    for tidy in (
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    ):
+        tidy(model)
 
 
 def rename_batch(model: ir.Model) -> None:

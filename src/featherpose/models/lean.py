@@ -72,3 +72,49 @@ class EMA(nn.Module):
         weighted = (shares1 * x2 + shares2.to(x1.dtype) * x1).unflatten(1, (GROUPS, -1))
         weights = weighted.sum(2, keepdim=True).sigmoid().to(x.dtype)
         return (x.unflatten(1, (GROUPS, -1)) * weights).flatten(1, 2)
+
+    def for_export(self) -> ExportedEMA:
+        return ExportedEMA(self)
+
+
+class ExportedEMA(nn.Module):
+    """An EMA whose shared weights are written out once, in operators that an exporter keeps as they are.
+
+    Translated as it trains, one EMA is 200 ONNX nodes that repeat weights and compute shapes, and LE-HRNet has 108.
+    """
+
+    def __init__(self, ema: EMA):
+        super().__init__()
+        each = ema.conv1.in_channels
+        channels = each * GROUPS
+        self.each = each
+        self.conv1 = nn.Conv2d(channels, channels, 1, groups=GROUPS)
+        self.conv3 = nn.Conv2d(channels, channels, 3, padding=1, groups=GROUPS)
+        self.sum = nn.Conv2d(channels, GROUPS, 1, groups=GROUPS, bias=False)
+        self.spread = nn.Conv2d(GROUPS, channels, 1, groups=GROUPS, bias=False)
+        self.eps = ema.norm.eps
+        with torch.no_grad():
+            for ours, theirs in ((self.conv1, ema.conv1), (self.conv3, ema.conv3)):
+                assert ours.bias is not None and theirs.bias is not None
+                ours.weight.copy_(theirs.weight.repeat(GROUPS, 1, 1, 1))
+                ours.bias.copy_(theirs.bias.repeat(GROUPS))
+            self.sum.weight.fill_(1)
+            self.spread.weight.fill_(1)
+            scale, shift, shares = (
+                each.repeat(GROUPS).view(1, -1, 1, 1)
+                for each in (ema.norm.weight, ema.norm.bias, ema.norm.bias.softmax(0))
+            )
+        for name, value in (("scale", scale), ("shift", shift), ("shares", shares)):
+            self.register_buffer(name, value.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.conv1(x.mean(3, keepdim=True)).sigmoid()
+        columns = self.conv1(x.mean(2, keepdim=True)).sigmoid()
+        y = x * rows * columns
+        y = y - y.mean((2, 3), keepdim=True)
+        x1 = y * (self.scale * ((y * y).mean((2, 3), keepdim=True) + self.eps).rsqrt()) + self.shift
+        x2 = self.conv3(x)
+        if self.each > 1:
+            mean = x2.mean((2, 3)).reshape(-1, GROUPS, self.each)
+            x1 = x1 * mean.softmax(2).reshape(-1, GROUPS * self.each, 1, 1)
+        return x * self.spread(self.sum(self.shares * x2 + x1).sigmoid())

@@ -97,7 +97,7 @@ def _row(document: dict[str, Any], table: dict[str, Any], row: dict[str, Any]) -
         config = document["networks"][row.pop("network")] | row.pop("config", {})
     size = row.pop("input", table.get("input"))
     known = ("method", "index", "note", "tta")
-    extra = {key: row.pop(key) for key in ("backbone", "pretrained", "fps", "ram_mb", "runs") if key in row}
+    extra = {key: row.pop(key) for key in ("backbone", "pretrained", "fps", "ram_mb", "runs", "model") if key in row}
     number = str(table["table"])
     return Row(
         paper=document["paper"],
