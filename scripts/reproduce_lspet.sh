@@ -55,7 +55,12 @@ for model in ${MODELS:-lapx lap le_hrnet repose}; do
 done
 "$python" "$here/scripts/runs.py" table "$out" --out "$out/table.md"
 "$python" "$here/scripts/runs.py" report "$out" --out "$out/report.html"
+"$python" "$here/scripts/runs.py" curves "$out" --out "$out/curves.png"
+for model in ${MODELS:-lapx lap le_hrnet repose}; do
+  [ "$budget" = smoke ] || "$python" "$here/scripts/runs.py" samples "$out/$model" --out "$out/$model/pictures/samples.png"
+done
 first=$(set -- ${MODELS:-lapx}; echo "$1")
 echo "table   $out/table.md"
 echo "report  $out/report.html"
+echo "curves  $out/curves.png"
 echo "try     python src/predict.py onnx=$out/$first/$first-lspet.onnx source=PICTURE.jpg"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Look at runs: python scripts/runs.py list | show RUN | diff RUN RUN | table | report | status SWEEP."""
+"""Look at runs: python scripts/runs.py list, show, diff, table, report, curves, samples, status."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     verb.add_argument("--out", type=Path, default=Path("report.html"))
     verb.add_argument("--title", default="Runs")
 
+    verb = verbs.add_parser("curves", help="a picture of a score, loss or gamma over the epochs, a line per run")
+    verb.add_argument("places", nargs="*")
+    verb.add_argument("--column", default="val/score", help="of metrics.csv (%(default)s)")
+    verb.add_argument("--out", type=Path, default=Path("curves.png"))
+
+    verb = verbs.add_parser("samples", help="a picture of good, middling and bad predictions beside the annotation")
+    verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
+    verb.add_argument("--each", type=int, default=4, help="how many of each kind (%(default)s)")
+    verb.add_argument("--bare", action="store_true", help="on white, without the pictures")
+    verb.add_argument("--out", type=Path, default=Path("samples.png"))
+
     verb = verbs.add_parser("status", help="a sweep: done, failed, missing; exit code 1 until all are done")
     verb.add_argument("sweep", nargs="?", type=Path, default=None, help="the sweep's folder (default: the newest)")
     return parser.parse_args(arguments)
@@ -60,6 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.verb == "show":
             commands.show(commands.find_run(asked.run, root), console)
             return 0
+        if asked.verb == "samples":
+            commands.write_samples(commands.find_run(asked.run, root), asked.each, asked.bare, asked.out)
+            return 0
         runs = commands.select(asked.places, root)
         if asked.verb == "list":
             commands.list_runs(runs, console, asked.csv, asked.by_score)
@@ -67,6 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
             commands.show_diff(runs, console, asked.all)
         elif asked.verb == "table":
             commands.write_table(runs, asked.format, asked.out)
+        elif asked.verb == "curves":
+            commands.write_curves(runs, asked.column, asked.out)
         else:
             from featherpose.runs.report import write_report
 

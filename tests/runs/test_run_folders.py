@@ -10,6 +10,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -186,4 +187,14 @@ def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> N
     shell(root, *runs, "table", "--format", "csv", "--out", str(out))
     table = pd.read_csv(out)
     assert table["runs"].tolist() == [2, 2]
+    shell(root, *runs, "curves", "--out", str(tmp_path / "new" / "curves.png"))
+    shell(root, *runs, "curves", str(sweep), "--column", "gamma/stage1", "--out", str(tmp_path / "gamma.png"))
+    assert cv2.imread(str(tmp_path / "new" / "curves.png")).std() > 5
+    assert "no column" not in shell(root, *runs, "samples", "last", "--each", "2", "--out", str(tmp_path / "s.png"))
+    shell(root, *runs, "samples", "last", "--each", "2", "--bare", "--out", str(tmp_path / "bare.png"))
+    drawn, bare = (cv2.imread(str(tmp_path / name)) for name in ("s.png", "bare.png"))
+    assert drawn.shape == bare.shape
+    assert (bare == 255).mean() > 0.5 > (drawn == 255).mean()
+    assert "has a column nothing" in shell(root, *runs, "curves", "--column", "nothing", code=1)
+    assert "too few" in shell(root, *runs, "samples", "last", "--each", "3", code=1)
     assert "error: There is no run" in shell(root, *runs, "show", "nothing", code=1)

@@ -117,6 +117,39 @@ def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:
     print(out)
 
 
+def write_curves(runs: Sequence[Run], column: str, out: Path) -> None:
+    """A column of metrics.csv over the epochs, a line per run."""
+    from featherpose.runs.figures import curve_figure
+
+    with_it = [run for run in runs if column in run.metrics.columns]
+    if not with_it:
+        raise PoseError(f"None of the {len(runs)} runs has a column {column} in its metrics.csv.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    score = column == "val/score"
+    figure = curve_figure(with_it, column, " / ".join(sorted({run.metric for run in with_it})) if score else None)
+    means = {round(run.record.get("baseline", {}).get("mean pose", 0), 2) for run in with_it}
+    if score and len(means) == 1 and max(means):
+        axes = figure.axes[0]
+        axes.axhline(max(means), color="0.5", linestyle=":", label="mean pose")
+        axes.legend(fontsize=8, frameon=False)
+        axes.set_ylabel("")
+    figure.savefig(out, dpi=150, bbox_inches="tight")
+    print(out)
+
+
+def write_samples(run: Run, each: int, bare: bool, out: Path) -> None:
+    """Annotation beside prediction of the best, some middling and the worst people."""
+    import cv2
+
+    from featherpose.runs import samples
+
+    rows = samples.good_middling_and_bad(run, each)
+    sheet = samples.sample_sheet(run, rows, samples.blank if bare else None, columns=2 * each, side=180)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(out), sheet[:, :, ::-1])
+    print(out)
+
+
 def status(sweep: Path, console: Console) -> int:
     """Prints each job of a sweep; gives 0 if all are done, else 1, so that scripts can wait for it."""
     found = jobs(sweep)

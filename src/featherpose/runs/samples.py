@@ -128,6 +128,21 @@ def sample_sheet(
     return contact_sheet(tiles, columns=2 * max(1, columns // 2), labels=labels)
 
 
+def good_middling_and_bad(run: Run, each: int = 4) -> list[int]:
+    """Rows of val.npz: the best samples, some about the median, the worst."""
+    order = list(map(int, per_sample(run).index))[::-1]
+    if each < 1 or len(order) < 3 * each:
+        raise PoseError(f"{run.name} predicted {len(order)} people: too few for three times {each}.")
+    middle = (len(order) - each) // 2
+    return [*order[:each], *order[middle : middle + each], *order[-each:]]
+
+
+def blank(person: Person) -> np.ndarray:
+    """White paper in a picture's place: poses of people whose pictures may not be passed on."""
+    width, height = np.ceil(person.centre + 200 * person.scale).astype(int)
+    return np.full((max(height, 8), max(width, 8), 3), 255, np.uint8)
+
+
 def picture_loader(run: Run) -> Callable[[Person], np.ndarray]:
     """The function that gives a person's picture, as the run's config says."""
     from hydra.utils import instantiate
