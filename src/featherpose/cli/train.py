@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> float | None:
     checkpoint, before = checkpoint_to_resume(cfg, folder), read_record(folder)
     if checkpoint:
         refuse_another_network(cfg, checkpoint)  # before anything in the run's folder changes
-    if rank_zero_only.rank == 0:
+    if getattr(rank_zero_only, "rank", 0) == 0:
         resume.accept(folder)
     if checkpoint and before:
         name, group = before["name"], before["group"]
