@@ -123,7 +123,7 @@ def sample_sheet(
         truth = draw_pose(picture, person.joints, person.visible, run.skeleton)
         guess = draw_pose(picture, found["keypoints"][stage][row], None, run.skeleton)
         for drawn in (truth, guess):
-            tiles.append(_around(drawn, person.centre, person.scale, side))
+            tiles.append(_around(drawn, person.centre, person.scale, side, 255 if load is blank else 0))
         labels += [f"#{row} annotation", f"error {100 * relative.get(row, float('nan')):.0f} %"]
     return contact_sheet(tiles, columns=2 * max(1, columns // 2), labels=labels)
 
@@ -171,8 +171,9 @@ def _person(found: dict[str, np.ndarray], row: int) -> Person:
     )
 
 
-def _around(picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int) -> np.ndarray:
-    return cv2.warpAffine(picture, crop.crop_matrix(centre, scale, (side, side)), (side, side), flags=cv2.INTER_LINEAR)
+def _around(picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int, border: int = 0) -> np.ndarray:
+    matrix, colour = crop.crop_matrix(centre, scale, (side, side)), (border,) * 3
+    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=colour)
 
 
 def _extent(joints: np.ndarray, annotated: np.ndarray) -> np.ndarray:
