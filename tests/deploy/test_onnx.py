@@ -71,11 +71,12 @@ def description(**changes: object) -> Description:
     return Description(**{**fields, **changes})
 
 
-def test_flip_and_decoding_inside_equal_torch_outside(tmp_path: Path, crops: Tensor) -> None:
+@pytest.mark.parametrize("passes", [False, True])
+def test_flip_and_decoding_inside_equal_torch_outside(tmp_path: Path, crops: Tensor, passes: bool) -> None:
     net = network()
     path = tmp_path / "pose.onnx"
     parity = export(
-        Deployed(net, MPII, flip=True, shift=True, decoder="quarter"),
+        Deployed(net, MPII, flip=True, shift=True, decoder="quarter", passes=passes),
         path,
         crops,
         description(flip_inside=True, decoder_inside="quarter"),
@@ -93,6 +94,20 @@ def test_flip_and_decoding_inside_equal_torch_outside(tmp_path: Path, crops: Ten
         np.testing.assert_allclose(found["heatmaps"], heatmaps, atol=1e-5 * float(heatmaps.abs().max()))
         np.testing.assert_allclose(found["keypoints"], points * 4, atol=0.05)
         np.testing.assert_allclose(found["confidence"], confidence, atol=1e-5)
+    weights = [w.const_value.tobytes() for w in ir.load(path).graph.initializers.values() if w.const_value.nbytes > 512]
+    assert len(set(weights)) == len(weights) > 10  # two passes share them
+
+
+def test_images_for_each_thread_run_side_by_side(tmp_path: Path, crops: Tensor) -> None:
+    path = tmp_path / "pose.onnx"
+    export(Deployed(Small().eval(), MPII), path, crops, description())
+    images = numbers(crops, description())
+    one, two = OnnxRuntime(path, 1), OnnxRuntime(path, 2)
+    np.testing.assert_allclose(two.run(images)["heatmaps"], one.run(images)["heatmaps"], rtol=1e-5, atol=1e-6)
+    assert "single" in vars(two) and "single" not in vars(one)
+    alone = OnnxRuntime(path, 2)
+    alone.run(images[:1])
+    assert "single" not in vars(alone)  # a second session only where it is of use
 
 
 def test_each_rewrite_is_made_and_keeps_the_function(tmp_path: Path) -> None:

@@ -19,15 +19,18 @@ from rich.table import Table
 
 from featherpose.benchmarks.latency_files import model_config, settled
 from featherpose.deploy.description import Description
-from featherpose.deploy.latency import Candidate, clock_of, cores, memory, pinned
+from featherpose.deploy.latency import Candidate, clock_of, memory, pinned
 from featherpose.deploy.onnx import Deployed, export, graph_of
 from featherpose.deploy.openvino import export_openvino
-from featherpose.deploy.session import OnnxRuntime, OpenVINO, open_session
+from featherpose.deploy.session import OnnxRuntime, OpenVINO, cores, open_session
 from featherpose.deploy.session import run as run_session
+from featherpose.heatmaps import flip_back
 from featherpose.skeletons import COCO
 
 Pass = Callable[[np.ndarray], dict[str, np.ndarray]]
-PLAIN, REWRITTEN, FLIP, OPENVINO = "plain", "rewritten", "rewritten, flip test inside", "OpenVINO"
+PLAIN, REWRITTEN, OPENVINO = "plain", "rewritten", "OpenVINO"
+FLIP, PASSES, SIDE = "flip test, one batch", "flip test, two passes", "flip test, side by side"
+FLIPS = (FLIP, PASSES, SIDE)
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -90,6 +93,7 @@ def write_files(name: str, size: tuple[int, int], folder: Path, openvino: bool, 
     protocol = {"flip": False, "shift": True, "decoder": "quarter"}
     told = Description(COCO, size, int(network.stride), protocol, network=name)  # ty: ignore[invalid-argument-type]
     files = {PLAIN: folder / "plain.onnx", REWRITTEN: folder / "rewritten.onnx", FLIP: folder / "flip.onnx"}
+    files[PASSES] = folder / "flip_passes.onnx"
     with torch.no_grad():
         outputs = len(network(torch.zeros(1, 3, *size)))
     with console.status("plain export"):
@@ -99,7 +103,9 @@ def write_files(name: str, size: tuple[int, int], folder: Path, openvino: bool, 
         parity = export(Deployed(network, COCO), files[REWRITTEN], crops, told, tolerance=tolerance)
     console.print(f"the rewritten file is within {parity.heatmaps:.1e} of torch; rewritten: {parity.changes}")
     with console.status("flip test inside"):
-        export(Deployed(network, COCO, flip=True), files[FLIP], crops, told, tolerance=tolerance)
+        for form in (FLIP, PASSES):
+            deployed = Deployed(network, COCO, flip=True, passes=form == PASSES)
+            export(deployed, files[form], crops, told, tolerance=tolerance)
     if openvino:
         files[OPENVINO] = folder / "openvino.xml"
         with console.status("OpenVINO"):
@@ -113,7 +119,16 @@ def open_pass(path: Path, name: str, threads: int) -> Pass:
     if name == PLAIN:
         session = open_session(path, threads, small=False)  # onnxruntime's defaults
         return lambda images: run_session(session, images)
-    return OnnxRuntime(path, threads).run
+    runtime = OnnxRuntime(path, threads)
+    if name == SIDE:  # as predicting does it with a file that holds no flip test
+        return lambda images: side_by_side(runtime, images)
+    return runtime.run
+
+
+def side_by_side(runtime: OnnxRuntime, images: np.ndarray) -> dict[str, np.ndarray]:
+    first, mirrored = runtime.run(np.concatenate([images, images[..., ::-1]]))["heatmaps"]
+    back = flip_back(torch.from_numpy(mirrored[None]), COCO.flip_order, True).numpy()
+    return {"heatmaps": (first[None] + back) / 2}
 
 
 def timed(files: dict[str, Path], size: tuple[int, int], threads: int, rounds: int, warmup: int) -> list[Row]:
@@ -121,6 +136,7 @@ def timed(files: dict[str, Path], size: tuple[int, int], threads: int, rounds: i
     image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
     clock = clock_of(threads)
     with pinned(threads), Progress(console=console, transient=True) as progress:
+        files = files | ({SIDE: files[REWRITTEN]} if threads > 1 else {})
         passes = {name: open_pass(path, name, threads) for name, path in files.items()}
         rows = {name: Row(name, threads) for name in files}
         last: dict[str, np.ndarray] = {}
@@ -142,7 +158,7 @@ def timed(files: dict[str, Path], size: tuple[int, int], threads: int, rounds: i
 
 def base_of(rows: Sequence[Row], row: Row) -> Row:
     """What a row is compared with: the flip test with one pass, the others with the plain export."""
-    name = REWRITTEN if row.name == FLIP else PLAIN
+    name = REWRITTEN if row.name in FLIPS else PLAIN
     return next(each for each in rows if each.name == name and each.threads == row.threads)
 
 
@@ -152,7 +168,7 @@ def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
         table.add_column(title, justify="left" if title == "form" else "right")
     for row in rows:
         base = base_of(rows, row)
-        ratio = f"{row.times(base):.2f} x one" if row.name == FLIP else f"{base.times(row):.2f}"
+        ratio = f"{row.times(base):.2f} x one" if row.name in FLIPS else f"{base.times(row):.2f}"
         error = "" if row.error is None else f"{row.error:.0e}"
         megabytes = "" if row.megabytes is None else f"{row.megabytes:.0f}"
         table.add_row(

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from featherpose.benchmarks.latency_figure import draw
 from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file
-from featherpose.deploy.latency import BUSY, Measurement, Timing, cores, measure, memory
+from featherpose.deploy.latency import BUSY, Measurement, Timing, measure, memory
+from featherpose.deploy.session import cores
 from featherpose.errors import PoseError
 from featherpose.runs.published import rows as published_rows
 

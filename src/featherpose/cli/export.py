@@ -54,7 +54,10 @@ def main(cfg: DictConfig) -> None:
         commit=git_state()["commit"],
         version=__version__,
     )
-    deployed = Deployed(module.network, module.skeleton, bool(cfg.flip_inside), bool(protocol["shift"]), decoder)
+    passes = cfg.flip_inside == "passes"
+    deployed = Deployed(
+        module.network, module.skeleton, bool(cfg.flip_inside), bool(protocol["shift"]), decoder, passes
+    )
     path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
     if path.suffix != ".onnx":
         raise UsageError(f"out={path} must end in .onnx.")

@@ -78,11 +78,6 @@ class Measurement:
         return float(np.median([np.median(t.wall) / np.median(t.single) for t in self.timings.values()]))
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def pinned(threads: int) -> Generator[bool]:
     """Keeps this process, and the pools it makes meanwhile, on that many cores; says whether the system can."""
