@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
@@ -162,7 +163,7 @@ def cells(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) ->
     return [*texts, number(row.megabytes_small, ".0f"), number(row.published.get("megabytes"), ".1f")]
 
 
-TERMINAL = ("network", "GMACs", "ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "of peak", "MB")
+TERMINAL = ("network", "ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "MB")
 
 
 def show(rows: Sequence[Row], measurements: Sequence[Measurement]) -> None:
@@ -172,7 +173,7 @@ def show(rows: Sequence[Row], measurements: Sequence[Measurement]) -> None:
         threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
         titles = headings([m])
         chosen = [titles.index(f"ms, {threads}" if title == "ms" else title) for title in TERMINAL]
-        view = Table(title=f"ONNX Runtime on the CPU, {threads}, batch 1")
+        view = Table(title=f"ONNX Runtime on the CPU, {threads}, batch 1", box=SIMPLE_HEAD)
         for title in TERMINAL:
             first = title == "network"
             view.add_column(title, justify="left" if first else "right", no_wrap=not first, overflow="fold")

@@ -41,6 +41,7 @@ def draw(records: Sequence[Mapping[str, Any]], threads: Sequence[int], path: Pat
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.margins(0.14)
+        panel.set_xlim(right=panel.get_xlim()[1] * 1.6)  # room for the name of the largest
         label(panel, [r["name"] for r in counted], points)
         panel.set_title("1 thread" if count == 1 else f"{count} threads")
         panel.set_xlabel("GMACs of one pass")
@@ -55,7 +56,7 @@ def draw(records: Sequence[Mapping[str, Any]], threads: Sequence[int], path: Pat
         if family in seen
     ]
     axes[0][-1].legend(handles=handles, loc="upper right", fontsize=8, frameon=True)
-    figure.suptitle("Fewer MACs do not mean more frames (bubble: parameters)")
+    figure.suptitle("Multiply-accumulates and frames per second (bubble: parameters)")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -68,8 +69,8 @@ def label(panel: Any, names: Sequence[str], points: Sequence[tuple[float, float]
     for i in np.argsort([-y for _, y in points]):
         x, y = panel.transData.transform(points[i])
         width = 6.2 * len(names[i])
-        for shift in (0, -11, 11, -22, 22, -33, 33, -44, 44):
-            if all(abs(y + shift - py) > 10 or x + width < px or x > px + pw for px, py, pw in placed):
+        for shift in (0, -15, 15, -30, 30, -45, 45):
+            if all(abs(y + shift - py) > 14 or x + width < px or x > px + pw for px, py, pw in placed):
                 break
         placed.append((x, y + shift, width))
         arrow = {"arrowstyle": "-", "color": "#999999", "lw": 0.5} if shift else None

@@ -42,6 +42,8 @@ def main(cfg: DictConfig) -> None:
     protocol = {**module.protocol, "flip": flip, "decoder": cfg.decoder or module.protocol["decoder"]}
     if cfg.flip_inside and not flip:
         raise UsageError("flip_inside=true puts the flip test into the graph; this protocol has none: add flip=true.")
+    if cfg.flip_inside not in (False, True, "passes"):
+        raise UsageError(f"flip_inside is true, false or passes, not {cfg.flip_inside}.")
     decoder = protocol["decoder"] if cfg.decode else None
     description = Description(
         skeleton=module.skeleton,
