@@ -3,7 +3,7 @@
 #
 #   bash scripts/reproduce_lspet.sh cpu     16 epochs at 128x128; some hours on two cores
 #   bash scripts/reproduce_lspet.sh gpu     120 epochs at 256x256 on one GPU, then stages and gamma of LAPX
-#   bash scripts/reproduce_lspet.sh smoke   one minute, to see every step run
+#   bash scripts/reproduce_lspet.sh smoke   minutes, to see every step run
 #
 # Interrupted, it goes on where it was: finished networks are kept, the one that was running resumes.
 # Further words are overrides, e.g. data.root=/data/lspet schedule.epochs=5; MODELS="lapx lap" chooses networks.

@@ -104,7 +104,6 @@ def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> str | None:
         last = Path(cfg.ckpt_path)
     elif not last.is_file() or not (cfg.resume or read_record(folder).get("state") != "finished"):
         return None
-    load_checkpoint(last)  # says in one sentence what is wrong with it
     return str(last)
 
 

@@ -101,8 +101,8 @@ class ExportedEMA(nn.Module):
             self.sum.weight.fill_(1)
             self.spread.weight.fill_(1)
             scale, shift, shares = (
-                each.repeat(GROUPS).view(1, -1, 1, 1)
-                for each in (ema.norm.weight, ema.norm.bias, ema.norm.bias.softmax(0))
+                values.repeat(GROUPS).view(1, -1, 1, 1)
+                for values in (ema.norm.weight, ema.norm.bias, ema.norm.bias.softmax(0))
             )
         for name, value in (("scale", scale), ("shift", shift), ("shares", shares)):
             self.register_buffer(name, value.clone())
