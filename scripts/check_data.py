@@ -36,18 +36,18 @@ def main() -> int:
 
 
 def check(options: argparse.Namespace, console) -> int:
-    from featherpose.data import doctor
-    from featherpose.data.doctor_sheets import write_sheets
+    from featherpose.data.doctor import checks
+    from featherpose.data.doctor.sheets import write_sheets
 
     data, augment, runs = build(options.overrides)
-    results = doctor.examine(data, options.quick)
-    doctor.print_report(results, console)
+    results = checks.examine(data, options.quick)
+    checks.print_report(results, console)
     folder = options.out or runs / "check_data" / data.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(doctor.as_dict(results), indent=1), encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(checks.as_dict(results), indent=1), encoding="utf-8")
     sheets = write_sheets(data, results, augment, folder)
     console.print(f"\nwrote {', '.join(str(p) for p in [folder / 'report.json', *sheets])}", highlight=False)
-    good = doctor.healthy(results)
+    good = checks.healthy(results)
     console.print("[green]Training can start.[/]" if good else "[red]Mend the errors above before training.[/]")
     return 0 if good else 1
 

@@ -38,8 +38,8 @@ def main() -> int:
     options = arguments()
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from featherpose.data.formats import write
     from featherpose.errors import PoseError
+    from featherpose.synthetic.formats import write
 
     try:
         if not options.force and options.out.is_dir() and any(options.out.iterdir()):

@@ -19,7 +19,14 @@ from matplotlib import pyplot as plt
 from omegaconf import OmegaConf
 
 from featherpose.cli.app import CONF
-from featherpose.schedules import gamma_at, gamma_phases, learning_rate_factor, length, phase, scaled_learning_rate
+from featherpose.training.schedules import (
+    gamma_at,
+    gamma_phases,
+    learning_rate_factor,
+    length,
+    phase,
+    scaled_learning_rate,
+)
 
 PHASES = {"frozen": "#d7dbe2", "ramp": "#f3e2b3", "free": "#d9ecd9"}
 

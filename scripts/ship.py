@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from featherpose.deploy.card import ship
 from featherpose.errors import PoseError
+from featherpose.export.card import ship
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .small_sets import *  # noqa: F403  (its fixtures)
+
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")

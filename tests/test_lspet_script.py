@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from featherpose.deploy.session import describe, open_session
+from featherpose.inference.backends import describe, open_session
 
 NETWORKS = ("lapx",)  # of the four; each more is half a minute, LE-HRNet's export two
 

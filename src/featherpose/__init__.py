@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from featherpose.pose import Pose
+    from featherpose.inference.pose import Pose
 
 __version__ = "0.1.0"
 __all__ = ["Pose", "__version__"]
@@ -14,7 +14,7 @@ __all__ = ["Pose", "__version__"]
 def __getattr__(name: str) -> Any:
     """`from featherpose import Pose` loads torch then, not with every import of the package."""
     if name == "Pose":
-        from featherpose.pose import Pose
+        from featherpose.inference.pose import Pose
 
         return Pose
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,13 +16,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from featherpose.cli import evaluate
-from featherpose.data import mpii
-from featherpose.data.formats import write
+from featherpose.data.readers import mpii
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import network
 from featherpose.evaluation.predictions import Predictions
-from featherpose.module import PoseModule
 from featherpose.skeletons import MPII
+from featherpose.synthetic.formats import write
+from featherpose.training.module import PoseModule
 
 SMALL = ("batch_size=8", "workers=0", "worst=4")
 

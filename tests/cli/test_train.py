@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from featherpose.errors import PoseError
-from featherpose.module import PoseModule
+from featherpose.training.module import PoseModule
 
 
 def test_a_run_leaves_everything_as_plain_files(tiny_run: Path) -> None:

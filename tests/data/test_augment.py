@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from featherpose.data import crop
+from featherpose import crop
 from featherpose.data.augment import Augment, halves
 from featherpose.data.dataset import CropDataset
-from featherpose.data.person import People, Person
 from featherpose.data.sampler import PersonSampler
+from featherpose.person import People, Person
 from featherpose.skeletons import COCO
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)

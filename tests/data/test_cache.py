@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from featherpose.data import cache, coco, picture
+from featherpose import image
+from featherpose.data import cache
 from featherpose.data.augment import Augment
 from featherpose.data.dataset import CropDataset
+from featherpose.data.readers import coco
 from featherpose.errors import PoseError
 from featherpose.skeletons import COCO
 
@@ -34,18 +36,18 @@ def small_people(root):
 
 
 def planned(root, augment=None):
-    return cache.plan(small_people(root), picture.load, COCO, (SIZE[1], SIZE[0]), augment)
+    return cache.plan(small_people(root), image.load, COCO, (SIZE[1], SIZE[0]), augment)
 
 
 def opened(root, folder, augment=None):
     plan = planned(root, augment)
-    return cache.open_crops(plan, folder, picture.load)
+    return cache.open_crops(plan, folder, image.load)
 
 
 @pytest.mark.parametrize("augment", [None, Augment(**WILD)])
 def test_same_pixels(tiny_coco, tmp_path, augment):
     people = small_people(tiny_coco)
-    plain = CropDataset(people, picture.load, COCO, SIZE, augment)
+    plain = CropDataset(people, image.load, COCO, SIZE, augment)
     crops = opened(tiny_coco, tmp_path / "cache", augment)
     assert (crops.plan.regions[:, 0] > 0).any()
     assert (crops.plan.regions[:, 2] < 160).any()
@@ -64,9 +66,9 @@ def test_same_pixels_on_real_pictures(real_data, tmp_path):
     augment = Augment(**WILD)
     people = coco.read(real_data / "coco", "val")
     people.persons[:] = people.persons[:60]
-    plan = cache.plan(people, picture.load, COCO, (192, 256), augment)
-    crops = cache.open_crops(plan, tmp_path, picture.load)
-    plain = CropDataset(people, picture.load, COCO, (256, 192), augment)
+    plan = cache.plan(people, image.load, COCO, (192, 256), augment)
+    crops = cache.open_crops(plan, tmp_path, image.load)
+    plain = CropDataset(people, image.load, COCO, (256, 192), augment)
     cached = CropDataset(people, _refuse, COCO, (256, 192), augment, cache=crops)
     for index in range(60):
         assert torch.equal(plain[(7, index)]["image"], cached[(7, index)]["image"])
@@ -74,10 +76,10 @@ def test_same_pixels_on_real_pictures(real_data, tmp_path):
 
 def test_size_is_told_beforehand(tiny_coco, tmp_path, capsys):
     plan = planned(tiny_coco)
-    crops = cache.open_crops(plan, tmp_path / "cache", picture.load)
+    crops = cache.open_crops(plan, tmp_path / "cache", image.load)
     assert (crops.folder / "pixels.bin").stat().st_size == plan.size
     assert cache.gigabytes(plan.size) in capsys.readouterr().err
-    cache.open_crops(plan, tmp_path / "cache", picture.load)
+    cache.open_crops(plan, tmp_path / "cache", image.load)
     assert capsys.readouterr().err == ""  # made once
 
 
@@ -87,7 +89,7 @@ def test_people_of_one_picture_share_a_region(tiny_coco):
     for annotation in content["annotations"]:
         annotation["image_id"] = 1
     path.write_text(json.dumps(content))
-    plan = cache.plan(coco.read(tiny_coco, "train"), picture.load, COCO, (SIZE[1], SIZE[0]), Augment(**WILD))
+    plan = cache.plan(coco.read(tiny_coco, "train"), image.load, COCO, (SIZE[1], SIZE[0]), Augment(**WILD))
     assert len(plan.regions) == 1
     assert plan.region_of.tolist() == [0] * 6
 
@@ -107,8 +109,8 @@ def test_anything_that_matters_gives_another_key(tiny_coco):
 def test_person_outside_the_picture(tiny_coco, tmp_path):
     people = coco.read(tiny_coco, "train")
     people.persons[0].centre[:] = (-900, 5000)
-    plan = cache.plan(people, picture.load, COCO, (SIZE[1], SIZE[0]))
-    cached = CropDataset(people, _refuse, COCO, SIZE, cache=cache.open_crops(plan, tmp_path, picture.load))
+    plan = cache.plan(people, image.load, COCO, (SIZE[1], SIZE[0]))
+    cached = CropDataset(people, _refuse, COCO, SIZE, cache=cache.open_crops(plan, tmp_path, image.load))
     assert not cached[0]["image"].any()
 
 
@@ -133,7 +135,7 @@ def build_slowly(root: Path, folder: Path, pause: float, answers) -> None:
     def slow(person):
         decoded.append(person.image)
         time.sleep(pause)
-        return picture.load(person)
+        return image.load(person)
 
     plan = cache.plan(coco.read(root, "train"), slow, COCO, (SIZE[1], SIZE[0]))
     crops = cache.open_crops(plan, folder, slow)
@@ -161,8 +163,8 @@ def test_several_processes_and_a_kill(tiny_coco, tmp_path):
     for process in together:
         process.join()
     assert sorted(decoded for decoded, _ in got) == [0, 0, 6]  # one builds, the others wait for it
-    whole = picture.read(tiny_coco / "train2017/000000000004.jpg")
-    plan = cache.plan(coco.read(tiny_coco, "train"), picture.load, COCO, (SIZE[1], SIZE[0]))
+    whole = image.read(tiny_coco / "train2017/000000000004.jpg")
+    plan = cache.plan(coco.read(tiny_coco, "train"), image.load, COCO, (SIZE[1], SIZE[0]))
     x, y, width, height = plan.regions[plan.region_of[3]]
     assert {total for _, total in got} == {int(whole[y : y + height, x : x + width].sum(dtype=np.int64))}
     assert not list(folder.glob(".building-*"))

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from featherpose.data import coco, picture
+from featherpose import image
 from featherpose.data.augment import Augment
 from featherpose.data.datamodule import PoseDataModule
-from featherpose.data.person import People
+from featherpose.data.readers import coco
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
+from featherpose.person import People
 
 
 def module(root, **changes) -> PoseDataModule:
     keys = {
-        "name": "coco", "skeleton": "coco", "read": coco.read, "load": picture.load, "root": root, "metric": list,
+        "name": "coco", "skeleton": "coco", "read": coco.read, "load": image.load, "root": root, "metric": list,
         "aspect": 0.75, "input_size": (64, 48), "batch_size": 2, "workers": 0, "joints": 17,
         "augment": Augment((0.7, 1.3), 40.0, flip=0.5),
     }  # fmt: skip
@@ -187,7 +188,7 @@ def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from .conftest import coco_json, write_picture
+    from ..small_sets import coco_json, write_picture
 
     names = ("head", "left_shoulder", "right_shoulder", "left_hand", "right_hand", "left_hip", "right_hip")
     mine = tmp_path / "mine"

@@ -8,12 +8,12 @@ import json
 import numpy as np
 import pytest
 
-from featherpose.data import coco
-from featherpose.data.formats import write
+from featherpose.data.readers import coco
 from featherpose.errors import PoseError
 from featherpose.evaluation.coco_json import detected_people, official_scores, read_results, write_results
 from featherpose.metrics.average_precision import average_precision
 from featherpose.skeletons import COCO
+from featherpose.synthetic.formats import write
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import scipy.io
 
-from featherpose.data.person import People, Person
 from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions, read_keypoints, write_mpii, write_run
+from featherpose.person import People, Person
 
 
 @pytest.fixture

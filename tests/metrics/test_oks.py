@@ -14,11 +14,11 @@ import torch
 from pycocotools.coco import COCO as Annotations
 from pycocotools.cocoeval import COCOeval
 
-from featherpose.data.person import Person
 from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import NAMES, average_precision
 from featherpose.metrics.oks import OKS, truth_of_persons
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, similarity
+from featherpose.person import Person
 from featherpose.skeletons import COCO, MPII
 
 

@@ -11,9 +11,9 @@ import pytest
 import scipy.io
 import torch
 
-from featherpose.data.person import Person
 from featherpose.errors import PoseError
 from featherpose.metrics.pck import PCK, PCKh, area_under_curve, distances, pck
+from featherpose.person import Person
 from featherpose.skeletons import LSP, MPII
 
 

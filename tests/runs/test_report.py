@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from featherpose.callbacks.previews import preview
 from featherpose.errors import PoseError
-from featherpose.runs import look
+from featherpose.evaluation import look
 from featherpose.runs.folder import Run, find_runs
 from featherpose.runs.report import page, write_report
 from featherpose.runs.table import tables
+from featherpose.training.callbacks.previews import preview
 
 
 class Addresses(HTMLParser):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featherpose.errors import PoseError
-from featherpose.runs import figures, samples
+from featherpose.runs import plots, samples
 from featherpose.runs.folder import Run
 from featherpose.skeletons import MPII
 
@@ -100,16 +100,16 @@ def test_speed_figure_from_the_benchmarks_table(tmp_path: Path) -> None:
     rows = ["name,parameters,macs,threads_1,fps_1,threads_all,fps_all"]
     rows += ["lapx,2312154,2.587e9,1,12.5,2,30.1", "lpn_50,2900000,1.0e9,1,30.5,2,61.0"]
     (tmp_path / "latency.csv").write_text("\n".join(rows) + "\n")
-    two = cv2.imread(str(figures.speed_figure(tmp_path / "latency.csv", tmp_path / "two.png")))
+    two = cv2.imread(str(plots.speed_figure(tmp_path / "latency.csv", tmp_path / "two.png")))
     (tmp_path / "one.csv").write_text("\n".join(",".join(row.split(",")[:5]) for row in rows) + "\n")
-    one = cv2.imread(str(figures.speed_figure(tmp_path / "one.csv", tmp_path / "one.png")))
+    one = cv2.imread(str(plots.speed_figure(tmp_path / "one.csv", tmp_path / "one.png")))
     assert two.shape[1] > 1.8 * one.shape[1]  # a panel for each number of threads
     for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)):  # the hourglass and the baseline are both there
         near = np.abs(one[..., ::-1].astype(int) - colour).max(axis=2) < 30
         assert near.sum() > 20
     (tmp_path / "other.csv").write_text("name,score\nlapx,88\n")
     with pytest.raises(PoseError, match="no parameters, macs column"):
-        figures.speed_figure(tmp_path / "other.csv", tmp_path / "other.png")
+        plots.speed_figure(tmp_path / "other.csv", tmp_path / "other.png")
 
 
 def test_picture_as_an_address(tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_picture_as_an_address(tmp_path: Path) -> None:
 
     picture = np.zeros((10, 2800, 3), np.uint8)
     picture[..., 0] = 250
-    address = figures.picture_uri(picture)
+    address = plots.picture_uri(picture)
     head, _, body = address.partition(",")
     assert head == "data:image/jpeg;base64"
     back = cv2.imdecode(np.frombuffer(base64.b64decode(body), np.uint8), cv2.IMREAD_COLOR)
     assert back.shape == (5, 1400, 3)
     assert back[..., 2].mean() > 240 > 20 > back[..., 0].mean()
     with pytest.raises(PoseError, match="cannot be read"):
-        figures.picture_uri(tmp_path / "none.png")
+        plots.picture_uri(tmp_path / "none.png")

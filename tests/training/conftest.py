@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from lightning import Callback
 from omegaconf import OmegaConf
 
-from featherpose.module import PoseModule
+from featherpose.training.module import PoseModule
 
 SMALL = (
     "model.stages=1",

@@ -24,16 +24,18 @@ from rich.progress import track
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from featherpose.data import coco, crop, picture
+from featherpose import crop
 from featherpose.data.augment import Augment
 from featherpose.data.cache import gigabytes, open_crops, plan
 from featherpose.data.datamodule import calm_worker
 from featherpose.data.dataset import CropDataset
-from featherpose.data.person import People, Person
+from featherpose.data.readers import coco
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
 from featherpose.heatmaps import encode
-from featherpose.memory import forget_freed_memory, keep_freed_memory
+from featherpose.image import load, read
+from featherpose.machine import forget_freed_memory, keep_freed_memory
+from featherpose.person import People, Person
 from featherpose.pixels import DEVIATION, MEAN, normalise
 from featherpose.skeletons import COCO
 
@@ -154,12 +156,12 @@ def run(
     size_wh = (int(input_size[1]), int(input_size[0]))
     augment = Augment(scale, rotation, flip=0.5)
     plain = Straightforward(people, size_wh, augment)
-    ours = CropDataset(people, picture.load, COCO, (size_wh[1], size_wh[0]), augment)
+    ours = CropDataset(people, load, COCO, (size_wh[1], size_wh[0]), augment)
     console = Console()
     with TemporaryDirectory(prefix="featherpose-crops-") as folder:
-        planned = plan(people, picture.load, COCO, size_wh, augment)
-        cache = open_crops(planned, Path(folder), picture.load)
-        cached = CropDataset(people, picture.load, COCO, (size_wh[1], size_wh[0]), augment, cache=cache)
+        planned = plan(people, load, COCO, size_wh, augment)
+        cache = open_crops(planned, Path(folder), load)
+        cached = CropDataset(people, load, COCO, (size_wh[1], size_wh[0]), augment, cache=cache)
         console.print(agreement(plain, ours, cached, min(100, len(people.persons))))
         costs = through_loaders(
             {"straightforward": plain, "featherpose": ours, "featherpose, cache": cached},
@@ -259,7 +261,7 @@ def breakdown(plain: Straightforward, ours: CropDataset, cached: CropDataset, ro
     persons = plain.people.persons[:: max(1, len(plain) // 60)]
     person = persons[0]
     crops = [plain.crop(p, p.centre, p.scale, 20.0, True) for p in persons]
-    loaded = [picture.load(p) for p in persons]
+    loaded = [load(p) for p in persons]
     mirrored = [image[:, ::-1] for image in loaded]
     matrices = [crop.crop_matrix(p.centre, p.scale, ours.size_wh, 20.0) for p in persons]
     batch = torch.randint(0, 256, (32, 3, ours.size_wh[1], ours.size_wh[0]), dtype=torch.uint8)
@@ -272,7 +274,7 @@ def breakdown(plain: Straightforward, ours: CropDataset, cached: CropDataset, ro
             lambda: [cv2.warpAffine(i, m, ours.size_wh) for i, m in zip(mirrored, matrices, strict=True)], count),
         "straightforward: targets in a loop": (lambda: [plain.targets(j, v) for _, j, v in crops], count),
         "straightforward: float tensor": (lambda: [plain.tensor(i) for i, _, _ in crops], count),
-        "featherpose: read and decode": (lambda: [picture.read(p.image) for p in persons], count),
+        "featherpose: read and decode": (lambda: [read(p.image) for p in persons], count),
         "featherpose: warp": (
             lambda: [crop.cut(i, m, ours.size_wh) for i, m in zip(loaded, matrices, strict=True)], count),
         "featherpose: whole sample from the cache": (lambda: [cached[(0, i)] for i in range(count)], count),

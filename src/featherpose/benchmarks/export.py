@@ -18,13 +18,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from featherpose.benchmarks.latency_files import model_config, settled
-from featherpose.deploy.description import Description
-from featherpose.deploy.latency import Candidate, clock_of, memory, pinned
-from featherpose.deploy.onnx import Deployed, export, graph_of
-from featherpose.deploy.openvino import export_openvino
-from featherpose.deploy.session import OnnxRuntime, OpenVINO, cores, open_session
-from featherpose.deploy.session import run as run_session
+from featherpose.benchmarks.stopwatch import Candidate, clock_of, memory, pinned
+from featherpose.export.onnx import Deployed, export, graph_of
+from featherpose.export.openvino import export_openvino
 from featherpose.heatmaps import flip_back
+from featherpose.inference.backends import OnnxRuntime, OpenVINO, cores, open_session
+from featherpose.inference.backends import run as run_session
+from featherpose.inference.description import Description
 from featherpose.skeletons import COCO
 
 Pass = Callable[[np.ndarray], dict[str, np.ndarray]]

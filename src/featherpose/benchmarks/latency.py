@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
-from featherpose.benchmarks.latency_figure import draw
 from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file
-from featherpose.deploy.latency import BUSY, Measurement, Timing, measure, memory
-from featherpose.deploy.session import cores
+from featherpose.benchmarks.stopwatch import BUSY, Measurement, Timing, measure, memory
 from featherpose.errors import PoseError
+from featherpose.inference.backends import cores
 from featherpose.runs.published import rows as published_rows
+from featherpose.runs.speed_plot import draw
 
 YARDSTICK = "lapx"
 NEAR = 1.25  # how far two ratios may lie apart and count as the same

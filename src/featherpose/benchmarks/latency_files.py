@@ -16,12 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from featherpose.benchmarks.sizes import composed
-from featherpose.deploy.description import Description
-from featherpose.deploy.latency import Candidate, size_of
-from featherpose.deploy.onnx import Deployed, export, graph_of
-from featherpose.deploy.rewrite import rewrite
-from featherpose.deploy.session import open_session
+from featherpose.benchmarks.stopwatch import Candidate, size_of
 from featherpose.errors import PoseError
+from featherpose.export.onnx import Deployed, export, graph_of
+from featherpose.export.rewrite import rewrite
+from featherpose.inference.backends import open_session
+from featherpose.inference.description import Description
 from featherpose.models.count import macs
 from featherpose.skeletons import COCO
 

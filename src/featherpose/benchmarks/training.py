@@ -25,17 +25,17 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from featherpose.callbacks.gamma_warmup import GammaWarmup
-from featherpose.callbacks.nan_guard import NanGuard
-from featherpose.callbacks.resume import Resume
-from featherpose.callbacks.stop_cleanly import StopCleanly
-from featherpose.callbacks.throughput import Throughput
 from featherpose.cli.app import CONF
 from featherpose.cli.train import precision
-from featherpose.memory import keep_freed_memory
-from featherpose.module import PoseModule
+from featherpose.machine import keep_freed_memory
 from featherpose.pixels import normalise
-from featherpose.schedules import scaled_learning_rate
+from featherpose.training.callbacks.gamma_warmup import GammaWarmup
+from featherpose.training.callbacks.nan_guard import NanGuard
+from featherpose.training.callbacks.resume import Resume
+from featherpose.training.callbacks.stop_cleanly import StopCleanly
+from featherpose.training.callbacks.throughput import Throughput
+from featherpose.training.module import PoseModule
+from featherpose.training.schedules import scaled_learning_rate
 
 BUDGET_MS = 1.5
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from featherpose.cli import resume
 from featherpose.errors import PoseError, UsageError
-from featherpose.memory import keep_freed_memory
+from featherpose.machine import keep_freed_memory
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -17,14 +17,14 @@ from rich.console import Console
 
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation import coco_json, network, pictures, report
+from featherpose.evaluation import coco_json, network, plots, report
 from featherpose.evaluation.predictions import Predictions, annotation_file, read_keypoints, write_mpii, write_run
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
 from featherpose.metrics.pck import PercentageOfCorrectKeypoints
-from featherpose.module import PoseModule
 from featherpose.skeletons import Skeleton
+from featherpose.training.module import PoseModule
 
 SOURCES = ("checkpoint", "weights", "onnx", "predictions")
 console = Console(highlight=False, soft_wrap=True)
@@ -172,8 +172,8 @@ def score(
     write_run(folder / "predictions" / "val.npz", predictions, data.val_people.persons)
     results = write_submission(folder, data, last, predictions)
     title = f"{last.main} {stages[-1][last.main]:.2f} on {data.name}, {len(predictions.index):,} persons"
-    pictures.by_joint(folder / "joints.png", metrics, data.skeleton, title)
-    if cfg.worst and not pictures.worst(folder / "worst.png", last, data.load, data.skeleton, cfg.worst):
+    plots.by_joint(folder / "joints.png", metrics, data.skeleton, title)
+    if cfg.worst and not plots.worst(folder / "worst.png", last, data.load, data.skeleton, cfg.worst):
         console.print("[dim]no picture is there to show the worst cases on[/]")
     values, counts = last.by_joint()
     return {

@@ -14,23 +14,23 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 
-from featherpose import __version__
-from featherpose.callbacks.run_record import git_state
-from featherpose.data import crop, synthetic
+from featherpose import __version__, crop
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset, planes
-from featherpose.data.person import People
-from featherpose.deploy.boxes import whole_picture
-from featherpose.deploy.description import Description
-from featherpose.deploy.frames import open_source
-from featherpose.deploy.onnx import Deployed, Parity, export
-from featherpose.deploy.openvino import export_openvino
-from featherpose.deploy.quantize import quantise, score
-from featherpose.deploy.session import OnnxRuntime
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation.network import from_checkpoint
-from featherpose.module import PoseModule
-from featherpose.pose import FileEstimator, module_of_weights
+from featherpose.export.onnx import Deployed, Parity, export
+from featherpose.export.openvino import export_openvino
+from featherpose.export.quantise import quantise, score
+from featherpose.inference.backends import OnnxRuntime
+from featherpose.inference.boxes import whole_picture
+from featherpose.inference.description import Description
+from featherpose.inference.pose import FileEstimator, module_of_weights
+from featherpose.inference.streams import open_source
+from featherpose.person import People
+from featherpose.runs.record import git_state
+from featherpose.synthetic import painted
+from featherpose.training.module import PoseModule
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -115,8 +115,8 @@ def some_crops(module: PoseModule, data: PoseDataModule | None, pictures: str | 
         return torch.stack(found), str(pictures)
     if data is not None:
         return crops_of(data, data.val_people, count), str(data.name)
-    people = synthetic.read(split="val", people=count, skeleton=module.skeleton)
-    dataset = CropDataset(people, synthetic.load, module.skeleton, module.input_size)
+    people = painted.read(split="val", people=count, skeleton=module.skeleton)
+    dataset = CropDataset(people, painted.load, module.skeleton, module.input_size)
     return torch.stack([dataset[i]["image"] for i in range(count)]), "synthetic people"
 
 

@@ -11,14 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from featherpose.deploy.boxes import BoxesFromFile, FindBoxes, whole_picture
-from featherpose.deploy.detector import Detector
-from featherpose.deploy.frames import Frame, Source, open_source
-from featherpose.deploy.predicting import predict
-from featherpose.deploy.results import Results
-from featherpose.deploy.smoothing import OneEuro
 from featherpose.errors import UsageError
-from featherpose.pose import Pose, module_of_weights
+from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
+from featherpose.inference.detector import Detector
+from featherpose.inference.pose import Pose, module_of_weights
+from featherpose.inference.predicting import predict
+from featherpose.inference.results import Results
+from featherpose.inference.smoothing import OneEuro
+from featherpose.inference.streams import Frame, Source, open_source
 
 NETWORKS = ("checkpoint", "weights", "onnx")
 console = Console(highlight=False, soft_wrap=True)

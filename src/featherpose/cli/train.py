@@ -16,19 +16,21 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from featherpose import tracking
-from featherpose.callbacks.run_record import MetricsFile, RunRecord
-from featherpose.cli import resume, summary
+from featherpose.cli import resume
 from featherpose.errors import PoseError
-from featherpose.module import PoseModule, load_checkpoint
-from featherpose.plain_files import read_record, write_atomically
+from featherpose.files import read_record, write_atomically
+from featherpose.runs.record import RunRecord
 from featherpose.skeletons import skeleton_of
+from featherpose.training import summary
+from featherpose.training.loggers import dashboards
+from featherpose.training.loggers.metrics_file import MetricsFile
+from featherpose.training.module import PoseModule, load_checkpoint
 
 
 def main(cfg: DictConfig) -> float | None:
     """One training run; gives its best score, which sweepers may optimise."""
     folder = Path(cfg.paths.output)
-    name, group, tags = tracking.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
+    name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
     checkpoint, before = checkpoint_to_resume(cfg, folder), read_record(folder)
     if checkpoint:
         refuse_another_network(cfg, checkpoint)  # before anything in the run's folder changes
@@ -43,10 +45,10 @@ def main(cfg: DictConfig) -> float | None:
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         record.update(**summary.facts(module, data, config))
 
-        loggers = [MetricsFile(folder), *tracking.build_loggers(cfg, folder, name, group, tags)]
+        loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         code = 1
         try:
-            record.update(**tracking.facts(loggers))
+            record.update(**dashboards.facts(loggers))
             callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
             trainer: L.Trainer = instantiate(
                 cfg.trainer,
@@ -65,7 +67,7 @@ def main(cfg: DictConfig) -> float | None:
             best = finish(cfg, trainer, module, data, record)
             code = 0
         finally:
-            tracking.finish(loggers, code)
+            dashboards.finish(loggers, code)
     return best
 
 

@@ -15,8 +15,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or its import asks the
 import albumentations as A
 import numpy as np
 
-from featherpose.data import crop
-from featherpose.data.person import Person
+from featherpose import crop
+from featherpose.person import Person
 from featherpose.skeletons import Skeleton
 
 HALF_BODY_PADDING = 1.5  # HRNet's half-body crop: the joints' extent, grown to the aspect ratio, times 1.5

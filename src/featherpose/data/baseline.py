@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featherpose.data.crop import apply, crop_matrix, invert
-from featherpose.data.person import People
+from featherpose.crop import apply, crop_matrix, invert
 from featherpose.errors import PoseError
+from featherpose.person import People
 
 
 def mean_pose(people: People, input_size: Sequence[int]) -> np.ndarray:

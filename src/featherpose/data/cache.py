@@ -24,11 +24,12 @@ import simplejpeg
 from rich.console import Console
 from rich.progress import track
 
-from featherpose.data import crop, picture
+from featherpose import crop
 from featherpose.data.augment import Augment
 from featherpose.data.dataset import Load
-from featherpose.data.person import People, Person
 from featherpose.errors import PoseError
+from featherpose.image import size_of
+from featherpose.person import People, Person
 from featherpose.skeletons import Skeleton
 
 FORMAT = 1  # raise it when the file's layout or the meaning of a region changes
@@ -183,7 +184,7 @@ def _size(person: Person, load: Load) -> tuple[int, int]:
         return person.picture_size
     if os.path.isfile(person.image):
         with open(person.image, "rb") as file:
-            size = picture.size_of(file.read(1 << 16))
+            size = size_of(file.read(1 << 16))
         if size is not None:
             return size
     height, width = load(person).shape[:2]

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from featherpose.data.augment import Augment
 from featherpose.data.cache import open_crops, plan
 from featherpose.data.dataset import CropDataset, Load
-from featherpose.data.person import People
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
-from featherpose.memory import keep_freed_memory
+from featherpose.machine import keep_freed_memory
+from featherpose.person import People
 from featherpose.skeletons import skeleton_of
 
 

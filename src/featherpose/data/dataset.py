@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from featherpose.data import crop
+from featherpose import crop
 from featherpose.data.augment import Augment
-from featherpose.data.person import People, Person
 from featherpose.errors import PoseError
+from featherpose.person import People, Person
 from featherpose.skeletons import Skeleton
 
 Load = Callable[[Person], np.ndarray]

@@ -16,7 +16,7 @@ from typing import IO
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from featherpose.data.source import checksum
+from featherpose.data.readers.source import checksum
 from featherpose.errors import PoseError
 
 TRIES = 5

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from featherpose.data import source
-from featherpose.data.crop import centre_and_scale
-from featherpose.data.person import People, Person
+from featherpose.crop import centre_and_scale
+from featherpose.data.readers import source
 from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import NAMES
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
+from featherpose.person import People, Person
 from featherpose.skeletons import Skeleton
 
 PERSON = 1  # COCO's category id

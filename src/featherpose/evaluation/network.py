@@ -11,14 +11,14 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from featherpose.deploy.description import KEY, Description
 from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions
 from featherpose.heatmaps import decode, flip_back, to_picture
+from featherpose.inference.description import KEY, Description
 from featherpose.models.weights import load_published
-from featherpose.module import PoseModule
 from featherpose.pixels import normalise
 from featherpose.skeletons import Skeleton
+from featherpose.training.module import PoseModule
 
 DECIMALS = 3  # of coordinates in pixels: what is written is what is scored
 
@@ -66,7 +66,7 @@ def from_checkpoint(path: str | Path) -> tuple[PoseModule, Path]:
 
 def from_weights(path: str | Path, config: dict[str, Any]) -> PoseModule:
     """A network of the config's `model` with weights from a file."""
-    loss = {"_target_": "featherpose.losses.HeatmapLoss"}  # a module has one; it is not used here
+    loss = {"_target_": "featherpose.training.losses.HeatmapLoss"}  # a module has one; it is not used here
     module = PoseModule({**config, "loss": loss})
     load_published(module.network, path)
     return module.eval()

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import scipy.io
 
-from featherpose.data.person import People, Person
 from featherpose.errors import PoseError
+from featherpose.person import People, Person
 
 KEY = "preds"
 OUTSIDE = 0.5  # share of persons whose prediction lies off their crop, from which a file is of other persons

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from featherpose.callbacks.run_record import write_atomically
 from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import NAMES
+from featherpose.runs.record import write_atomically
 
 Record = dict[str, Any]
 UNKNOWN = "unknown"  # of a prediction file: how it was made

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from featherpose.data.person import Person
+from featherpose.person import Person
 from featherpose.skeletons import Skeleton
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from featherpose.data.person import Person
 from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
+from featherpose.person import Person
 from featherpose.skeletons import Skeleton
 
 PIXEL_STD = 200.0  # unit of Person.scale

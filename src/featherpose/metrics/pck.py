@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featherpose.data.person import Person
 from featherpose.errors import PoseError
 from featherpose.metrics.collect import KeypointMetric
+from featherpose.person import Person
 from featherpose.skeletons import Skeleton
 
 MEANS = ("weighted", "unweighted")

@@ -13,8 +13,8 @@ from rich.table import Table as Grid
 
 from featherpose.errors import PoseError
 from featherpose.runs import table as tables
+from featherpose.runs.dataframes import diff, runs_frame
 from featherpose.runs.folder import Run, find_run, find_runs
-from featherpose.runs.frames import diff, runs_frame
 from featherpose.runs.published import published
 from featherpose.runs.sweep import counts, jobs, to_go_on
 
@@ -119,7 +119,7 @@ def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:
 
 def write_curves(runs: Sequence[Run], column: str, out: Path) -> None:
     """A column of metrics.csv over the epochs, a line per run."""
-    from featherpose.runs.figures import curve_figure
+    from featherpose.runs.plots import curve_figure
 
     with_it = [run for run in runs if column in run.metrics.columns]
     if not with_it:

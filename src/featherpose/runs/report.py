@@ -12,9 +12,9 @@ from string import Template
 import pandas as pd
 
 from featherpose.errors import PoseError
-from featherpose.runs import figures, samples
+from featherpose.runs import plots, samples
+from featherpose.runs.dataframes import diff, runs_frame
 from featherpose.runs.folder import DONE, Run
-from featherpose.runs.frames import diff, runs_frame
 from featherpose.runs.table import Table, tables
 
 _MOST_CURVES = 8  # more lines in one plot cannot be told apart
@@ -61,11 +61,11 @@ def _overview(runs: Sequence[Run]) -> pd.DataFrame:
 def _comparisons(runs: Sequence[Run]) -> str:
     shown = list(runs)[:_MOST_CURVES]
     note = "" if len(runs) <= _MOST_CURVES else f"<p>The first {_MOST_CURVES} of {len(runs)} runs.</p>"
-    plots = [figures.curve_figure(shown, name) for name in ("val/score", "train/loss", "val/loss")]
+    drawn = [plots.curve_figure(shown, name) for name in ("val/score", "train/loss", "val/loss")]
     scored = [run for run in shown if run.scores]
     if scored and len({(run.protocol, run.metric) for run in scored}) == 1:
-        plots += [figures.joint_figure(scored), figures.stage_score_figure(scored)]
-    return note + _grid(figures.svg(figure) for figure in plots)
+        drawn += [plots.joint_figure(scored), plots.stage_score_figure(scored)]
+    return note + _grid(plots.svg(figure) for figure in drawn)
 
 
 def _one(run: Run) -> str:
@@ -81,13 +81,13 @@ def _one(run: Run) -> str:
         "folder": str(run.folder),
     }
     parts.append("<dl>" + "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()) + "</dl>")
-    plots = [
-        figures.stage_figure(run, r"train/loss/stage\d+", "loss by stage"),
-        figures.stage_figure(run, r"val/(stage\d+/)?score", "score by stage"),
-        figures.stage_figure(run, r"gamma/.*", "gamma by stage"),
-        figures.stage_figure(run, r"images_per_s", "images per second"),
+    drawn = [
+        plots.stage_figure(run, r"train/loss/stage\d+", "loss by stage"),
+        plots.stage_figure(run, r"val/(stage\d+/)?score", "score by stage"),
+        plots.stage_figure(run, r"gamma/.*", "gamma by stage"),
+        plots.stage_figure(run, r"images_per_s", "images per second"),
     ]
-    parts.append(_grid(figures.svg(figure) for figure in plots))
+    parts.append(_grid(plots.svg(figure) for figure in drawn))
     parts.append(_pictures(run))
     return "\n".join(parts)
 
@@ -97,7 +97,7 @@ def _pictures(run: Run) -> str:
     previews = sorted(folder.glob("preview_*.png"))
     shown = [("predictions of the best checkpoint", folder / "predictions.png")]
     shown += [(f"previews, {path.stem.replace('preview_', 'epoch ')}", path) for path in previews[:1] + previews[-1:]]
-    blocks = [_picture(label, figures.picture_uri(path)) for label, path in dict.fromkeys(shown) if path.is_file()]
+    blocks = [_picture(label, plots.picture_uri(path)) for label, path in dict.fromkeys(shown) if path.is_file()]
     if run.state == DONE and (run.folder / "predictions" / "val.npz").is_file():
         blocks += _errors(run)
     return "\n".join(blocks)
@@ -114,7 +114,7 @@ def _errors(run: Run) -> list[str]:
         sheet = samples.sample_sheet(run, list(map(int, worst)))
     except PoseError as error:  # the data may lie elsewhere by now; the rest of the page stands without it
         return [*blocks, f"<p class='warning'>No pictures of the worst samples: {html.escape(str(error))}</p>"]
-    return [*blocks, _picture("the worst samples", figures.picture_uri(sheet))]
+    return [*blocks, _picture("the worst samples", plots.picture_uri(sheet))]
 
 
 def _picture(label: str, address: str) -> str:

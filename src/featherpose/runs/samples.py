@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from featherpose.data import crop
-from featherpose.data.person import Person
+from featherpose import crop
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.errors import PoseError
+from featherpose.person import Person
 from featherpose.runs.folder import Run
 
 NEAR = 0.05  # of the pose's extent: a joint this near counts as found; comparable across datasets, unlike PCKh

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from featherpose.runs.dataframes import is_incidental
 from featherpose.runs.flat import flat
 from featherpose.runs.folder import DONE, Run
-from featherpose.runs.frames import is_incidental
 from featherpose.runs.published import Row, published
 
 _HARDWARE = ("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.num_nodes")

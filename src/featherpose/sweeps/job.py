@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from omegaconf import DictConfig
 
-from featherpose.plain_files import mark, read_record
+from featherpose.files import mark, read_record
 from featherpose.sweeps.table import LOG
 
 Slot = dict[str, str]  # what a slot adds to the environment of its job

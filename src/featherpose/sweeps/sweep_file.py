@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featherpose.errors import PoseError
-from featherpose.plain_files import write_atomically
+from featherpose.files import write_atomically
 
 if TYPE_CHECKING:
     from featherpose.sweeps.job import Job

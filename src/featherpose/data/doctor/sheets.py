@@ -1,0 +1,64 @@
+"""Contact sheets for the doctor: samples before and after augmentation, and people that look wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from featherpose.data.augment import Augment
+from featherpose.data.datamodule import PoseDataModule
+from featherpose.data.doctor.checks import Examined
+from featherpose.draw import contact_sheet, draw_pose
+from featherpose.person import People
+
+COLUMNS = 6
+SUSPECTS = 6  # of each kind
+
+
+def write_sheets(data: PoseDataModule, results: list[Examined], augment: Augment, folder: Path) -> list[Path]:
+    """samples.png (plain crop above its augmented crops) and, where something looks wrong, suspects.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    readable = [r for r in results if any(p.image in r.sizes for p in r.people.persons)]
+    if readable:
+        written.append(_write(folder / "samples.png", _samples(data, readable[0], augment)))
+    tiles = [tile for result in readable for tile in _suspects(data, result)]
+    if tiles:
+        pictures, labels = [tile[0] for tile in tiles], [tile[1] for tile in tiles]
+        written.append(_write(folder / "suspects.png", contact_sheet(pictures, COLUMNS, labels)))
+    return written
+
+
+def _samples(data: PoseDataModule, result: Examined, augment: Augment) -> np.ndarray:
+    """One column per person: the plain crop, then three augmented ones."""
+    persons = [p for p in result.people.persons if p.image in result.sizes]
+    chosen = [persons[i] for i in np.linspace(0, len(persons) - 1, min(COLUMNS, len(persons))).astype(int)]
+    plain = data.dataset(People(chosen), cached=False)
+    augmented = data.dataset(People(chosen), augment, cached=False)
+    rows = [[_drawn(data, plain[i]) for i in range(len(chosen))]]
+    rows += [[_drawn(data, augmented[(epoch, i)]) for i in range(len(chosen))] for epoch in range(3)]
+    labels = [Path(p.image).name for p in chosen] + [f"augmented {e}" for e in range(3) for _ in chosen]
+    return contact_sheet([tile for row in rows for tile in row], len(chosen), labels)
+
+
+def _suspects(data: PoseDataModule, result: Examined) -> list[tuple[np.ndarray, str]]:
+    tiles = []
+    for why, indices in result.suspects.items():
+        there = [i for i in indices if result.people.persons[i].image in result.sizes]
+        people = People([result.people.persons[i] for i in there[:SUSPECTS]])
+        dataset = data.dataset(people, cached=False)
+        for i, person in enumerate(people.persons):
+            tiles.append((_drawn(data, dataset[i]), f"{why[:15]} {Path(person.image).stem[-10:]}"))
+    return tiles
+
+
+def _drawn(data: PoseDataModule, sample: dict) -> np.ndarray:
+    image = sample["image"].permute(1, 2, 0).numpy()
+    return draw_pose(image, sample["joints"].numpy(), sample["visible"].numpy() * 2, data.skeleton)
+
+
+def _write(path: Path, sheet: np.ndarray) -> Path:
+    cv2.imwrite(str(path), sheet[:, :, ::-1])
+    return path

@@ -1,0 +1,115 @@
+"""What a trained network sees: its previews, its attention maps, and the data a run was made on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from featherpose.draw import contact_sheet, overlay_heatmaps
+from featherpose.errors import PoseError
+from featherpose.heatmaps import encode
+from featherpose.models.layers import NonLocal
+from featherpose.pixels import normalise
+from featherpose.runs.folder import Run
+from featherpose.training.module import PoseModule
+
+
+def load_module(run: Run, which: str = "best") -> PoseModule:
+    """The network of a run's best (or last) checkpoint, on the CPU."""
+    path = run.folder / "checkpoints" / f"{which}.ckpt"
+    if not path.is_file():
+        raise PoseError(f"{run.name} has no checkpoint {path}.")
+    return PoseModule.from_checkpoint(path)
+
+
+def load_data(config: dict[str, Any], module: PoseModule | None = None) -> Any:
+    """The data module of a resolved config, fitted to the network if there is one."""
+    fitted = {} if module is None else {"stride": module.stride, "natural_height": module.network.natural_height}
+    return instantiate(config["data"], **fitted)
+
+
+def batch_of(dataset: Any, count: int = 4) -> dict[str, Tensor]:
+    """Some samples of a dataset, spread evenly, as one batch."""
+    found = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset)))]
+    return {key: torch.stack([sample[key] for sample in found]) for key in ("image", "joints", "visible", "matrix")}
+
+
+@torch.no_grad()
+def attention_maps(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """How strongly each place attends to each other, by Non-Local module: (B, h, w, h, w), rows sum to 1.
+
+    Args:
+        network: with `NonLocal` modules; others give an empty dict.
+        images: (B, 3, H, W) uint8.
+    """
+    maps: dict[str, Tensor] = {}
+    handles = []
+    for name, module in network.named_modules():
+        if isinstance(module, NonLocal):
+            handles.append(module.register_forward_pre_hook(_recorder(maps, name)))
+    try:
+        network(normalise(images))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return maps
+
+
+def attention_sheet(module: PoseModule, batch: dict[str, Tensor], joint: int = 0, side: int = 192) -> np.ndarray:
+    """One row per sample: the crop, then where each Non-Local module looks from one joint's place."""
+    maps = attention_maps(module.network, batch["image"])
+    if not maps:
+        raise PoseError(f"{type(module.network).__name__} has no Non-Local modules in this configuration.")
+    tiles, labels = [], []
+    for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
+        x, y = batch["joints"][row, joint].tolist()
+        picture = cv2.resize(np.ascontiguousarray(image), (round(side * image.shape[1] / image.shape[0]), side))
+        marked = cv2.circle(picture.copy(), _place(x, y, image, picture), 5, (255, 255, 255), -1, cv2.LINE_AA)
+        tiles.append(marked)
+        labels.append(module.skeleton.joints[joint])
+        for name, weights in maps.items():
+            height, width = weights.shape[1:3]
+            at = (
+                int(np.clip(y * height / image.shape[0], 0, height - 1)),
+                int(np.clip(x * width / image.shape[1], 0, width - 1)),
+            )
+            seen = weights[row, at[0], at[1]].numpy()
+            tiles.append(_shade(picture, seen))
+            labels.append(f"{name.split('.hourglass')[0]}, most {seen.max():.2f}")
+    return contact_sheet(tiles, columns=1 + len(maps), labels=labels)
+
+
+def target_sheet(batch: dict[str, Tensor], stride: int, sigma: float, quantised: bool = True) -> np.ndarray:
+    """The crops with their target heatmaps laid over them."""
+    height, width = batch["image"].shape[2:]
+    size = (height // stride, width // stride)
+    targets, _ = encode(batch["joints"] / stride, batch["visible"], size, sigma, quantised)
+    images = batch["image"].permute(0, 2, 3, 1).numpy()
+    tiles = [overlay_heatmaps(image, maps.numpy()) for image, maps in zip(images, targets, strict=True)]
+    return contact_sheet(tiles, columns=min(6, len(tiles)))
+
+
+def _recorder(maps: dict[str, Tensor], name: str) -> Any:
+    def record(module: NonLocal, inputs: tuple[Tensor, ...]) -> None:
+        (x,) = inputs
+        queries, keys = module.theta(x).flatten(2), module.phi(x).flatten(2)
+        weights = (queries.transpose(1, 2) @ keys).softmax(-1)
+        height, width = x.shape[2:]
+        maps[name] = weights.reshape(len(x), height, width, height, width).float().cpu()
+
+    return record
+
+
+def _shade(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Bright where the attention goes; relative to its own maximum."""
+    large = cv2.resize(weights / max(float(weights.max()), 1e-9), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return (picture * (0.2 + 0.8 * large[..., None])).astype(np.uint8)
+
+
+def _place(x: float, y: float, image: np.ndarray, picture: np.ndarray) -> tuple[int, int]:
+    return round(x * picture.shape[1] / image.shape[1]), round(y * picture.shape[0] / image.shape[0])

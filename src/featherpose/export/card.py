@@ -1,0 +1,55 @@
+"""What ships beside an ONNX file: bare weights, and a card that says what they are good for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from featherpose.errors import PoseError
+from featherpose.files import read_record, write_atomically
+from featherpose.training.module import load_checkpoint
+
+KNOWS = {
+    "synthetic": "drawn figures only. It has seen no real picture: good for trying the tools, not for real people.",
+    "lspet": "crowd-labelled sports pictures (parkour, gymnastics, athletics) with one person each, about 150 pixels "
+    "tall. The labels are noisy, the pictures' terms allow research use.",
+}
+
+
+def ship(run: str | Path) -> list[Path]:
+    """Writes `weights.pt` (the network's state dict) and `MODEL_CARD.md` into a finished run's folder."""
+    folder = Path(run)
+    record = read_record(folder)
+    if record.get("state") != "finished" or not record.get("best"):
+        raise PoseError(f"{folder} is not a finished run with a best checkpoint.")
+    checkpoint = load_checkpoint(folder / "checkpoints" / Path(record["best"]["path"]).name)
+    prefix = "network."
+    state = {n.removeprefix(prefix): v for n, v in checkpoint["state_dict"].items() if n.startswith(prefix)}
+    weights, card = folder / "weights.pt", folder / "MODEL_CARD.md"
+    torch.save(state, weights)
+    write_atomically(card, card_text(record, weights.stat().st_size))
+    return [weights, card]
+
+
+def card_text(record: dict[str, Any], size: int) -> str:
+    network, data, protocol = record["network"], record["data"], record["protocol"]
+    height, width = data["input_size"]
+    kind = str(data["name"]).split("_")[0]
+    main = next((n.removeprefix("val/") for n in record["scores"] if n.startswith(("val/PCK", "val/AP"))), "score")
+    lines = [
+        f"# {record['name']}",
+        "",
+        f"- Network: {network['name']}, {network['parameters']:,} parameters, {network['macs'] / 1e9:.3f} GMAC "
+        f"at {height}x{width}; weights {size / 2**20:.1f} MB.",
+        f"- Trained on: {data['name']}, {data['train']:,} persons, seed {record['seed']}; it knows "
+        f"{KNOWS.get(kind, 'what that dataset shows.')}",
+        f"- Score: {main} {record['scores']['val/score']:.2f} on {data['val']:,} held-out persons "
+        f"(protocol {protocol['name']}); mean pose {record['baseline']['mean pose']:.2f}.",
+        "- Not for: identifying people, medical or safety decisions; scores differ between groups of people and were "
+        "not examined.",
+        f"- Made by: `{record['command']}` at commit {record['git']['commit']}, {record['finished']}.",
+        "",
+    ]
+    return "\n".join(lines)

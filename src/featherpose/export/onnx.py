@@ -1,0 +1,262 @@
+"""From a network to an ONNX file that gives the same keypoints, or to no file at all."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common
+from torch import Tensor, nn
+
+from featherpose.errors import PoseError
+from featherpose.export.rewrite import rewrite
+from featherpose.heatmaps import decode, flip_back
+from featherpose.inference.backends import numbers, open_session, run
+from featherpose.inference.description import KEY, Description
+from featherpose.pixels import normalise
+from featherpose.skeletons import Skeleton
+
+TOLERANCE = 1e-5  # of heatmaps, relative to the highest; torch's own kernels differ by 1e-6 among each other
+TOLERANCE_PIXELS = 0.02  # of keypoints, in heatmap pixels
+NAMES = ("heatmaps", "keypoints", "confidence")
+Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+class Deployed(nn.Module):
+    """What is exported: the last heatmaps, with the flip test and the decoding by choice.
+
+    Decoded keypoints are crop pixels (B, K, 2); `flip` runs crops and mirrored crops as one batch, which several
+    threads share best, or with `passes` one after the other, which keeps a single core's caches warm.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        skeleton: Skeleton,
+        flip: bool = False,
+        shift: bool = True,
+        decoder: str | None = None,
+        passes: bool = False,
+    ):
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().float().cpu().requires_grad_(False)
+        self.network.to(memory_format=torch.contiguous_format)  # ty: ignore[no-matching-overload]
+        self.order, self.flip, self.shift, self.decoder = list(skeleton.flip_order), flip, shift, decoder
+        self.stride: int = network.stride  # ty: ignore[invalid-assignment]
+        self.passes = passes
+
+    def heatmaps(self, images: Tensor) -> Tensor:
+        if not self.flip:
+            return self.network(images)[-1]
+        if self.passes:
+            mirrored = self.network(images.flip(3))[-1]
+            return (self.network(images)[-1] + flip_back(mirrored, self.order, self.shift)) / 2
+        count = images.shape[0]
+        both = self.network(torch.cat([images, images.flip(3)]))[-1]
+        return (both[:count] + flip_back(both[count:], self.order, self.shift)) / 2
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        heatmaps = self.heatmaps(images)
+        if self.decoder is None:
+            return heatmaps
+        points, confidence = decode(heatmaps, self.decoder)
+        return heatmaps, points * self.stride, confidence
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an exported file is from torch on the same crops."""
+
+    crops: int
+    heatmaps: float  # largest difference over the largest value
+    keypoints: float  # largest distance in heatmap pixels
+    unsettled: int = 0  # keypoints that torch's own rounding decides: two pixels equally high
+    changes: Mapping[str, int] | None = None  # how often each rewrite was made
+
+
+@contextmanager
+def quiet() -> Generator[None, None, None]:
+    """The exporter tells of optional packages that nothing here uses, and of every constant that it shares."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
+
+
+def graph_of(
+    module: nn.Module, input_size: tuple[int, int], names: tuple[str, ...], batch: int | None, optimize: bool = False
+) -> ir.Model:
+    """torch's export; `batch=None` leaves the batch open.
+
+    `optimize` is torch's own, whose search for patterns grows with the square of a graph: minutes for networks of
+    many branches. Without it constants are folded, which is what is left of it once the runtime has opened the file.
+    """
+    module = exportable(copy.deepcopy(module)).requires_grad_(False)
+    example = torch.randn(batch or 2, 3, *input_size)
+    with torch.no_grad():
+        module(example)  # constants that are made once are made here, not while tracing
+    with quiet():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=["images"],
+            output_names=list(names),
+            dynamic_shapes=None if batch else ({0: torch.export.Dim.DYNAMIC},),
+            dynamo=True,
+            verbose=False,
+            optimize=optimize,
+        )
+    if program is None:
+        raise PoseError("torch.onnx.export gave no program; is onnxscript installed?")
+    if not optimize:
+        with quiet():
+            fold(program.model)
+    if batch is None:  # the same name everywhere, and one that people can read
+        rename_batch(program.model)
+    return program.model
+
+
+def exportable(module: nn.Module) -> nn.Module:
+    """Lets parts that have a form for exporting take it, in place."""
+    for name, child in module.named_children():
+        setattr(module, name, child.for_export() if hasattr(child, "for_export") else exportable(child))  # ty: ignore
+    return module
+
+
+def fold(model: ir.Model) -> None:
+    """Computes what constants alone decide, and tidies up."""
+    from onnxscript import optimizer
+
+    common.InlinePass()(model)
+    optimizer.fold_constants(model)
+    for tidy in (
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    ):
+        tidy(model)
+
+
+def rename_batch(model: ir.Model) -> None:
+    symbol = model.graph.inputs[0].shape[0]  # ty: ignore[not-subscriptable]
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.shape is not None and value.shape[0] == symbol:
+            value.shape[0] = ir.SymbolicDim("batch")
+
+
+def export(
+    deployed: Deployed,
+    path: str | Path,
+    crops: Tensor,
+    description: Description,
+    rewritten: bool = True,
+    batch: int | None = None,
+    tolerance: float = TOLERANCE,
+) -> Parity:
+    """Writes the file once it has given torch's heatmaps and keypoints on the crops (uint8, (B, 3, H, W)).
+
+    Raises PoseError, and leaves an older file of that name as it was, where they differ.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = NAMES if deployed.decoder else NAMES[:1]
+    with torch.inference_mode():
+        if not bool(torch.isfinite(deployed.heatmaps(normalise(crops))).all()):
+            raise PoseError("The network gives NaN or infinite heatmaps in torch already: its weights are damaged.")
+    model = graph_of(deployed, description.input_size, names, batch)
+    with quiet():
+        changes = rewrite(model) if rewritten else None
+        common.DeduplicateInitializersPass(size_limit=2**30)(model)  # two passes share their weights
+    model.metadata_props[KEY] = description.to_json()
+    model.producer_name, model.producer_version = "featherpose", description.version
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
+    try:
+        ir.save(model, beside)
+        parity = compare(deployed, beside, crops, description, path, tolerance, batch)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return replace(parity, changes=changes)
+
+
+def compare(
+    deployed: Deployed,
+    file: Path,
+    crops: Tensor,
+    description: Description,
+    called: Path | None = None,
+    tolerance: float = TOLERANCE,
+    batch: int | None = None,
+    runner: Runner | None = None,
+) -> Parity:
+    """Runs file and torch on the crops, one crop and the rest so that the batch varies; PoseError where they differ."""
+    runner = runner or partial(run, open_session(file))
+    sizes = [batch] * (len(crops) // batch) if batch else [1, len(crops) - 1] if len(crops) > 1 else [1]
+    parts = [part for part in torch.split(crops[: sum(sizes)], sizes) if len(part)]
+    found = [runner(numbers(part, description)) for part in parts]
+    with torch.inference_mode():
+        wanted = torch.cat([deployed.heatmaps(normalise(part)) for part in parts])
+    heatmaps = torch.cat([torch.from_numpy(each["heatmaps"]) for each in found])
+    called = called or file
+    if heatmaps.shape != wanted.shape:
+        raise PoseError(
+            f"{called} is not written: its heatmaps are {tuple(heatmaps.shape)}, torch's {tuple(wanted.shape)}."
+        )
+    worst = float((heatmaps - wanted).abs().max())
+    error = worst / max(float(wanted.abs().max()), 1e-12)
+    if not error <= tolerance:  # NaN too
+        raise PoseError(
+            f"{called} is not written: its heatmaps differ from torch's by {error:.1e} of the highest value, "
+            f"more than {tolerance:.0e}."
+        )
+    how = deployed.decoder or str(description.protocol["decoder"])
+    points = decode(wanted, how)[0]
+    if deployed.decoder:
+        theirs = torch.cat([torch.from_numpy(each["keypoints"]) for each in found]) / deployed.stride
+    else:
+        theirs = decode(heatmaps, how)[0]
+    distance = (points - theirs).norm(dim=-1)
+    settled = settled_joints(wanted, how, points, worst)
+    off = float(distance[settled].max()) if settled.any() else 0.0
+    if not off <= TOLERANCE_PIXELS:
+        raise PoseError(
+            f"{called} is not written: a keypoint differs from torch's by {off:.2f} heatmap pixels, "
+            f"more than {TOLERANCE_PIXELS}."
+        )
+    return Parity(len(wanted), error, off, int((~settled & (distance > TOLERANCE_PIXELS)).sum()))
+
+
+def settled_joints(heatmaps: Tensor, how: str, points: Tensor, noise: float) -> Tensor:
+    """Which joints (B, K) stay where they are when noise as large as the measured difference is added.
+
+    Where two pixels are equally high to the last bit, the smallest rounding decides; that is no fault of an export.
+    """
+    generator = torch.Generator().manual_seed(0)
+    settled = torch.ones(points.shape[:2], dtype=torch.bool)
+    for _ in range(8):
+        signs = torch.randint(0, 2, heatmaps.shape, generator=generator) * 2 - 1
+        moved = decode(heatmaps + signs * 2 * noise, how)[0]
+        settled &= (moved - points).norm(dim=-1) <= TOLERANCE_PIXELS
+    return settled

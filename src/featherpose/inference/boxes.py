@@ -1,0 +1,142 @@
+"""Which boxes a picture's people lie in: the whole picture, a file, a detector, or where they were a frame ago."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featherpose.errors import PoseError
+from featherpose.inference.streams import Frame
+
+Boxes = tuple[np.ndarray, np.ndarray]  # (N, 4) x, y, width, height; (N,) scores
+FindBoxes = Callable[[Frame], Boxes]
+MARGIN = 1.25  # the box of joints, grown to what an annotated box holds: the head's top, hands and feet
+LOST = 0.25  # a person is lost where the mean confidence of its joints falls below this
+
+
+def whole_picture(frame: Frame) -> Boxes:
+    """One person who fills the picture. The crop's padding is taken off again, so that the crop is the picture."""
+    height, width = frame.picture.shape[:2]
+    grown = np.array([width, height]) / 1.25
+    return np.concatenate([(np.array([width, height]) - grown) / 2, grown])[None], np.ones(1)
+
+
+class BoxesFromFile:
+    """COCO's detection or annotation records: file_name or image_id, bbox, score; a video's records have its frame's
+    number as image_id.
+
+    Either a list of records, or `{"images": [...], "annotations": [...]}`.
+    """
+
+    def __init__(self, path: str | Path, threshold: float = 0.0) -> None:
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise PoseError(f"There is no file of boxes {path}.") from error
+        except (ValueError, OSError) as error:
+            raise PoseError(f"{path} is not a json file of boxes: {error}.") from error
+        self.path, self.by_name, self.by_number = path, {}, {}
+        records = content.get("annotations", []) if isinstance(content, dict) else content
+        names = {i["id"]: i["file_name"] for i in content.get("images", [])} if isinstance(content, dict) else {}
+        if not isinstance(records, list) or not records:
+            raise PoseError(
+                f"{path} holds no boxes: expected is a list of records with bbox and image_id or file_name."
+            )
+        for number, record in enumerate(records):
+            self._add(number, record, names, threshold)
+
+    def _add(self, number: int, record: Any, names: dict[Any, str], threshold: float) -> None:
+        try:
+            box = np.array(record["bbox"], dtype=np.float64)
+        except (ValueError, TypeError, KeyError):
+            box = np.zeros(0)
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise PoseError(f"{self.path}, record {number}: its bbox is not x, y, width, height.")
+        score = float(record.get("score", 1.0))
+        if record.get("category_id", 1) != 1 or score < threshold or min(box[2:]) <= 0 or record.get("iscrowd"):
+            return
+        name = record.get("file_name", names.get(record.get("image_id")))
+        if name is not None:
+            self.by_name.setdefault(Path(name).name, []).append((box, score))
+        elif "image_id" in record:
+            self.by_number.setdefault(int(record["image_id"]), []).append((box, score))
+        else:
+            raise PoseError(f"{self.path}, record {number}: it has neither file_name nor image_id.")
+
+    def __call__(self, frame: Frame) -> Boxes:
+        path = Path(frame.name)
+        found = self.by_name.get(path.name, [])
+        if not found:  # COCO names its pictures by their ids
+            found = self.by_number.get(int(path.stem) if path.stem.isdigit() else frame.index, [])
+        if not found:
+            return np.zeros((0, 4)), np.zeros(0)
+        return np.stack([box for box, _ in found]), np.array([score for _, score in found])
+
+
+class Follow:
+    """The extent of each person's last pose, as long as the network sees the person; else the boxes of `find`.
+
+    A person seen twice (two poses grown together) is followed once.
+    """
+
+    def __init__(self, find: FindBoxes, every: int = 0) -> None:
+        self.find, self.every = find, every
+        self.boxes = np.zeros((0, 4))
+        self.identities: list[int] = []
+        self.next = 0
+        self.seen_at = -1
+
+    def __call__(self, frame: Frame) -> Boxes:
+        due = bool(self.every) and frame.index - self.seen_at >= self.every
+        if len(self.boxes) and not due:
+            return self.boxes, np.ones(len(self.boxes))
+        boxes, scores = self.find(frame)
+        self.seen_at = frame.index
+        self.identities = self._named(boxes)
+        return boxes, scores
+
+    def _named(self, boxes: np.ndarray) -> list[int]:
+        """A box keeps the number of the person followed whom it overlaps most."""
+        names, free = [], dict(zip(self.identities, self.boxes, strict=False))
+        for box in boxes:
+            best = max(free, key=lambda number: iou(box, free[number]), default=None)
+            if best is not None and iou(box, free[best]) > 0.3:
+                names.append(best)
+                free.pop(best)
+            else:
+                names.append(self.next)
+                self.next += 1
+        return names
+
+    def update(self, keypoints: np.ndarray, confidence: np.ndarray, size_wh: tuple[int, int]) -> None:
+        """Takes in what the network saw in the boxes given last; boxes for the next frame come from it."""
+        boxes, names = [], []
+        for points, sure, name in zip(keypoints, confidence, self.identities, strict=True):
+            clear = sure > LOST / 2
+            if sure.mean() < LOST or clear.sum() < 3:
+                continue
+            box = extent(points[clear], size_wh)
+            if min(box[2:]) >= 2 and all(iou(box, other) < 0.7 for other in boxes):
+                boxes.append(box)
+                names.append(name)
+        self.boxes, self.identities = np.array(boxes).reshape(-1, 4), names
+
+
+def extent(points: np.ndarray, size_wh: tuple[int, int], margin: float = MARGIN) -> np.ndarray:
+    """The box around joints, grown by `margin` and cut at the picture's edge: x, y, width, height."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre, half = (low + high) / 2, (high - low) / 2 * margin
+    low, high = np.clip(centre - half, 0, size_wh), np.clip(centre + half, 0, size_wh)
+    return np.concatenate([low, high - low])
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    low = np.maximum(one[:2], other[:2])
+    high = np.minimum(one[:2] + one[2:], other[:2] + other[2:])
+    shared = float(np.prod(np.clip(high - low, 0, None)))
+    both = float(one[2] * one[3] + other[2] * other[3]) - shared
+    return shared / both if both > 0 else 0.0

@@ -1,0 +1,75 @@
+"""Frames in, poses out: batches over people in still pictures, one frame after another in videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from featherpose.inference.boxes import FindBoxes, Follow, extent
+from featherpose.inference.pose import FoundPose, Pose
+from featherpose.inference.smoothing import OneEuro
+from featherpose.inference.streams import Frame, Source
+
+Result = tuple[Frame, list[FoundPose]]
+
+
+def predict(
+    source: Source, pose: Pose, find: FindBoxes, every: int = 1, smooth: OneEuro | None = None
+) -> Iterator[Result]:
+    """Each frame with its people.
+
+    Args:
+        source: of the frames.
+        pose: the network.
+        find: gives the boxes of a frame.
+        every: in videos, `find` is asked anew after so many frames, and when nobody is left; between, boxes follow
+            the poses. 0: only when nobody is left.
+        smooth: how keypoints are smoothed in videos; each person gets a filter with its settings.
+    """
+    if source.moving:
+        yield from _moving(source, pose, Follow(find, every), smooth)
+    else:
+        yield from _still(source, pose, find)
+
+
+def _still(source: Source, pose: Pose, find: FindBoxes) -> Iterator[Result]:
+    waiting: list[tuple[Frame, np.ndarray, np.ndarray]] = []
+
+    def flush() -> Iterator[Result]:
+        found = pose.many([(frame.picture, boxes, scores) for frame, boxes, scores in waiting])
+        yield from zip([frame for frame, _, _ in waiting], found, strict=True)
+        waiting.clear()
+
+    for frame in source.frames():
+        waiting.append((frame, *find(frame)))
+        if sum(len(boxes) for _, boxes, _ in waiting) >= pose.batch_size or len(waiting) >= 64:
+            yield from flush()
+    yield from flush()
+
+
+def _moving(source: Source, pose: Pose, follow: Follow, smooth: OneEuro | None) -> Iterator[Result]:
+    filters: dict[int, tuple[OneEuro, float]] = {}
+    for frame in source.frames():
+        boxes, scores = follow(frame)
+        people = pose.many([(frame.picture, boxes, scores)])[0]
+        people = [replace(person, identity=name) for person, name in zip(people, follow.identities, strict=True)]
+        if people:
+            height, width = frame.picture.shape[:2]
+            points = np.stack([person.keypoints for person in people])
+            follow.update(points, np.stack([person.confidence for person in people]), (width, height))
+        if smooth is not None:
+            people = [_smoothed(person, frame.seconds, smooth, filters) for person in people]
+        yield frame, people
+
+
+def _smoothed(
+    person: FoundPose, seconds: float, settings: OneEuro, filters: dict[int, tuple[OneEuro, float]]
+) -> FoundPose:
+    name = person.identity or 0
+    fresh = OneEuro(settings.cutoff, settings.speed, settings.speed_cutoff)
+    one, before = filters.get(name, (fresh, seconds))
+    size = float(extent(person.keypoints, (10**6, 10**6))[3])
+    filters[name] = (one, seconds)
+    return replace(person, keypoints=one(person.keypoints, seconds - before, size))

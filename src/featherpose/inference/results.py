@@ -1,0 +1,126 @@
+"""What predicting leaves behind: annotated pictures or a video, COCO-style json, CSV. Whole files only."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from typing_extensions import Self
+
+from featherpose.errors import PoseError
+from featherpose.files import write_atomically
+from featherpose.inference.pose import FoundPose
+from featherpose.inference.streams import Frame
+from featherpose.skeletons import Skeleton
+
+
+class Results:
+    """Writes a run's results into a folder. A context manager: however the run ends, what was done is kept whole.
+
+    Args:
+        folder: where to; it is made.
+        skeleton: for the CSV's columns.
+        rate: of the video's frames a second; None writes pictures.
+        pictures: write pictures or video at all.
+        name: of the video.
+    """
+
+    def __init__(
+        self, folder: Path, skeleton: Skeleton, rate: float | None = None, pictures: bool = True, name: str = "video"
+    ) -> None:
+        self.folder, self.skeleton, self.rate, self.pictures = Path(folder), skeleton, rate, pictures
+        self.video_path = self.folder / f"{name}.mp4"
+        self.video: cv2.VideoWriter | None = None
+        self.size: tuple[int, int] | None = None
+        self.records: list[dict[str, Any]] = []
+        self.rows: list[list[Any]] = []
+        self.written: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.video is not None:
+            self.video.release()
+            os.replace(self._beside(), self.video_path)
+            self.video = None
+        if not self.records and error is not None:
+            return
+        write_atomically(self.folder / "keypoints.json", json_of(self.records))
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["file", "frame", "seconds", "person", "score", "x", "y", "width", "height", *self._columns()])
+        writer.writerows(self.rows)
+        write_atomically(self.folder / "keypoints.csv", table.getvalue())
+
+    def _columns(self) -> list[str]:
+        return [f"{joint}_{what}" for joint in self.skeleton.joints for what in ("x", "y", "confidence")]
+
+    def add(self, frame: Frame, people: Sequence[FoundPose], drawn: np.ndarray | None) -> None:
+        """One picture's people, and the picture with them drawn on it."""
+        stem = Path(frame.name).stem
+        image_id = int(stem) if self.rate is None and stem.isdigit() else frame.index
+        for number, person in enumerate(people):
+            table = np.concatenate([person.keypoints.round(3), person.confidence[:, None].round(4)], axis=1)
+            flat, box = table.reshape(-1).tolist(), np.round(person.box, 3).tolist()
+            record = {
+                "image_id": image_id,
+                "file_name": Path(frame.name).name,
+                "category_id": 1,
+                "keypoints": flat,
+                "score": round(person.score, 5),
+                "bbox": box,
+            }
+            if person.identity is not None:
+                record["track_id"] = person.identity
+            self.records.append(record)
+            who = number if person.identity is None else person.identity
+            name = Path(frame.name).name
+            self.rows.append([name, frame.index, round(frame.seconds, 3), who, round(person.score, 5), *box, *flat])
+        if drawn is not None and self.pictures:
+            if self.rate is None:
+                self._picture(stem, drawn)
+            else:
+                self._frame(drawn)
+
+    def _picture(self, stem: str, drawn: np.ndarray) -> None:
+        count = self.written[stem] = self.written.get(stem, 0) + 1
+        path = self.folder / (f"{stem}.jpg" if count == 1 else f"{stem}_{count}.jpg")  # same names in two folders
+        done, data = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        if not done:
+            raise PoseError(f"{path} can't be encoded.")
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_bytes(data.tobytes())
+        os.replace(beside, path)
+
+    def _beside(self) -> Path:
+        return self.video_path.with_name(f".{self.video_path.stem}.{os.getpid()}.mp4")
+
+    def _frame(self, drawn: np.ndarray) -> None:
+        height, width = drawn.shape[:2]
+        if self.video is None:
+            self.size = (width, height)
+            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            self.video = cv2.VideoWriter(str(self._beside()), fourcc, self.rate or 25.0, self.size)
+            if not self.video.isOpened():
+                self.video = None
+                raise PoseError(f"{self.video_path} can't be written: this OpenCV has no encoder for mp4 video.")
+        if (width, height) != self.size:
+            drawn = cv2.resize(drawn, self.size or (width, height))
+        self.video.write(np.ascontiguousarray(drawn[..., ::-1]))
+
+
+def json_of(records: Sequence[dict[str, Any]]) -> str:
+    """A list with one record a line, as COCO's result files read."""
+    return "[\n" + ",\n".join(json.dumps(record, separators=(",", ":")) for record in records) + "\n]\n"

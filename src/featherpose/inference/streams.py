@@ -1,0 +1,142 @@
+"""Where pictures come from: one, a folder, a glob, a video, a camera."""
+
+from __future__ import annotations
+
+import glob
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from featherpose.errors import PoseError
+from featherpose.image import read
+
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
+PATIENCE = 30  # frames that may fail in a row before a video counts as ended
+
+
+@dataclass
+class Frame:
+    """One picture of a source, RGB; `seconds` from the start of a video."""
+
+    name: str
+    index: int
+    picture: np.ndarray
+    seconds: float = 0.0
+
+
+@dataclass
+class Source:
+    """An opened source. `problems` are sentences about what could not be read and was left out."""
+
+    moving: bool
+    total: int | None
+    rate: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+    capture: cv2.VideoCapture | None = None
+    name: str = ""
+    live: bool = False
+
+    def frames(self) -> Iterator[Frame]:
+        if not self.moving:
+            yield from self._pictures()
+            return
+        try:
+            yield from self._video()
+        finally:
+            if self.capture is not None:
+                self.capture.release()
+
+    def _pictures(self) -> Iterator[Frame]:
+        for index, path in enumerate(self.pictures):
+            try:
+                picture = read(path, obey_exif=True)
+            except PoseError as error:
+                if len(self.pictures) == 1:
+                    raise
+                self.problems.append(str(error))
+                continue
+            yield Frame(str(path), index, picture)
+
+    def _video(self) -> Iterator[Frame]:
+        assert self.capture is not None
+        index, failed, begun, good = 0, 0, time.perf_counter(), 0
+        while self.total is None or index < self.total or failed == 0:
+            grabbed, picture = self.capture.read()
+            if grabbed and picture is not None and picture.size:
+                if failed:
+                    self.problems.append(f"{self.name}: {failed} frames before frame {index} can't be read.")
+                failed, good = 0, good + 1
+                seconds = time.perf_counter() - begun if self.live else index / self.rate
+                yield Frame(self.name, index, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), seconds)
+            else:
+                failed += 1
+                if failed >= PATIENCE or (self.total is None and not self.live):
+                    break
+            index += 1
+        if good == 0:
+            raise PoseError(f"{self.name} gives no frame that can be read.")
+        if self.live:
+            self.problems.append(f"{self.name} stopped giving frames after {good}.")
+        elif self.total is not None and index - failed < self.total:
+            self.problems.append(
+                f"{self.name} breaks off after frame {index - failed} of {self.total}; what came before is kept."
+            )
+
+
+def open_source(source: str | int | Path) -> Source:
+    """Opens a picture, a folder, a glob, a video file, or a camera by its number."""
+    text = str(source)
+    if text.isdigit() and not Path(text).exists():
+        return open_camera(int(text))
+    path = Path(text)
+    if path.is_dir():
+        found = sorted(each for each in path.iterdir() if each.suffix.lower() in PICTURES)
+        if not found:
+            raise PoseError(f"The folder {path} holds no picture ({', '.join(sorted(PICTURES))}).")
+        return Source(moving=False, total=len(found), pictures=found, name=text)
+    if path.is_file():
+        if path.suffix.lower() in VIDEOS:
+            return open_video(path)
+        return Source(moving=False, total=1, pictures=[path], name=text)
+    if any(letter in text for letter in "*?["):
+        found = sorted(Path(each) for each in glob.glob(text, recursive=True) if Path(each).suffix.lower() in PICTURES)
+        if not found:
+            raise PoseError(f"No picture fits {text}; put the pattern in quotes, so that the shell leaves it as it is.")
+        return Source(moving=False, total=len(found), pictures=found, name=text)
+    raise PoseError(f"There is no picture, folder or video {text}.")
+
+
+def open_video(path: Path) -> Source:
+    capture = _capture(str(path))
+    if not capture.isOpened():
+        raise PoseError(f"{path} is not a video that can be read, or is damaged.")
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    rate = rate if 0 < rate < 1000 else 25.0
+    return Source(moving=True, total=count if count > 0 else None, rate=rate, capture=capture, name=str(path))
+
+
+def open_camera(number: int) -> Source:
+    capture = _capture(number)
+    if not capture.isOpened():
+        raise PoseError(f"There is no camera {number}, or another program uses it.")
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return Source(moving=True, total=None, rate=rate or 25.0, capture=capture, name=f"camera {number}", live=True)
+
+
+def _capture(what: str | int) -> cv2.VideoCapture:
+    """OpenCV tells of every failure in its own words; one sentence of ours is enough."""
+    log = getattr(cv2.utils, "logging", None)
+    if log is None:
+        return cv2.VideoCapture(what)
+    before = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(what)
+    finally:
+        log.setLogLevel(before)

@@ -1,0 +1,145 @@
+"""Plots of runs, as matplotlib figures: curves, gammas, joints, stages, and Figure 3 of the LAPX paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from featherpose.errors import PoseError
+from featherpose.runs.dataframes import curves
+from featherpose.runs.folder import Run
+
+# Okabe and Ito's colours: told apart by people who see colours differently too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+_SIZE = (6.4, 3.6)
+
+
+def curve_figure(runs: Sequence[Run], column: str = "val/score", title: str | None = None) -> Figure:
+    """One column of metrics.csv by epoch, a line per run."""
+    figure, axes = _new(title or column, "epoch", column)
+    for colour, (name, values) in zip(cycle(COLOURS), curves(runs, column).items(), strict=False):
+        _line(axes, values.dropna(), str(name), colour)
+    _legend(axes)
+    return figure
+
+
+def stage_figure(run: Run, pattern: str, title: str) -> Figure:
+    """All columns of one run that fit a pattern, e.g. every stage's loss, score or gamma."""
+    figure, axes = _new(title, "epoch", "")
+    table = run.metrics.set_index("epoch")
+    names = [name for name in table.columns if re.fullmatch(pattern, str(name))]
+    for colour, name in zip(cycle(COLOURS), sorted(names), strict=False):
+        _line(axes, table[name].dropna(), str(name), colour)
+    _legend(axes)
+    return figure
+
+
+def gamma_figure(run: Run) -> Figure:
+    """How much global context each stage lets in, by epoch."""
+    return stage_figure(run, r"gamma/.*", f"gamma by stage: {run.name}")
+
+
+def joint_figure(runs: Sequence[Run]) -> Figure:
+    """The final score of each joint column, a bar per run."""
+    names = list(dict.fromkeys(n[6:] for run in runs for n in run.scores if n.startswith("joint/")))
+    figure, axes = _new("score by joint", "", runs[0].metric if runs else "score")
+    width = 0.8 / max(1, len(runs))
+    for i, (colour, run) in enumerate(zip(cycle(COLOURS), runs, strict=False)):
+        values = [run.scores.get(f"joint/{name}", np.nan) for name in names]
+        axes.bar(np.arange(len(names)) + (i + 0.5) * width - 0.4, values, width, color=colour, label=run.name)
+    axes.set_xticks(range(len(names)), names)
+    _legend(axes)
+    return figure
+
+
+def stage_score_figure(runs: Sequence[Run]) -> Figure:
+    """What each further stage gains: the best checkpoint's score after every supervised output."""
+    figure, axes = _new("score after each stage", "stage", runs[0].metric if runs else "score")
+    for colour, run in zip(cycle(COLOURS), runs, strict=False):
+        early = sorted((int(m[1]), v) for n, v in run.scores.items() if (m := re.fullmatch(r"stage(\d+)/score", n)))
+        values = [value for _, value in early] + ([run.score] if run.score is not None else [])
+        axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=run.name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(axes)
+    return figure
+
+
+def speed_figure(benchmark: str | Path, out: str | Path) -> Path:
+    """Figure 3 of the LAPX paper drawn again from a latency benchmark's CSV: MACs against frames per second.
+
+    Args:
+        benchmark: `latency.csv` as `python src/benchmark.py latency` writes it.
+        out: the PNG to write.
+    """
+    from featherpose.runs.speed_plot import draw
+
+    table = pd.read_csv(benchmark)
+    missing = [name for name in ("name", "parameters", "macs") if name not in table]
+    counts = [int(table[name].iloc[0]) for name in table.columns if str(name).startswith("threads_")]
+    if missing or not counts:
+        raise PoseError(f"{benchmark} is not a latency benchmark: it has no {', '.join(missing) or 'threads_'} column.")
+    draw(table.to_dict("records"), counts, Path(out))
+    return Path(out)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an `<svg>` element; text stays text."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]
+
+
+def picture_uri(picture: Path | np.ndarray, widest: int = 1400) -> str:
+    """A picture (a file, or RGB) as an address that needs no file beside the page; JPEG, a tenth of the PNG's size."""
+    bgr = cv2.imread(str(picture)) if isinstance(picture, Path) else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if bgr is None:
+        raise PoseError(f"{picture} cannot be read as a picture.")
+    if bgr.shape[1] > widest:
+        size = (widest, round(bgr.shape[0] * widest / bgr.shape[1]))
+        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+    content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _new(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if x == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure, axes
+
+
+def _line(axes: Axes, values: pd.Series, name: str, colour: str) -> None:
+    """A run of one epoch is a point, which a line alone would hide."""
+    axes.plot(
+        values.index, values.to_numpy(), "o-" if len(values) < 3 else "-", color=colour, label=name, linewidth=1.6
+    )
+
+
+def _legend(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(handles, labels, fontsize=7, frameon=False, loc="best")
+    else:
+        axes.text(0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center", color="#888888")

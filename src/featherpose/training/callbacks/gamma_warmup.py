@@ -1,0 +1,105 @@
+"""LAPX's three phases of its Non-Local modules (section 3.3): frozen, let in along a line, then free."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import nn
+from torch.optim import Optimizer
+
+from featherpose.models.layers import NonLocal
+from featherpose.training.schedules import Phase, gamma_at, gamma_phases, phase
+
+
+class GammaWarmup(Callback):
+    """Sets each Non-Local module's `gamma` by the epoch until it may be learned.
+
+    frozen: gamma is 0 and nothing in the module learns. ramp: gamma rises by a line from 0 to `target`, the module's
+    weights learn. free: gamma starts from `target` and is learned too.
+
+    What must not learn has its gradient dropped (`grad = None`) before each step, so the optimiser passes it over and
+    keeps no moments for it. `requires_grad` stays as it is: under DDP the gradient buckets are made once, and a
+    parameter that joins later is averaged over no rank but its own.
+
+    Args:
+        target: gamma at the end of the ramp.
+        freeze_epochs: how long the modules are frozen.
+        ramp_epochs: how long the ramp takes.
+        unit: "epochs", or "share" where both are shares of the whole run.
+    """
+
+    def __init__(self, target: float, freeze_epochs: float, ramp_epochs: float, unit: str = "epochs") -> None:
+        gamma_phases(freeze_epochs, ramp_epochs, unit, epochs=1)  # says what is wrong with them before the data is read
+        self.target, self.freeze_epochs, self.ramp_epochs, self.unit = target, freeze_epochs, ramp_epochs, unit
+        self.modules: dict[str, NonLocal] = {}
+        self.freeze, self.ramp = float(freeze_epochs), float(ramp_epochs)
+        self.phase: Phase | None = None
+        self.released = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"released": self.released}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.released = bool(state_dict["released"])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.modules = non_local_stages(pl_module)
+        epochs = run_length(trainer)
+        self.freeze, self.ramp = gamma_phases(self.freeze_epochs, self.ramp_epochs, self.unit, epochs)
+        if self.modules and phase(epochs - 1, self.freeze, self.ramp) != "free":
+            rank_zero_warn(
+                f"gamma is never learned: it is free from epoch {math.ceil(self.freeze + self.ramp)}, the run ends "
+                f"after {epochs:g} (schedule.gamma.unit=share makes the phases follow the run's length)"
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch
+        self.phase = phase(epoch, self.freeze, self.ramp)
+        gamma = gamma_at(epoch, self.freeze, self.ramp, self.target)
+        if gamma is None and not self.released:
+            gamma, self.released = self.target, True
+        if gamma is not None:
+            self._set(gamma)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if self.phase is None:  # a run that goes on in mid-epoch
+            self.phase = phase(trainer.current_epoch, self.freeze, self.ramp)
+        if self.phase == "free":
+            return
+        for module in self.modules.values():
+            for parameter in module.parameters() if self.phase == "frozen" else [module.gamma]:
+                parameter.grad = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for stage, module in self.modules.items():
+            pl_module.log(f"gamma/{stage}", module.gamma.detach().squeeze().float())
+
+    def _set(self, gamma: float) -> None:
+        with torch.no_grad():
+            for module in self.modules.values():
+                module.gamma.fill_(gamma)
+
+
+def non_local_stages(network: nn.Module) -> dict[str, NonLocal]:
+    """All Non-Local modules by the stage that holds them: the first number in a module's name counts the stages."""
+    found: dict[str, NonLocal] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, NonLocal):
+            numbers = [int(word) for word in name.split(".") if word.isdigit()]
+            stage = f"stage{numbers[0] + 1 if numbers else len(found) + 1}"
+            found[stage if stage not in found else f"{stage}_{len(found) + 1}"] = module
+    return found
+
+
+def run_length(trainer: Trainer) -> float:
+    """How many epochs the run has, also where it is given in steps."""
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        return float(trainer.max_epochs)
+    if trainer.max_steps > 0:
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        return math.ceil(trainer.max_steps / max(1, steps))
+    return math.inf

@@ -1,0 +1,93 @@
+"""The same validation samples every few epochs: the skeleton and the heatmaps of each stage beside the annotation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from featherpose.draw import contact_sheet, draw_pose, overlay_heatmaps
+from featherpose.heatmaps import decode
+from featherpose.skeletons import Skeleton
+from featherpose.training.loggers.pictures import log_picture
+
+
+class Previews(Callback):
+    """Writes `pictures/preview_0012.png` into the run folder and shows it on every dashboard.
+
+    Args:
+        folder: the run folder.
+        samples: how many validation samples, spread evenly over the set, the same ones each time.
+        every: epochs between two pictures; the last epoch always gives one.
+        side: the longer side of one tile in pixels.
+    """
+
+    def __init__(self, folder: str | Path, samples: int = 4, every: int = 5, side: int = 192) -> None:
+        self.folder, self.samples, self.every, self.side = Path(folder) / "pictures", samples, every, side
+        self._batch: dict[str, Tensor] | None = None
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch, last = trainer.current_epoch, (trainer.max_epochs or 0) - 1
+        due = self.every > 0 and epoch % self.every == 0
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not (due or epoch == last):
+            return
+        if not trainer.is_global_zero or self.samples < 1:
+            return
+        batch = self._samples(trainer)
+        picture = preview(pl_module, batch, self.side)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"preview_{epoch:04d}.png"
+        cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        for logger in trainer.loggers:
+            log_picture(logger, "preview", picture, path, epoch, trainer.global_step)
+
+    def _samples(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Read once: they stay the same, and decoding them again would cost at every preview."""
+        if self._batch is None:
+            dataset: Any = trainer.val_dataloaders.dataset  # ty: ignore[missing-union-attribute]
+            count = min(self.samples, len(dataset))
+            found = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, count)]
+            self._batch = {key: torch.stack([s[key] for s in found]) for key in ("image", "joints", "visible")}
+        return self._batch
+
+
+@torch.no_grad()
+def preview(module: Any, batch: dict[str, Tensor], side: int = 192) -> np.ndarray:
+    """One row per sample: the annotation, then every stage's skeleton and heatmaps. RGB, uint8.
+
+    Args:
+        module: a `PoseModule`.
+        batch: `image`, `joints` and `visible` as the dataset gives them.
+        side: the longer side of one tile in pixels.
+    """
+    skeleton: Skeleton = module.skeleton
+    outputs = module.predict_heatmaps(batch["image"].to(module.device))
+    points = [decode(o.float(), module.protocol["decoder"])[0].cpu().numpy() * module.stride for o in outputs]
+    tiles, labels = [], []
+    for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
+        tiles.append(_posed(image, batch["joints"][row].numpy(), 2 * batch["visible"][row].numpy(), skeleton, side))
+        labels.append("annotation")
+        for stage, output in enumerate(outputs):
+            tiles.append(_posed(image, points[stage][row], None, skeleton, side))
+            tiles.append(overlay_heatmaps(_enlarged(image, side), output[row].float().cpu().numpy()))
+            peak = float(output[row].max())
+            labels += [f"stage {stage + 1}", f"heatmaps, peak {peak:.2f}"]
+    return contact_sheet(tiles, columns=1 + 2 * len(outputs), labels=labels)
+
+
+def _posed(
+    image: np.ndarray, points: np.ndarray, visible: np.ndarray | None, skeleton: Skeleton, side: int
+) -> np.ndarray:
+    """Enlarged before drawing, so that lines stay thin."""
+    enlarged = _enlarged(image, side)
+    return draw_pose(enlarged, points * (enlarged.shape[1] / image.shape[1]), visible, skeleton)
+
+
+def _enlarged(image: np.ndarray, side: int) -> np.ndarray:
+    factor = side / max(image.shape[:2])
+    return cv2.resize(np.ascontiguousarray(image), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)

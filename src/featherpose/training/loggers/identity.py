@@ -1,0 +1,46 @@
+"""What every logger is told about the run that it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from featherpose.files import read_record
+
+_FACTS = ("git", "network", "data", "versions", "host", "device", "command")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A run's folder, its name, the sweep it belongs to, its tags, its resolved config and what run.json says."""
+
+    folder: Path
+    name: str
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_folder(
+        cls, folder: Path, name: str, group: str | None, tags: tuple[str, ...], config: dict[str, Any]
+    ) -> Identity:
+        """Prefers the folder's own config.yaml (fitted to the network) and run.json where they exist already."""
+        written = folder / "config.yaml"
+        if written.is_file():
+            config = yaml.safe_load(written.read_text(encoding="utf-8")) or config
+        return cls(folder, name, group, tags, config, read_record(folder))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The resolved config, with the commit, the network's size and the data's counts under `run`."""
+        return {**self.config, "run": {key: self.record[key] for key in _FACTS if key in self.record}}
+
+
+def on_first_rank() -> bool:
+    """Dashboards are fed by one process only."""
+    return getattr(rank_zero_only, "rank", 0) in (None, 0)

@@ -1,0 +1,155 @@
+"""What a training run says at its start and at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import numpy as np
+import torch
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from featherpose.data.baseline import mean_pose, predict_mean_pose
+from featherpose.draw import contact_sheet, draw_pose
+from featherpose.models.count import count
+from featherpose.runs.record import RunRecord
+from featherpose.training.module import PoseModule
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """The part of run.json that is known before the first step."""
+    size = count(module.network, *data.input_size)
+    network = module.network
+    people = {"train": data.train_people, "val": data.val_people}
+    return {
+        "network": {
+            "name": type(network).__name__,
+            "parameters": size.parameters,
+            "macs": size.convolution_macs,
+            "thop_macs": size.thop_macs,
+            "stages": getattr(network, "stages_count", config["model"].get("stages")),
+            "channels": getattr(network, "channels", config["model"].get("channels")),
+            "stride": module.stride,
+        },
+        "data": {
+            "name": data.name,
+            **{split: len(found.persons) for split, found in people.items()},
+            "skipped": {split: found.skipped for split, found in people.items() if found.skipped},
+            "sources": dict(data.val_people.sources) | dict(data.train_people.sources),
+            "input_size": list(data.input_size),
+        },
+        "protocol": config["protocol"],
+    }
+
+
+def start(record: RunRecord, trainer: L.Trainer) -> None:
+    """One panel: what trains on what, where, and where it all goes."""
+    if not trainer.is_global_zero:
+        return
+    fields = record.fields
+    network, data = fields["network"], fields["data"]
+    height, width = data["input_size"]
+    shape = " x ".join(f"{network[key]} {key}" for key in ("stages", "channels") if isinstance(network[key], int))
+    epochs = f"{trainer.max_epochs} epochs" if (trainer.max_epochs or -1) > 0 else f"{trainer.max_steps:,} steps"
+    rows = {
+        "network": f"{fields['name']}: {network['name']} {shape}".rstrip(),
+        "size": f"{network['parameters'] / 1e6:.2f} M parameters, {network['macs'] / 1e9:.2f} GMAC at {height}x{width}",
+        "data": f"{data['name']}: {data['train']:,} persons to train, {data['val']:,} to validate",
+        "skipped": ", ".join(f"{n} {why} ({s})" for s, counts in data["skipped"].items() for why, n in counts.items()),
+        "protocol": f"{fields['protocol']['name']}",
+        "device": f"{fields['device']}, {trainer.precision}, {trainer.world_size} process(es), {epochs}",
+        "folder": str(record.folder),
+    }
+    table = Table.grid(padding=(0, 2))
+    for label, value in rows.items():
+        if value:
+            table.add_row(f"[bold]{label}[/]", value)
+    console.print(Panel(table, title="featherpose", title_align="left", expand=False))
+
+
+def end(record: RunRecord, module: PoseModule, data: Any, scores: dict[str, float]) -> None:
+    """The score table with the mean-pose baseline beside it, the picture, and the next command."""
+    folder = record.folder
+    baseline = mean_pose_scores(module, data)
+    main = module.metrics[-1].main
+    scored = {f"mean pose/{name}": value for name, value in baseline.items()}
+    before = record.fields.get("baseline") or {}
+    record.update(scores=scores, baseline={**before, "mean pose": baseline[main], **scored})
+    predictions = save_predictions(folder, module, data)
+    picture = prediction_picture(folder, data, predictions)
+
+    columns = [name.removeprefix("val/joint/") for name in scores if name.startswith("val/joint/")]
+    table = Table(title=f"{record.fields['name']}: {main} on {data.name} ({record.fields['protocol']['name']})")
+    table.add_column("")
+    for column in [*columns, main]:
+        table.add_column(column, justify="right")
+    stages = sorted(name for name in scores if name.startswith("val/stage") and name.endswith("/score"))
+    for name in stages:
+        table.add_row(name.split("/")[1], *[""] * len(columns), f"{scores[name]:.2f}", style="dim")
+    ours = [f"{scores[f'val/joint/{c}']:.1f}" for c in columns]
+    table.add_row("best checkpoint", *ours, f"{scores['val/score']:.2f}", style="bold")
+    mean = [f"{baseline.get(f'joint/{c}', float('nan')):.1f}" for c in columns]
+    table.add_row("mean pose", *mean, f"{baseline[main]:.2f}")
+    if "untrained" in before:
+        table.add_row("untrained", *[""] * len(columns), f"{before['untrained']:.2f}")
+    console.print(table)
+    best = record.fields["best"]["path"]
+    console.print(f"best checkpoint  {best}\npredictions      {picture}")
+    console.print(f"try next         python src/predict.py checkpoint={best} source=PICTURE.jpg")
+
+
+def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
+    """The score of always answering with the mean pose of the training persons."""
+    metric = data.metric(data.val_people.persons)
+    metric.distributed_available_fn = lambda: False  # only the first rank is here
+    mean = mean_pose(data.train_people, data.input_size)
+    keypoints = predict_mean_pose(data.val_people, mean, data.input_size)
+    points = torch.as_tensor(np.asarray(keypoints), dtype=torch.float32)
+    metric.update(torch.arange(len(points)), points, torch.ones(points.shape[:2]))
+    return metric.compute()
+
+
+def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, np.ndarray]:
+    """`predictions/val.npz`: every stage's keypoints of the best checkpoint beside the ground truth."""
+    assert module.last_predictions is not None
+    index, keypoints, confidence = module.last_predictions
+    persons = [data.val_people.persons[i] for i in index]
+    found: dict[str, Any] = {
+        "index": index,
+        "keypoints": keypoints,
+        "confidence": confidence,
+        "joints": np.stack([p.joints for p in persons]),
+        "visible": np.stack([p.visible for p in persons]),
+        "person_id": np.array([p.person_id for p in persons]),
+        "image": np.array([p.image for p in persons]),
+    }
+    (folder / "predictions").mkdir(exist_ok=True)
+    np.savez_compressed(folder / "predictions" / "val.npz", **found)
+    return found
+
+
+def prediction_picture(folder: Path, data: Any, predictions: dict[str, np.ndarray], count: int = 12) -> Path:
+    """Some validation persons with the predicted skeleton on them."""
+    tiles = []
+    for row in range(min(count, len(predictions["index"]))):
+        person = data.val_people.persons[int(predictions["index"][row])]
+        drawn = draw_pose(data.load(person), predictions["keypoints"][-1][row], person.visible, data.skeleton)
+        tiles.append(around(drawn, person.centre, person.scale))
+    path = folder / "pictures" / "predictions.png"
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(contact_sheet(tiles, columns=6), cv2.COLOR_RGB2BGR))
+    return path
+
+
+def around(picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int = 256) -> np.ndarray:
+    """The square around a person, as a tile."""
+    reach = float(max(scale)) * 100
+    matrix = np.array([[side / 2 / reach, 0, side / 2], [0, side / 2 / reach, side / 2]])
+    matrix[:, 2] -= matrix[:, :2] @ np.asarray(centre, dtype=np.float64)
+    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)

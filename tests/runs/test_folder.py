@@ -1,0 +1,200 @@
+"""Run folders as data frames: what is found, how it ended, what differs, curves."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from featherpose.errors import PoseError
+from featherpose.runs.dataframes import config_frame, curves, diff, runs_frame
+from featherpose.runs.folder import Run, find_run, find_runs
+from featherpose.runs.sweep import counts, jobs, to_go_on
+from featherpose.runs.wandb_runs import online_frame, read_offline
+
+
+def test_runs_are_found_oldest_first_and_by_part_of_a_name(write_run, tmp_path: Path) -> None:
+    folders = [write_run(name) for name in ("lapx-seed0", "lapx-seed1", "lap-seed0")]
+    (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
+    assert [run.folder for run in find_runs(tmp_path)] == folders
+    assert [run.folder for run in find_runs(folders[1], folders[0], folders[1])] == folders[:2]
+    assert find_run("last", tmp_path).folder == folders[-1]
+    assert find_run("lapx-seed1", tmp_path).folder == folders[1]
+    assert find_run(folders[0]).name == "lapx-seed0"
+    with pytest.raises(PoseError, match="fits 2 runs"):
+        find_run("lapx", tmp_path)
+    with pytest.raises(PoseError, match="no run 'other'"):
+        find_run("other", tmp_path)
+    with pytest.raises(PoseError, match="not a run folder"):
+        find_run(tmp_path)
+
+
+def test_a_run_as_a_row(write_run) -> None:
+    run = Run(write_run("lapx", score=87.5, group="sweep"))
+    (row,) = runs_frame([run]).to_dict("records")
+    assert row["score"] == 87.5
+    assert row["metric"] == "PCKh@0.5"
+    assert row["epochs"] == 3
+    assert row["seconds"] == 599
+    assert row["protocol"] == "mpii, 2958 persons, 256x256, no flip, quarter, ground truth boxes, weighted mean"
+    assert row["group"] == "sweep"
+
+
+def test_a_killed_run_is_not_running(write_run) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    here = {"state": "running", "host": socket.gethostname(), "score": None, "started": started}
+    assert Run(write_run("killed", pid=gone.pid, **here)).state == "died"
+    assert Run(write_run("alive", pid=os.getpid(), **here)).state == "running"
+    assert Run(write_run("elsewhere", pid=gone.pid, **(here | {"host": "cluster"}))).state == "running"
+
+
+def test_diff_shows_config_commit_and_scores_only_where_they_differ(write_run) -> None:
+    first = Run(write_run("a", score=80.0, config={"model": {"stages": 2, "depth": 4}, "paths": {"runs": "x"}}))
+    git = {"commit": "b" * 40, "dirty": True}
+    second = Run(
+        write_run("b", score=81.0, config={"model": {"stages": 3, "depth": 4}, "paths": {"runs": "y"}}, git=git)
+    )
+    table = diff([first, second])
+    assert table.loc["model.stages"].tolist() == [2, 3]
+    assert table.loc["run.commit"].tolist() == ["a" * 10, "b" * 10 + " (changed)"]
+    assert table.loc["score.score"].tolist() == [80.0, 81.0]
+    assert not {"model.depth", "paths.runs", "run.versions.torch"} & set(table.index)
+    assert "paths.runs" in diff([first, second], incidental=True).index
+    assert config_frame([first, first]).shape[1] == 2  # runs of one name keep their columns apart
+
+
+def test_curves_side_by_side(write_run) -> None:
+    runs = [Run(write_run(name)) for name in ("a", "b")]
+    table = curves(runs, "val/score")
+    assert list(table.columns) == ["a", "b"]
+    np.testing.assert_array_equal(table["a"], [10.5, np.nan, 30.25])
+    assert curves(runs, "val/nothing").isna().all().all()
+
+
+def test_damaged_folders_are_told(write_run, tmp_path: Path) -> None:
+    folder = write_run("torn")
+    (folder / "run.json").write_text('{"name": ')
+    with pytest.raises(PoseError, match=r"run\.json cannot be read"):
+        _ = Run(folder).state
+    with pytest.raises(PoseError, match=r"no run\.json"):
+        _ = Run(tmp_path).record
+    (folder / "metrics.csv").write_text("")
+    assert len(Run(folder).metrics) == 0
+    with pytest.raises(PoseError, match="did not get as far"):
+        _ = Run(write_run("no-predictions")).predictions
+
+
+MULTIRUN = """
+hydra:
+  sweeper: {_target_: hydra._internal.core_plugins.basic_sweeper.BasicSweeper, max_batch_size: null, params: null}
+  overrides: {task: ["seed=0,1", "model.stages=range(2,4)", "trainer=cpu"]}
+"""
+
+
+def test_status_of_a_sweep_with_a_failed_and_a_missing_job(write_run, tmp_path: Path) -> None:
+    place = "sweeps/s"
+    for number, state in enumerate(["finished", "failed", "finished"]):
+        write_run(f"job{number}", place=place, state=state, error="ValueError: no" if state == "failed" else None)
+    (tmp_path / place / "multirun.yaml").write_text(MULTIRUN)
+    found = jobs(tmp_path / place)
+    assert [job.state for job in found] == ["finished", "failed", "finished", "missing"]
+    assert found[3].overrides == ("seed=1", "model.stages=3", "trainer=cpu")
+    assert counts(found) == {"finished": 2, "failed": 1, "missing": 1}
+    assert to_go_on(tmp_path / place) == [
+        "python src/train.py seed=0 model.stages=3 trainer=cpu",
+        "python src/train.py seed=1 model.stages=3 trainer=cpu",
+    ]
+    planned = [{"number": i, "overrides": [f"seed={i}"]} for i in range(5)]  # as hydra/launcher=processes keeps it
+    (tmp_path / place / "sweep.json").write_text(json.dumps({"jobs": planned}))
+    assert [job.state for job in jobs(tmp_path / place)] == ["finished", "failed", "finished", "missing", "missing"]
+    (command,) = to_go_on(tmp_path / place)
+    assert command.startswith("python src/train.py -m seed=0,1 'model.stages=range(2,4)' trainer=cpu sweep.resume=")
+    with pytest.raises(PoseError, match="not a sweep folder"):
+        jobs(tmp_path)
+
+
+def test_a_real_sweep(sweep: Path) -> None:
+    found = jobs(sweep)
+    assert [job.state for job in found] == ["finished"] * 4
+    for job in found:
+        assert job.run is not None
+        assert list(job.overrides) == job.run.overrides
+        stages = int(job.overrides[1].partition("=")[2])
+        assert job.run.record["network"]["stages"] == stages
+        assert len(job.run.metrics) == 3
+        assert job.run.score == job.run.metrics["val/score"].max()
+        assert job.run.predictions["keypoints"].shape == (stages, 6, 16, 2)
+        assert job.run.record["group"] == sweep.name
+
+
+def test_online_runs_as_a_frame() -> None:
+    class Online:
+        def __init__(self, name: str, summary: dict) -> None:
+            self.name, self.summary, self.state, self.group, self.url = (
+                name,
+                summary,
+                "finished",
+                None,
+                f"https://w/{name}",
+            )
+            self.config = {"protocol": {"name": "raw"}}
+
+    class Api:
+        def runs(self, path: str) -> list[Online]:
+            assert path == "team/featherpose"
+            return [Online("a", {"best.score": 80.0, "val/score": 79.0, "_step": 3}), Online("b", {"val/score": 70.0})]
+
+    table = online_frame(entity="team", api=Api())
+    assert table["score"].tolist() == [80.0, 70.0]
+    assert table["protocol"].tolist() == ["raw", "raw"]
+    assert "_step" not in table
+
+
+def test_a_folder_that_is_not_wandbs(tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match="not a W&B run directory"):
+        read_offline(tmp_path)
+
+
+def shell(root: Path, *arguments: str, code: int = 0) -> str:
+    command = [sys.executable, str(root / "scripts" / "runs.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> None:
+    runs = ["--runs", str(sweep.parents[1])]
+    listed = shell(root, *runs, "list")
+    assert listed.count("finished") == 4
+    assert "lapx-s2-synthetic-g0.2-seed1" in listed
+    assert "4 finished" in shell(root, *runs, "status")
+    shown = shell(root, *runs, "show", "lapx-s2-synthetic-g0.2-seed1")
+    assert "mean pose" in shown
+    assert json.loads((sweep / "2_lapx-synthetic" / "run.json").read_text())["git"]["commit"] in shown
+    assert "model.stages" in shell(root, *runs, "diff", "lapx-s2-synthetic-g0.2-seed1", "lapx-s3-synthetic-g0.2-seed1")
+    out = tmp_path / "table.csv"
+    shell(root, *runs, "table", "--format", "csv", "--out", str(out))
+    table = pd.read_csv(out)
+    assert table["runs"].tolist() == [2, 2]
+    shell(root, *runs, "curves", "--out", str(tmp_path / "new" / "curves.png"))
+    shell(root, *runs, "curves", str(sweep), "--column", "gamma/stage1", "--out", str(tmp_path / "gamma.png"))
+    assert cv2.imread(str(tmp_path / "new" / "curves.png")).std() > 5
+    assert "no column" not in shell(root, *runs, "samples", "last", "--each", "2", "--out", str(tmp_path / "s.png"))
+    shell(root, *runs, "samples", "last", "--each", "2", "--bare", "--out", str(tmp_path / "bare.png"))
+    drawn, bare = (cv2.imread(str(tmp_path / name)) for name in ("s.png", "bare.png"))
+    assert drawn.shape == bare.shape
+    assert (bare == 255).mean() > 0.5 > (drawn == 255).mean()
+    assert "has a column nothing" in shell(root, *runs, "curves", "--column", "nothing", code=1)
+    assert "too few" in shell(root, *runs, "samples", "last", "--each", "3", code=1)
+    assert "error: There is no run" in shell(root, *runs, "show", "nothing", code=1)

@@ -1,0 +1,243 @@
+"""A sweep's jobs live and die alone; a small program stands for the training, so that each takes half a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from featherpose.sweeps.command import child_command, quoted
+from featherpose.sweeps.job import Slots, visible_gpus
+from featherpose.sweeps.table import duration
+
+PROGRAM = """
+import os, resource, signal, sys, time
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from pathlib import Path
+from featherpose.cli.app import report
+from featherpose.files import mark
+
+@hydra.main(version_base="1.3", config_path=".", config_name="config")
+def main(cfg):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    (folder / "starts").open("a").write("x")
+    mark(folder, state="running", pid=os.getpid(), host=os.uname().nodename, started="2020-01-01T00:00:00+00:00")
+    print("gpus", os.environ.get("CUDA_VISIBLE_DEVICES"), "threads", os.environ.get("OMP_NUM_THREADS"))
+    if cfg.how == "raise":
+        raise ValueError("no such luck")
+    if cfg.how == "exit":
+        sys.exit(3)
+    if cfg.how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.how == "leave":
+        os._exit(0)
+    if cfg.how == "wait":
+        signal.signal(signal.SIGTERM, lambda *_: (mark(folder, state="interrupted", exit_code=143), os._exit(143)))
+        time.sleep(60)
+    mark(folder, state="finished", exit_code=0, best={"score": 10 * cfg.x})
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception as error:
+        code = report(error)
+        print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        sys.exit(code)
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.fixture
+def program(root: Path, tmp_path: Path) -> Path:
+    conf = tmp_path / "app"
+    conf.mkdir()
+    (conf / "program.py").write_text(PROGRAM)
+    (conf / "config.yaml").write_text(
+        "defaults: [_self_, {override hydra/launcher: processes}]\n"
+        "how: ok\nx: 1\nsweep: {resume: false}\n"
+        f"hydra: {{searchpath: ['file://{root}/conf'], sweep: {{dir: {tmp_path}/sweeps/first}}}}\n"
+    )
+    return conf / "program.py"
+
+
+def start(program: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
+    clean |= {"HYDRA_FULL_ERROR": "1", "COLUMNS": "160", **environment}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, str(program), *words], stdout=pipe, stderr=pipe, text=True, env=clean)
+
+
+def run(program: Path, *words: str, **environment: str) -> tuple[int, str, str]:
+    process = start(program, *words, **environment)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def jobs(folder: Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/run.json"))}
+
+
+def test_every_way_to_die_is_recorded_and_a_resume_runs_only_those(program: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweeps" / "first"
+    words = ["-m", "how=ok,raise,exit,kill,leave", "x=2", "hydra.launcher.n_jobs=2"]
+    code, out, err = run(program, *words, CUDA_VISIBLE_DEVICES="4,7")
+    assert code == 1
+    assert "error: 4 of 5 jobs did not finish" in err
+    assert "sweep.resume=true" in err
+
+    found = jobs(sweep)
+    assert [r["state"] for r in found.values()] == ["finished", "failed", "failed", "failed", "failed"]
+    assert [r["exit_code"] for r in found.values()] == [0, 1, 3, 137, 0]
+    assert "no such luck" in found["1"]["error"]
+    assert found["3"]["error"] == "killed by SIGKILL: out of memory?"
+    for text in ("how=ok", "how=leave", "20.00", "no such luck", "killed by SIGKILL", str(sweep / "1" / "output.log")):
+        assert text in out, text
+    slots = {(sweep / name / "output.log").read_text().split("\n")[0] for name in found}
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert slots == {f"gpus 4 threads {threads}", f"gpus 7 threads {threads}"}
+
+    # What failed before runs well now; what finished is left alone; `x=3` is new to the sweep.
+    program.write_text(program.read_text().replace("if cfg.how", "if False and cfg.how"))
+    again = ["-m", "how=ok,raise,exit,kill,leave", "x=2,3", "hydra.launcher.n_jobs=2", "sweep.resume=true"]
+    code, out, err = run(program, *again)
+    assert code == 0, err
+    found = jobs(sweep)
+    assert len(found) == 10
+    assert {r["state"] for r in found.values()} == {"finished"}
+    starts = [len((sweep / str(i) / "starts").read_text()) for i in range(10)]
+    assert starts == [1, 2, 2, 2, 2, 1, 1, 1, 1, 1]
+    assert "10 jobs, 1 of them finished already" in out
+
+
+def test_a_sweep_is_found_by_its_jobs_and_not_overwritten(program: Path, tmp_path: Path) -> None:
+    assert run(program, "-m", "x=1,2")[0] == 0
+    code, _, err = run(program, "-m", "x=1,2")
+    assert code == 1
+    assert "holds a sweep already" in err
+
+    other = f"hydra.sweep.dir={tmp_path}/sweeps/second"
+    code, out, _ = run(program, "-m", "x=2,1", "sweep.resume=true", other)
+    assert code == 0
+    assert "2 jobs, 2 of them finished already" in out
+    assert not (tmp_path / "sweeps" / "second").exists()
+
+    code, _, err = run(program, "-m", "x=8,9", "sweep.resume=true", other)
+    assert code == 1
+    assert "no sweep in" in err
+
+
+def test_a_stop_is_handed_on_and_nothing_more_is_started(program: Path, tmp_path: Path) -> None:
+    process = start(program, "-m", "how=wait", "x=1,2,3", "hydra.launcher.n_jobs=2")
+    folder = tmp_path / "sweeps" / "first"
+    until = time.monotonic() + 60
+    while [r.get("state") for r in jobs(folder).values()] != ["running"] * 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 143
+    assert [r["state"] for r in jobs(folder).values()] == ["interrupted", "interrupted"]
+    assert "waiting" in out
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_jobs(program: Path, tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        code, out, _ = run(
+            program, "-m", f"x=range({count})", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}/{count}"
+        )
+        assert code == 0
+        assert len(jobs(tmp_path / str(count))) == count
+        return int(out.split("peak ")[-1])  # KiB
+
+    few, many = peak(2), peak(30)
+    assert many - few < 28 * 200, "less than 200 KiB a job: its config and its line in the table"
+
+
+def test_the_command_line_of_a_job(tmp_path: Path) -> None:
+    sweep = tmp_path / "a b's"
+    hydra = ["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "hydra.mode=MULTIRUN", "hydra.job.name=night"]
+    words = child_command(["src/train.py", "--config-dir", "mine", "-m"], ["x=1"], hydra, sweep, sweep / "3_x", 3)
+    assert words[words.index("--config-dir") + 1] == "mine"
+    assert "-m" not in words[2:]
+    assert [w for w in words if w.startswith("hydra.")] == [
+        "hydra.job.name=night",
+        "hydra.mode=RUN",
+        f"hydra.run.dir={quoted(str(sweep / '3_x'))}",
+        f"hydra.sweep.dir={quoted(str(sweep))}",
+        "hydra.sweep.subdir='3_x'",
+        "hydra.job.num=3",
+    ]
+
+
+def test_awkward_folders_survive_hydras_grammar() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    for name in ("a b", "it's", "x=1,y=2", "{a}", 'say "so"', "[1]"):
+        override = OverridesParser.create().parse_override(f"hydra.run.dir={quoted(name)}")
+        assert override.value() == name
+
+
+def test_gpus_are_shared_out_in_whole_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert visible_gpus() == ["0", "1", "2", "3", "4"]
+    pairs = Slots(None, 2, visible_gpus(), None)
+    assert pairs.count == 2
+    left, right = pairs.take(), pairs.take()
+    assert pairs.take() is None
+    assert (left["CUDA_VISIBLE_DEVICES"], right["CUDA_VISIBLE_DEVICES"]) == ("0,1", "2,3")
+    assert left["MASTER_PORT"] != right["MASTER_PORT"]
+    assert "OMP_NUM_THREADS" not in left, "what the user set stays"
+    shared = Slots(3, 1, ["5"], 2).take()
+    assert (shared["OMP_NUM_THREADS"], shared["CUDA_VISIBLE_DEVICES"]) == ("2", "5")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+    assert Slots(None, 1, [], None).count == 1
+
+
+def test_durations_read_well() -> None:
+    assert [duration(s) for s in (4, 75, 7384)] == ["4 s", "1 min 15 s", "2 h 03 min"]
+
+
+PLUGINS = {"slurm": "hydra_plugins.hydra_submitit_launcher", "ray_jobs": "hydra_plugins.hydra_ray_launcher"}
+
+
+@pytest.mark.parametrize("launcher", ["processes", "slurm", "ray_jobs"])
+def test_every_launcher_composes(root: Path, launcher: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    if launcher in PLUGINS:
+        pytest.importorskip(PLUGINS[launcher])
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        cfg = compose("train", [f"hydra/launcher={launcher}"], return_hydra_config=True)
+    assert cfg.hydra.launcher._target_.endswith("Launcher")
+
+
+def test_submitits_executor_runs_jobs(program: Path, tmp_path: Path) -> None:
+    """What `hydra/launcher=slurm` hands to Slurm, run by submitit on this machine."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    text = program.with_name("config.yaml").read_text()
+    program.with_name("config.yaml").write_text(text.replace("launcher: processes", "launcher: submitit_local"))
+    code, out, err = run(program, "-m", "x=1,2", "hydra.launcher.timeout_min=2")
+    assert code == 0, out + err
+    assert [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()] == ["finished", "finished"]
+
+
+def test_ray_runs_jobs_and_a_failing_one_leaves_the_others(program: Path, tmp_path: Path) -> None:
+    """A one-node Ray; it needs an environment of its own (docs/training.md), elsewhere this is skipped."""
+    pytest.importorskip(PLUGINS["ray_jobs"])
+    text = program.with_name("config.yaml").read_text()
+    program.with_name("config.yaml").write_text(text.replace("launcher: processes", "launcher: ray_jobs"))
+    code, out, err = run(program, "-m", "x=1,2", "how=ok,raise", "hydra.launcher.ray.remote.num_cpus=1")
+    assert code != 0, out + err
+    sweep = tmp_path / "sweeps" / "first"
+    assert [r["state"] for r in jobs(sweep).values()] == ["finished", "running", "finished", "running"]
+    assert [(sweep / name / "starts").read_text() for name in jobs(sweep)] == ["x"] * 4  # nothing was retried

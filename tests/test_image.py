@@ -1,0 +1,129 @@
+"""Every kind of picture file: the right pixels, or one sentence that names the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image, ImageOps
+
+from featherpose import image
+from featherpose.errors import PoseError
+from featherpose.person import Person
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    small = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
+    return Image.fromarray(cv2.resize(small, (140, 100), interpolation=cv2.INTER_CUBIC))
+
+
+def person(path: Path, size: tuple[int, int] | None = None) -> Person:
+    zero = np.zeros(2)
+    return Person(str(path), np.zeros((1, 2)), np.zeros(1, np.uint8), zero, zero, np.zeros(4), 1, 7, picture_size=size)
+
+
+def with_cv2(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert image is not None
+    return image[:, :, ::-1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        ("RGB", "jpg"),
+        ("L", "jpg"),
+        ("CMYK", "jpg"),
+        ("RGB", "png"),
+        ("L", "png"),
+        ("P", "png"),
+        ("RGBA", "png"),
+        ("RGB", "bmp"),
+    ],
+)
+def test_same_pixels_as_cv2(photo, tmp_path, mode, suffix):
+    path = tmp_path / f"photo.{suffix}"
+    photo.convert(mode).save(path)
+    read = image.read(path)
+    assert read.shape == (100, 140, 3)
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, with_cv2(path))
+
+
+def test_real_jpegs_decode_as_cv2_does(real_data):
+    files = (
+        sorted((real_data / "coco").glob("*2017/*.jpg"))[:40] + sorted((real_data / "mpii/images").glob("*.jpg"))[:4]
+    )
+    assert files
+    for path in files:
+        np.testing.assert_array_equal(image.read(path), with_cv2(path))
+
+
+def test_sixteen_bits_become_eight(photo, tmp_path):
+    path = tmp_path / "deep.png"
+    deep = np.array(photo).astype(np.uint16) * 257
+    assert cv2.imwrite(str(path), deep[:, :, ::-1])
+    np.testing.assert_array_equal(image.read(path), np.array(photo))
+
+
+def test_fifty_megapixels(tmp_path):
+    path = tmp_path / "huge.jpg"
+    path.write_bytes(simplejpeg.encode_jpeg(np.full((6250, 8000, 3), 90, np.uint8), colorspace="RGB"))
+    assert image.read(path).shape == (6250, 8000, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(photo, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.jpg"
+    photo.save(path, exif=exif)
+    upright = np.array(ImageOps.exif_transpose(Image.open(path)))
+    stored = np.array(Image.open(path))
+    np.testing.assert_array_equal(image.read(path), stored)
+    np.testing.assert_array_equal(image.read(path, obey_exif=True), upright)
+    # the annotated size says how the picture lay when it was annotated
+    np.testing.assert_array_equal(image.load(person(path, (140, 100))), stored)
+    if orientation >= 5:
+        np.testing.assert_array_equal(image.load(person(path, (100, 140))), upright)
+
+
+def test_size_that_is_not_the_annotated_one(photo, tmp_path):
+    photo.save(tmp_path / "small.jpg")
+    with pytest.raises(
+        PoseError, match=r"small.jpg is 140 x 100 pixels, but the annotation of person 7 says 640 x 480"
+    ):
+        image.load(person(tmp_path / "small.jpg", (640, 480)))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.95])
+def test_truncated(photo, tmp_path, suffix, share):
+    path = tmp_path / f"half.{suffix}"
+    photo.save(path, quality=95)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(PoseError, match=rf"half\.{suffix}.*(truncated|empty|damaged)"):
+        image.read(path)
+
+
+def test_missing_and_no_picture_at_all(tmp_path):
+    with pytest.raises(PoseError, match=r"gone\.jpg is missing"):
+        image.read(tmp_path / "gone.jpg")
+    (tmp_path / "page.jpg").write_text("<html>not found</html>")
+    with pytest.raises(PoseError, match=r"page\.jpg is no picture"):
+        image.read(tmp_path / "page.jpg")
+    with pytest.raises(PoseError, match="can't be read"):
+        image.read(tmp_path)
+
+
+def test_bytes_after_the_end_do_no_harm(photo, tmp_path):
+    path = tmp_path / "tail.jpg"
+    photo.save(path)
+    expected = image.read(path)
+    path.write_bytes(path.read_bytes() + b"trailer" * 9)
+    np.testing.assert_array_equal(image.read(path), expected)
