@@ -18,10 +18,16 @@ sys.path.insert(0, str(ROOT / "src"))  # works without an installation too
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="data=NAME and any other override of the configs")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="data=NAME and any other override of the configs"
+    )
     parser.add_argument("--quick", action="store_true", help="do not decode pictures")
-    parser.add_argument("--out", type=Path, help="where report.json and the sheets go; default runs/check_data/NAME")
+    parser.add_argument(
+        "--out", type=Path, help="where report.json and the sheets go; default runs/check_data/NAME"
+    )
     options = parser.parse_args()
     from rich.console import Console
 
@@ -44,11 +50,19 @@ def check(options: argparse.Namespace, console) -> int:
     checks.print_report(results, console)
     folder = options.out or runs / "check_data" / data.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(checks.as_dict(results), indent=1), encoding="utf-8")
+    (folder / "report.json").write_text(
+        json.dumps(checks.as_dict(results), indent=1), encoding="utf-8"
+    )
     sheets = write_sheets(data, results, augment, folder)
-    console.print(f"\nwrote {', '.join(str(p) for p in [folder / 'report.json', *sheets])}", highlight=False)
+    console.print(
+        f"\nwrote {', '.join(str(p) for p in [folder / 'report.json', *sheets])}", highlight=False
+    )
     good = checks.healthy(results)
-    console.print("[green]Training can start.[/]" if good else "[red]Mend the errors above before training.[/]")
+    console.print(
+        "[green]Training can start.[/]"
+        if good
+        else "[red]Mend the errors above before training.[/]"
+    )
     return 0 if good else 1
 
 
@@ -64,7 +78,9 @@ def build(overrides: list[str]):
     root = os.environ.get("FEATHERPOSE_ROOT", str(ROOT))
     try:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            cfg = compose("train", overrides=[f"paths.root='{root}'", "paths.output=null", *overrides])
+            cfg = compose(
+                "train", overrides=[f"paths.root='{root}'", "paths.output=null", *overrides]
+            )
         data = instantiate(cfg.data, stride=4, natural_height=256, seed=0)
         return data, instantiate(cfg.augment), Path(cfg.paths.runs)
     except (HydraException, OmegaConfBaseException) as error:

@@ -27,7 +27,9 @@ RIGHT, LEFT, MIDDLE = "#c2410c", "#1d4ed8", "#3f3f46"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--skeleton", default="lsp", help="lsp (14 joints), mpii (16) or coco (17)")
     parser.add_argument("--order", default="hips_first", help="hips_first or top_down")
     parser.add_argument("--out", default="repose_graph.png", type=Path)
@@ -44,15 +46,38 @@ def draw(skeleton: Skeleton, graph: Graph, order: str, path: Path) -> None:
         axes.plot(*zip(places[a], places[b], strict=True), color="#a1a1aa", linewidth=2, zorder=1)
     for position, joint in enumerate(graph.order, 1):
         (x, y), name = places[joint], skeleton.joints[joint]
-        colour = RIGHT if name.startswith("right_") else LEFT if name.startswith("left_") else MIDDLE
+        colour = (
+            RIGHT if name.startswith("right_") else LEFT if name.startswith("left_") else MIDDLE
+        )
         axes.scatter(x, y, s=420, color=colour, zorder=2)
-        axes.text(x, y, str(position), color="white", ha="center", va="center", fontweight="bold", zorder=3)
+        axes.text(
+            x,
+            y,
+            str(position),
+            color="white",
+            ha="center",
+            va="center",
+            fontweight="bold",
+            zorder=3,
+        )
         side = -1 if x < 0 else 1
-        shift = (0.15, -0.33 if name == "nose" else 0.33) if x == 0 else (0.28 * side, 0.0)  # clear of the edges
+        shift = (
+            (0.15, -0.33 if name == "nose" else 0.33) if x == 0 else (0.28 * side, 0.0)
+        )  # clear of the edges
         align = "right" if side < 0 else "left"
-        axes.text(x + shift[0], y + shift[1], name.replace("_", " "), ha=align, va="center", zorder=3)
-    axes.set_title(f"RePose on {skeleton.name}: {len(graph.order)} joints, {len(graph.edges)} edges, {order}")
-    axes.text(0, -0.4, "numbers: order of the first pass; the second goes backwards", ha="center", color=MIDDLE)
+        axes.text(
+            x + shift[0], y + shift[1], name.replace("_", " "), ha=align, va="center", zorder=3
+        )
+    axes.set_title(
+        f"RePose on {skeleton.name}: {len(graph.order)} joints, {len(graph.edges)} edges, {order}"
+    )
+    axes.text(
+        0,
+        -0.4,
+        "numbers: order of the first pass; the second goes backwards",
+        ha="center",
+        color=MIDDLE,
+    )
     axes.set(xlim=(-4.1, 4.1), ylim=(-0.7, 8.5), aspect="equal")
     axes.axis("off")
     figure.savefig(path, dpi=120)
@@ -63,7 +88,9 @@ def place(joint: str) -> tuple[float, float]:
     """The joint's place; right ones are mirrored."""
     name = joint.removeprefix("right_").removeprefix("left_")
     if name not in PLACES:
-        raise SystemExit(f"error: it is not known where to draw {joint!r}; add it to PLACES in this script.")
+        raise SystemExit(
+            f"error: it is not known where to draw {joint!r}; add it to PLACES in this script."
+        )
     x, y = PLACES[name]
     return (-x if joint.startswith("right_") else x, y)
 

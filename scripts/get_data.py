@@ -19,9 +19,13 @@ def main() -> int:
     from featherpose.data import download
     from featherpose.errors import PoseError
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", choices=sorted(download.DATASETS))
-    parser.add_argument("--to", type=Path, default=ROOT / "data", help="the folder of all datasets (%(default)s)")
+    parser.add_argument(
+        "--to", type=Path, default=ROOT / "data", help="the folder of all datasets (%(default)s)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the archives after unpacking")
     parser.add_argument("--list", action="store_true", help="only say what would be fetched")
     options = parser.parse_args()
@@ -37,7 +41,10 @@ def main() -> int:
             return error.exit_code
     for sentence in dataset.by_hand:
         print(f"\n{sentence}")
-    print("\nThen check it: " + " and ".join(f"python scripts/check_data.py data={name}" for name in dataset.checks))
+    print(
+        "\nThen check it: "
+        + " and ".join(f"python scripts/check_data.py data={name}" for name in dataset.checks)
+    )
     return 0
 
 

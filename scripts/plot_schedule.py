@@ -32,8 +32,12 @@ PHASES = {"frozen": "#d7dbe2", "ramp": "#f3e2b3", "free": "#d9ecd9"}
 
 
 def main(words: list[str]) -> None:
-    out = next((word.partition("=")[2] for word in words if word.startswith("out=")), "schedule.png")
-    words = [word if "=" in word else f"schedule={word}" for word in words if not word.startswith("out=")]
+    out = next(
+        (word.partition("=")[2] for word in words if word.startswith("out=")), "schedule.png"
+    )
+    words = [
+        word if "=" in word else f"schedule={word}" for word in words if not word.startswith("out=")
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*words, "logger=none"])
     schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
@@ -57,10 +61,20 @@ def draw_gamma(axes: plt.Axes, gamma: dict, epochs: int) -> None:
     for name, start, end in ends:
         if end > start:
             axes.axvspan(start, min(end, epochs), color=PHASES[name], zorder=0, lw=0)
-            axes.text((start + min(end, epochs)) / 2, 0.02, name, transform=axes.get_xaxis_transform(), ha="center")
+            axes.text(
+                (start + min(end, epochs)) / 2,
+                0.02,
+                name,
+                transform=axes.get_xaxis_transform(),
+                ha="center",
+            )
     right = axes.twinx()
     steps = [i * epochs / 500 for i in range(501)]
-    shown = [(s, gamma_at(s, freeze, ramp, gamma["target"])) for s in steps if phase(s, freeze, ramp) != "free"]
+    shown = [
+        (s, gamma_at(s, freeze, ramp, gamma["target"]))
+        for s in steps
+        if phase(s, freeze, ramp) != "free"
+    ]
     right.plot(*zip(*shown, strict=True), color="#b3541e")
     right.plot(freeze + ramp, gamma["target"], "o", color="#b3541e")
     right.set_ylim(0, max(gamma["target"] * 1.25, 0.01))

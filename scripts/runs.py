@@ -12,7 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, default=None, help="where runs lie (default: runs/, or $FEATHERPOSE_RUNS)")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=None,
+        help="where runs lie (default: runs/, or $FEATHERPOSE_RUNS)",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
 
     verb = verbs.add_parser("list", help="every run: state, score, size, protocol")
@@ -27,7 +32,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     verb.add_argument("places", nargs="+", metavar="run")
     verb.add_argument("--all", action="store_true", help="paths, dashboards and callbacks too")
 
-    verb = verbs.add_parser("table", help="the papers' layout: joints, size, mean over seeds, difference")
+    verb = verbs.add_parser(
+        "table", help="the papers' layout: joints, size, mean over seeds, difference"
+    )
     verb.add_argument("places", nargs="*")
     verb.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
     verb.add_argument("--out", type=Path, default=None)
@@ -37,19 +44,27 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     verb.add_argument("--out", type=Path, default=Path("report.html"))
     verb.add_argument("--title", default="Runs")
 
-    verb = verbs.add_parser("curves", help="a picture of a score, loss or gamma over the epochs, a line per run")
+    verb = verbs.add_parser(
+        "curves", help="a picture of a score, loss or gamma over the epochs, a line per run"
+    )
     verb.add_argument("places", nargs="*")
     verb.add_argument("--column", default="val/score", help="of metrics.csv (%(default)s)")
     verb.add_argument("--out", type=Path, default=Path("curves.png"))
 
-    verb = verbs.add_parser("samples", help="a picture of good, middling and bad predictions beside the annotation")
+    verb = verbs.add_parser(
+        "samples", help="a picture of good, middling and bad predictions beside the annotation"
+    )
     verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
     verb.add_argument("--each", type=int, default=4, help="how many of each kind (%(default)s)")
     verb.add_argument("--bare", action="store_true", help="on white, without the pictures")
     verb.add_argument("--out", type=Path, default=Path("samples.png"))
 
-    verb = verbs.add_parser("status", help="a sweep: done, failed, missing; exit code 1 until all are done")
-    verb.add_argument("sweep", nargs="?", type=Path, default=None, help="the sweep's folder (default: the newest)")
+    verb = verbs.add_parser(
+        "status", help="a sweep: done, failed, missing; exit code 1 until all are done"
+    )
+    verb.add_argument(
+        "sweep", nargs="?", type=Path, default=None, help="the sweep's folder (default: the newest)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -72,7 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
             commands.show(commands.find_run(asked.run, root), console)
             return 0
         if asked.verb == "samples":
-            commands.write_samples(commands.find_run(asked.run, root), asked.each, asked.bare, asked.out)
+            commands.write_samples(
+                commands.find_run(asked.run, root), asked.each, asked.bare, asked.out
+            )
             return 0
         runs = commands.select(asked.places, root)
         if asked.verb == "list":

@@ -27,7 +27,9 @@ def real_data() -> Path:
     """Real pictures and annotations; see docs/data.md for what is expected there."""
     folder = Path(os.environ.get("FEATHERPOSE_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip("no real data: set FEATHERPOSE_REAL_DATA to a folder with coco/, mpii/, lsp/, lspet/")
+        pytest.skip(
+            "no real data: set FEATHERPOSE_REAL_DATA to a folder with coco/, mpii/, lsp/, lspet/"
+        )
     return folder
 
 
@@ -52,7 +54,9 @@ def tiny_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one finished training run: LAPX, two epochs, 24 synthetic people."""
     runs = tmp_path_factory.mktemp("runs")
     command = [sys.executable, str(root / "src" / "train.py"), *TINY, f"paths.runs={runs}"]
-    done = subprocess.run(command, cwd=runs, capture_output=True, text=True, timeout=800, check=False)
+    done = subprocess.run(
+        command, cwd=runs, capture_output=True, text=True, timeout=800, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (folder,) = (runs / "train").iterdir()
     (folder / "terminal.txt").write_text(done.stdout, encoding="utf-8")

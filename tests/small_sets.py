@@ -32,7 +32,8 @@ def random_joints(count: int, seed: int) -> np.ndarray:
 
 def coco_json(people: int, joints: int = len(COCO), names: tuple[str, ...] = COCO.joints) -> dict:
     images = [
-        {"id": i + 1, "file_name": f"{i + 1:012d}.jpg", "width": SIZE[0], "height": SIZE[1]} for i in range(people)
+        {"id": i + 1, "file_name": f"{i + 1:012d}.jpg", "width": SIZE[0], "height": SIZE[1]}
+        for i in range(people)
     ]
     annotations = []
     for i in range(people):
@@ -90,7 +91,9 @@ def tiny_lspet(tmp_path: Path) -> Path:
         write_picture(root / "images" / f"im{n + 1:05d}.jpg", n)
     table[0, :, :] = [[-300.0], [900.0], [0.0]]  # the right ankle: junk, not annotated
     table[5:, 2, 3] = 0  # picture 4 has four joints only
-    table[LSP.index("left_shoulder"), :2, 5] = table[LSP.index("right_hip"), :2, 5] + 0.1  # picture 6: no torso
+    table[LSP.index("left_shoulder"), :2, 5] = (
+        table[LSP.index("right_hip"), :2, 5] + 0.1
+    )  # picture 6: no torso
     scipy.io.savemat(root / "joints.mat", {"joints": table})
     return root
 
@@ -122,7 +125,9 @@ class TinyMpii:
             self.root / "detections_our_format.mat",
             {
                 "pos_gt_src": np.stack([p["joints"] for p in chosen], axis=2),
-                "jnt_missing": np.stack([(p["joints"] == 0).all(axis=1) for p in chosen], axis=1).astype(np.uint8),
+                "jnt_missing": np.stack(
+                    [(p["joints"] == 0).all(axis=1) for p in chosen], axis=1
+                ).astype(np.uint8),
                 "headboxes_src": np.stack([p["head"].reshape(2, 2) for p in chosen], axis=2),
             },
         )
@@ -156,7 +161,9 @@ class TinyMpii:
     def write_official(self) -> None:
         """A RELEASE structure; the last validation picture holds a second person, who belongs to no split."""
         annolist = [self._entry([p]) for p in self.persons]
-        stranger = dict(self.persons[-1], head=np.array([1.0, 2, 3, 4]), image=self.persons[-1]["image"])
+        stranger = dict(
+            self.persons[-1], head=np.array([1.0, 2, 3, 4]), image=self.persons[-1]["image"]
+        )
         annolist[-1] = self._entry([self.persons[-1], stranger])
         annolist.append({"image": {"name": "test.jpg"}, "annorect": np.zeros((0, 0))})
         release = {"annolist": _structs(annolist), "img_train": np.array([1] * 7 + [0])}
@@ -167,7 +174,12 @@ class TinyMpii:
         rects = []
         for p in persons:
             points = [
-                {"x": x, "y": y, "id": float(k), "is_visible": np.float64(v) if v else np.zeros((0, 0))}
+                {
+                    "x": x,
+                    "y": y,
+                    "id": float(k),
+                    "is_visible": np.float64(v) if v else np.zeros((0, 0)),
+                }
                 for k, ((x, y), v) in enumerate(zip(p["joints"], p["visible"], strict=True))
                 if x or y
             ]

@@ -20,7 +20,11 @@ def choices(group: str) -> list[str]:
 
 def composed(primary: str, *overrides: str, output: str = "/tmp/run") -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        words = [*overrides, f"hydra.runtime.output_dir={output}", f"hydra.runtime.cwd={CONF.parent}"]
+        words = [
+            *overrides,
+            f"hydra.runtime.output_dir={output}",
+            f"hydra.runtime.cwd={CONF.parent}",
+        ]
         cfg = compose(primary, words, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     return cfg
@@ -36,7 +40,9 @@ def targets(node: object) -> list[str]:
 
 
 def check(cfg: DictConfig) -> dict:
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=False)
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=False
+    )
     cfg = OmegaConf.create({k: v for k, v in cfg.items() if k != "hydra"})
     found = targets(plain)
     for target in found:
@@ -46,7 +52,18 @@ def check(cfg: DictConfig) -> dict:
 
 GROUPS = [
     (group, choice)
-    for group in ("model", "data", "schedule", "augment", "loss", "protocol", "callbacks", "logger", "trainer", "debug")
+    for group in (
+        "model",
+        "data",
+        "schedule",
+        "augment",
+        "loss",
+        "protocol",
+        "callbacks",
+        "logger",
+        "trainer",
+        "debug",
+    )
     for choice in choices(group)
 ]
 
@@ -56,7 +73,12 @@ def test_every_choice_composes_and_its_targets_exist(group: str, choice: str) ->
     cfg = composed("train", f"{group}={choice}")
     check(cfg)
     OmegaConf.resolve(
-        OmegaConf.create({k: cfg[k] for k in ("paths", "model", "data", "schedule", "loss", "protocol", "augment")})
+        OmegaConf.create(
+            {
+                k: cfg[k]
+                for k in ("paths", "model", "data", "schedule", "loss", "protocol", "augment")
+            }
+        )
     )
 
 
@@ -82,7 +104,10 @@ def test_a_network_brings_its_papers_recipe_and_the_command_line_goes_before_it(
     recipe = cfg.hydra.runtime.choices.schedule
     assert recipe in choices("schedule")
     other = next(c for c in choices("schedule") if c != recipe)
-    assert composed("train", f"model={model}", f"schedule={other}").hydra.runtime.choices.schedule == other
+    assert (
+        composed("train", f"model={model}", f"schedule={other}").hydra.runtime.choices.schedule
+        == other
+    )
 
 
 @pytest.mark.parametrize(("stages", "channels"), [(2, 256), (3, 208), (4, 180), (5, 160)])

@@ -15,7 +15,9 @@ def three_point_matrix(centre, width_px, rotation, size_wh):
     angle = np.pi * rotation / 180
     up = np.array([0.5 * width_px * np.sin(angle), -0.5 * width_px * np.cos(angle)])
     source = np.array([centre, centre + up, centre + up + [up[1], -up[0]]])
-    target = np.array([[width / 2, height / 2], [width / 2, height / 2 - width / 2], [0, height / 2 - width / 2]])
+    target = np.array(
+        [[width / 2, height / 2], [width / 2, height / 2 - width / 2], [0, height / 2 - width / 2]]
+    )
     return np.linalg.solve(np.hstack([source, np.ones((3, 1))]), target).T
 
 
@@ -28,8 +30,12 @@ def test_matrix_is_the_protocols(size_wh, rotation):
         centre, scale = crop.centre_and_scale(box)
         width, height = box[2:] * 1.25
         aspect = size_wh[0] / size_wh[1]
-        wanted = three_point_matrix(box[:2] + box[2:] / 2, max(width, height * aspect), rotation, size_wh)
-        np.testing.assert_allclose(crop.crop_matrix(centre, scale, size_wh, rotation), wanted, rtol=0, atol=1e-9)
+        wanted = three_point_matrix(
+            box[:2] + box[2:] / 2, max(width, height * aspect), rotation, size_wh
+        )
+        np.testing.assert_allclose(
+            crop.crop_matrix(centre, scale, size_wh, rotation), wanted, rtol=0, atol=1e-9
+        )
 
 
 def test_mirrored_matrix_is_that_of_the_mirrored_picture():
@@ -45,7 +51,9 @@ def test_mirrored_matrix_is_that_of_the_mirrored_picture():
 def test_points_go_there_and_back():
     mix = np.random.default_rng(2)
     for flip in (False, True):
-        matrix = crop.crop_matrix(mix.uniform(0, 5000, 2), mix.uniform(0.01, 20, 2), (192, 256), 61.0, flip)
+        matrix = crop.crop_matrix(
+            mix.uniform(0, 5000, 2), mix.uniform(0.01, 20, 2), (192, 256), 61.0, flip
+        )
         points = mix.uniform(-100, 5000, (50, 17, 2))
         back = crop.apply(crop.invert(matrix), crop.apply(matrix, points))
         assert np.abs(back - points).max() < 1e-6
@@ -55,16 +63,22 @@ def test_centre_maps_to_the_middle_and_box_fills_the_crop():
     centre, scale = crop.centre_and_scale((100, 50, 60, 200))
     matrix = crop.crop_matrix(centre, scale, (192, 256))
     np.testing.assert_allclose(crop.apply(matrix, centre), (96, 128))
-    np.testing.assert_allclose(crop.apply(matrix, [130, 150 - 125]), (96, 0), atol=1e-9)  # 200 px times 1.25 are 256
+    np.testing.assert_allclose(
+        crop.apply(matrix, [130, 150 - 125]), (96, 0), atol=1e-9
+    )  # 200 px times 1.25 are 256
 
 
 @pytest.mark.parametrize("rotation", [0.0, 17.0, 90.0])
 def test_flipped_crop_is_the_mirrored_pictures_crop_bit_for_bit(rotation):
     picture = np.random.default_rng(3).integers(0, 256, (200, 301, 3), dtype=np.uint8)
     centre, scale = np.array([140.2, 95.7]), np.array([0.9, 0.9])
-    flipped = crop.cut(picture, crop.crop_matrix(centre, scale, (96, 128), rotation, flip=True), (96, 128))
+    flipped = crop.cut(
+        picture, crop.crop_matrix(centre, scale, (96, 128), rotation, flip=True), (96, 128)
+    )
     matrix = crop.crop_matrix([300 - centre[0], centre[1]], scale, (96, 128), rotation)
-    expected = cv2.warpAffine(np.ascontiguousarray(picture[:, ::-1]), matrix, (96, 128), flags=cv2.INTER_LINEAR)
+    expected = cv2.warpAffine(
+        np.ascontiguousarray(picture[:, ::-1]), matrix, (96, 128), flags=cv2.INTER_LINEAR
+    )
     np.testing.assert_array_equal(flipped, expected)
 
 
@@ -84,7 +98,9 @@ def test_pixel_follows_its_joint():
         matrix = crop.crop_matrix([100, 100], [0.8, 0.8], (128, 128), rotation, flip)
         image = crop.cut(picture, matrix, (128, 128))[:, :, 0]
         rows, columns = np.nonzero(image > 127)
-        np.testing.assert_allclose((columns.mean(), rows.mean()), crop.apply(matrix, [120, 80]), atol=0.2)
+        np.testing.assert_allclose(
+            (columns.mean(), rows.mean()), crop.apply(matrix, [120, 80]), atol=0.2
+        )
 
 
 def test_inside_means_on_a_pixel():

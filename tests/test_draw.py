@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featherpose.draw import LEFT, MIDDLE, RIGHT, contact_sheet, draw_pose, overlay_heatmaps, side_colour
+from featherpose.draw import (
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    contact_sheet,
+    draw_pose,
+    overlay_heatmaps,
+    side_colour,
+)
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 
 
@@ -19,7 +27,9 @@ def test_each_joint_has_the_colour_of_its_side(skeleton: Skeleton) -> None:
     joints = spread(skeleton)
     drawn = draw_pose(np.zeros((220, 230, 3), np.uint8), joints, None, skeleton)
     for name, (x, y) in zip(skeleton.joints, joints.astype(int), strict=True):
-        expected = LEFT if name.startswith("left_") else RIGHT if name.startswith("right_") else MIDDLE
+        expected = (
+            LEFT if name.startswith("left_") else RIGHT if name.startswith("right_") else MIDDLE
+        )
         assert tuple(drawn[y, x]) == expected
     assert side_colour("left_hip", "right_hip") == MIDDLE
     assert side_colour("left_hip", "pelvis") == LEFT
@@ -90,7 +100,10 @@ def test_a_contact_sheet_holds_every_picture_undistorted() -> None:
 
 def test_contact_sheets_with_labels_and_fewer_pictures_than_columns() -> None:
     picture = np.zeros((10, 50, 3), np.uint8)
-    plain, labelled = contact_sheet([picture], columns=9), contact_sheet([picture], columns=9, labels=["nose"])
+    plain, labelled = (
+        contact_sheet([picture], columns=9),
+        contact_sheet([picture], columns=9, labels=["nose"]),
+    )
     assert plain.shape[1] == 50 + 2 * 4
     assert labelled.shape[0] > plain.shape[0]
     assert labelled[-16:].max() > 200

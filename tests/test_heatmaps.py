@@ -24,7 +24,9 @@ def hrnet_target(joint, visible, size, sigma):
     if visible:
         for y in range(max(low[1], 0), min(high[1], height)):
             for x in range(max(low[0], 0), min(high[0], width)):
-                target[y, x] = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2))
+                target[y, x] = np.exp(
+                    -((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2)
+                )
     return target, float(visible)
 
 
@@ -33,7 +35,12 @@ def test_targets_are_those_of_hrnet(sigma):
     rng = np.random.default_rng(sigma)
     size = (64, 48)
     joints = rng.uniform(-16, 80, (12, 17, 2))
-    joints[0, :4] = [[-0.4, -0.6], [-1.2, 3], [-7, 10], [47.5, 63.5]]  # truncation, and squares at the very edge
+    joints[0, :4] = [
+        [-0.4, -0.6],
+        [-1.2, 3],
+        [-7, 10],
+        [47.5, 63.5],
+    ]  # truncation, and squares at the very edge
     visible = rng.integers(0, 2, (12, 17))
     targets, weights = encode(torch.tensor(joints), torch.tensor(visible), size, sigma)
     for b in range(12):
@@ -45,7 +52,9 @@ def test_targets_are_those_of_hrnet(sigma):
 
 def test_an_exact_centre_and_a_whole_gaussian():
     joints = torch.tensor([[[10.3, 20.8]]], dtype=torch.float64)
-    targets, weights = encode(joints, torch.ones(1, 1), (64, 48), 5.0, quantised=False, truncate=None)
+    targets, weights = encode(
+        joints, torch.ones(1, 1), (64, 48), 5.0, quantised=False, truncate=None
+    )
     y, x = torch.meshgrid(torch.arange(64), torch.arange(48), indexing="ij")
     expected = torch.exp(-((x - 10.3) ** 2 + (y - 20.8) ** 2) / 50)
     torch.testing.assert_close(targets[0, 0], expected.double(), atol=1e-6, rtol=1e-6)
@@ -70,7 +79,9 @@ def hrnet_decode(heatmaps):
         points[b, k] = place % width, place // width
         px, py = int(np.floor(points[b, k, 0] + 0.5)), int(np.floor(points[b, k, 1] + 0.5))
         if 1 < px < width - 1 and 1 < py < height - 1:
-            difference = np.array([one[py, px + 1] - one[py, px - 1], one[py + 1, px] - one[py - 1, px]])
+            difference = np.array(
+                [one[py, px + 1] - one[py, px - 1], one[py + 1, px] - one[py - 1, px]]
+            )
             points[b, k] += np.sign(difference) * 0.25
     return points, peaks
 
@@ -86,7 +97,9 @@ def dark_decode(heatmaps, kernel=11):
             continue
         py, px = np.unravel_index(np.argmax(one), one.shape)
         points[b, k] = px, py
-        smooth = cv2.GaussianBlur(np.pad(one, border), (kernel, kernel), 0)[border:-border, border:-border]
+        smooth = cv2.GaussianBlur(np.pad(one, border), (kernel, kernel), 0)[
+            border:-border, border:-border
+        ]
         log = np.log(np.maximum(smooth * one.max() / smooth.max(), 1e-10)).astype(np.float64)
         if not (1 < px < width - 2 and 1 < py < height - 2):
             continue
@@ -94,7 +107,9 @@ def dark_decode(heatmaps, kernel=11):
         dy = 0.5 * (log[py + 1, px] - log[py - 1, px])
         dxx = 0.25 * (log[py, px + 2] - 2 * log[py, px] + log[py, px - 2])
         dyy = 0.25 * (log[py + 2, px] - 2 * log[py, px] + log[py - 2, px])
-        dxy = 0.25 * (log[py + 1, px + 1] - log[py - 1, px + 1] - log[py + 1, px - 1] + log[py - 1, px - 1])
+        dxy = 0.25 * (
+            log[py + 1, px + 1] - log[py - 1, px + 1] - log[py + 1, px - 1] + log[py - 1, px - 1]
+        )
         if dxx * dyy - dxy**2 != 0:
             points[b, k] -= np.linalg.solve([[dxx, dxy], [dxy, dyy]], [dx, dy])
     return points
@@ -137,7 +152,9 @@ def test_dark_is_that_of_its_authors(noise):
     maps, _ = random_heatmaps(1, noise)
     points, _ = decode(torch.from_numpy(maps), "dark")
     expected = dark_decode(maps)
-    near = np.abs(expected - hrnet_decode(maps)[0]).max(axis=-1) < 3  # where the step is a step, not a division by 0
+    near = (
+        np.abs(expected - hrnet_decode(maps)[0]).max(axis=-1) < 3
+    )  # where the step is a step, not a division by 0
     assert near.mean() > 0.9
     np.testing.assert_allclose(points.numpy()[near], expected[near], atol=2e-3)
 

@@ -23,7 +23,17 @@ def photo() -> Image.Image:
 
 def person(path: Path, size: tuple[int, int] | None = None) -> Person:
     zero = np.zeros(2)
-    return Person(str(path), np.zeros((1, 2)), np.zeros(1, np.uint8), zero, zero, np.zeros(4), 1, 7, picture_size=size)
+    return Person(
+        str(path),
+        np.zeros((1, 2)),
+        np.zeros(1, np.uint8),
+        zero,
+        zero,
+        np.zeros(4),
+        1,
+        7,
+        picture_size=size,
+    )
 
 
 def with_cv2(path: Path) -> np.ndarray:
@@ -56,7 +66,8 @@ def test_same_pixels_as_cv2(photo, tmp_path, mode, suffix):
 
 def test_real_jpegs_decode_as_cv2_does(real_data):
     files = (
-        sorted((real_data / "coco").glob("*2017/*.jpg"))[:40] + sorted((real_data / "mpii/images").glob("*.jpg"))[:4]
+        sorted((real_data / "coco").glob("*2017/*.jpg"))[:40]
+        + sorted((real_data / "mpii/images").glob("*.jpg"))[:4]
     )
     assert files
     for path in files:
@@ -72,7 +83,9 @@ def test_sixteen_bits_become_eight(photo, tmp_path):
 
 def test_fifty_megapixels(tmp_path):
     path = tmp_path / "huge.jpg"
-    path.write_bytes(simplejpeg.encode_jpeg(np.full((6250, 8000, 3), 90, np.uint8), colorspace="RGB"))
+    path.write_bytes(
+        simplejpeg.encode_jpeg(np.full((6250, 8000, 3), 90, np.uint8), colorspace="RGB")
+    )
     assert image.read(path).shape == (6250, 8000, 3)
 
 
@@ -95,7 +108,8 @@ def test_exif_rotation(photo, tmp_path, orientation):
 def test_size_that_is_not_the_annotated_one(photo, tmp_path):
     photo.save(tmp_path / "small.jpg")
     with pytest.raises(
-        PoseError, match=r"small.jpg is 140 x 100 pixels, but the annotation of person 7 says 640 x 480"
+        PoseError,
+        match=r"small.jpg is 140 x 100 pixels, but the annotation of person 7 says 640 x 480",
     ):
         image.load(person(tmp_path / "small.jpg", (640, 480)))
 

@@ -23,14 +23,25 @@ def reproduce(root: Path, out: Path, *words: str) -> subprocess.CompletedProcess
         "MODELS": " ".join(NETWORKS),
         "WANDB_MODE": "offline",
     }
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=850, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=850, check=False
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
+def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(
+    root: Path, tmp_path: Path
+) -> None:
     data, out = tmp_path / "lspet", tmp_path / "out"
-    maker = [sys.executable, str(root / "scripts" / "make_synthetic.py"), "--format", "lspet", "--people", "20"]
+    maker = [
+        sys.executable,
+        str(root / "scripts" / "make_synthetic.py"),
+        "--format",
+        "lspet",
+        "--people",
+        "20",
+    ]
     subprocess.run([*maker, "--out", str(data)], check=True, capture_output=True, timeout=120)
     words = ["smoke", f"data.root={data}", "data.read.train=[1,14]", "data.read.val=[15,20]"]
 
@@ -49,7 +60,10 @@ def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(root: Path
     assert "<html" in (out / "report.html").read_text()
 
     # An interrupted network goes on in its folder; what was exported is kept.
-    record, exported = json.loads((out / "lapx" / "run.json").read_text()), (out / "lapx" / "lapx-lspet.onnx").stat()
+    record, exported = (
+        json.loads((out / "lapx" / "run.json").read_text()),
+        (out / "lapx" / "lapx-lspet.onnx").stat(),
+    )
     (out / "lapx" / "run.json").write_text(json.dumps(record | {"state": "interrupted"}))
     done = reproduce(root, out, *words)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

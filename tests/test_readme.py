@@ -22,7 +22,9 @@ def commands(kind: str) -> list[tuple[str, str]]:
     """(page, command) of every line in a shell block that starts so; continued lines are joined."""
     found = []
     for page in PAGES:
-        for block in re.findall(r"```(?:bash|sh|shell)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S):
+        for block in re.findall(
+            r"```(?:bash|sh|shell)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S
+        ):
             for line in block.replace("\\\n", " ").splitlines():
                 match = re.search(rf"(?:^|\s|&& ){kind}\b.*", line.split(" # ")[0].split("  #")[0])
                 if match:
@@ -44,12 +46,16 @@ def first_of(override: Override) -> str:
 VERBS = commands(r"python src/\w+\.py")
 
 
-@pytest.mark.parametrize(("page", "command"), VERBS, ids=[f"{page}: {command}" for page, command in VERBS])
+@pytest.mark.parametrize(
+    ("page", "command"), VERBS, ids=[f"{page}: {command}" for page, command in VERBS]
+)
 def test_every_documented_command_composes(page: str, command: str) -> None:
     _, script, *words = shlex.split(command)
     verb = Path(script).stem
     assert (ROOT / script).is_file()
-    words = [word for word in words if not word.startswith("resume=")]  # replaced by the run's own overrides
+    words = [
+        word for word in words if not word.startswith("resume=")
+    ]  # replaced by the run's own overrides
     words = [word for word in arrange(verb, words) if word not in ("-m", "--multirun")]
     if any(word.startswith("-") for word in words):
         pytest.skip("an option of Hydra itself")
@@ -58,12 +64,16 @@ def test_every_documented_command_composes(page: str, command: str) -> None:
         compose(verb, overrides)
 
 
-@pytest.mark.parametrize("script", sorted({c.split()[1] for _, c in commands(r"(?:python|bash) scripts/[\w.]+")}))
+@pytest.mark.parametrize(
+    "script", sorted({c.split()[1] for _, c in commands(r"(?:python|bash) scripts/[\w.]+")})
+)
 def test_every_documented_script_is_there(script: str) -> None:
     assert (ROOT / script).is_file()
 
 
 @pytest.mark.parametrize("target", sorted({c.split()[1] for _, c in commands("make")}))
 def test_every_documented_make_target_exists(target: str) -> None:
-    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr

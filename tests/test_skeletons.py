@@ -8,14 +8,18 @@ from featherpose.errors import PoseError
 from featherpose.skeletons import COCO, LSP, MPII, skeleton_of
 
 
-@pytest.mark.parametrize(("skeleton", "joints", "pairs"), [(COCO, 17, 8), (MPII, 16, 6), (LSP, 14, 6)])
+@pytest.mark.parametrize(
+    ("skeleton", "joints", "pairs"), [(COCO, 17, 8), (MPII, 16, 6), (LSP, 14, 6)]
+)
 def test_flipping_twice_changes_nothing(skeleton, joints: int, pairs: int) -> None:
     order = skeleton.flip_order
     assert len(skeleton) == joints
     assert len(skeleton.pairs) == pairs
     assert [order[i] for i in order] == list(range(joints))
     for joint, other in zip(skeleton.joints, order, strict=True):
-        assert skeleton.joints[other] == joint.replace("left_", "\0").replace("right_", "left_").replace("\0", "right_")
+        assert skeleton.joints[other] == joint.replace("left_", "\0").replace(
+            "right_", "left_"
+        ).replace("\0", "right_")
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, LSP])
@@ -33,7 +37,11 @@ def test_mpii_leaves_pelvis_and_thorax_out() -> None:
 
 def test_own_skeleton() -> None:
     own = skeleton_of(
-        {"name": "arm", "joints": ["left_hand", "right_hand", "nose"], "limbs": ["left_hand-nose", "right_hand-nose"]}
+        {
+            "name": "arm",
+            "joints": ["left_hand", "right_hand", "nose"],
+            "limbs": ["left_hand-nose", "right_hand-nose"],
+        }
     )
     assert own.pairs == ((0, 1),)
     assert own.limbs == ((0, 2), (1, 2))

@@ -17,7 +17,9 @@ PIXEL_STD = 200.0
 PADDING = 1.25
 
 
-def centre_and_scale(box_xywh: Sequence[float] | np.ndarray, padding: float = PADDING) -> tuple[np.ndarray, np.ndarray]:
+def centre_and_scale(
+    box_xywh: Sequence[float] | np.ndarray, padding: float = PADDING
+) -> tuple[np.ndarray, np.ndarray]:
     """The centre (2,) of a box and its padded scale (2,): the crop before its aspect ratio is fitted."""
     x, y, width, height = (float(side) for side in box_xywh)
     centre = np.array([x + width * 0.5, y + height * 0.5])
@@ -66,7 +68,9 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def cut(picture: np.ndarray, matrix: np.ndarray, size_wh: Sequence[int], origin: Sequence[int] = (0, 0)) -> np.ndarray:
+def cut(
+    picture: np.ndarray, matrix: np.ndarray, size_wh: Sequence[int], origin: Sequence[int] = (0, 0)
+) -> np.ndarray:
     """The crop (H, W, 3): one bilinear warp, black outside; `origin` is where `picture` lay in a larger one."""
     back = invert(matrix)
     back[:, 2] -= origin

@@ -41,7 +41,9 @@ def draw_pose(
     canvas = as_rgb(picture).copy()
     joints = np.asarray(joints, dtype=np.float64)[:, :2]
     state = np.full(len(joints), 2) if visible is None else np.asarray(visible)
-    near = np.abs(joints) < 30_000  # also false for NaN; OpenCV's fixed-point coordinates overflow beyond
+    near = (
+        np.abs(joints) < 30_000
+    )  # also false for NaN; OpenCV's fixed-point coordinates overflow beyond
     shown = (state > 0) & near.all(axis=1)
     if not shown.any():
         return canvas
@@ -50,10 +52,14 @@ def draw_pose(
     fixed = np.rint(np.where(near, joints, 0) * (1 << _SHIFT)).astype(int)
     limbs = [(a, b) for a, b in skeleton.limbs if shown[a] and shown[b]]
     for a, b in limbs:
-        cv2.line(canvas, fixed[a].tolist(), fixed[b].tolist(), RIM, thickness + 2, cv2.LINE_AA, _SHIFT)
+        cv2.line(
+            canvas, fixed[a].tolist(), fixed[b].tolist(), RIM, thickness + 2, cv2.LINE_AA, _SHIFT
+        )
     for a, b in limbs:
         colour = side_colour(skeleton.joints[a], skeleton.joints[b])
-        cv2.line(canvas, fixed[a].tolist(), fixed[b].tolist(), colour, thickness, cv2.LINE_AA, _SHIFT)
+        cv2.line(
+            canvas, fixed[a].tolist(), fixed[b].tolist(), colour, thickness, cv2.LINE_AA, _SHIFT
+        )
     for i in np.flatnonzero(shown):
         radius = (thickness + 1) << _SHIFT
         colour = side_colour(skeleton.joints[i])
@@ -64,7 +70,9 @@ def draw_pose(
     return canvas
 
 
-def overlay_heatmaps(picture: np.ndarray, heatmaps: np.ndarray, strength: float = 0.65) -> np.ndarray:
+def overlay_heatmaps(
+    picture: np.ndarray, heatmaps: np.ndarray, strength: float = 0.65
+) -> np.ndarray:
     """The picture with the largest of the heatmaps (K, h, w) at each place laid over it, black body to pale yellow.
 
     Values are shown from 0 to 1; a heatmap whose peak is above 1 is scaled down to it.
@@ -77,7 +85,9 @@ def overlay_heatmaps(picture: np.ndarray, heatmaps: np.ndarray, strength: float 
     # Heatmap cell i lies over crop pixel i * stride, so the grids are joined at their origins, not at their corners.
     scale_x, scale_y = width / maps.shape[2], height / maps.shape[1]
     matrix = np.array([[scale_x, 0.0, 0.0], [0.0, scale_y, 0.0]])
-    most = cv2.warpAffine(maps.max(axis=0), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    most = cv2.warpAffine(
+        maps.max(axis=0), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE
+    )
     level = np.clip(most / max(1.0, float(most.max())), 0, 1)
     colour = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     alpha = strength * np.sqrt(level)[..., None]  # the root, so that faint answers show too
@@ -106,7 +116,9 @@ def contact_sheet(
     width, height = tile or (max(t.shape[1] for t in tiles), max(t.shape[0] for t in tiles))
     columns, text = min(columns, len(tiles)), 18 if labels is not None else 0
     rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * (height + text + gap) + gap, columns * (width + gap) + gap, 3), 32, np.uint8)
+    sheet = np.full(
+        (rows * (height + text + gap) + gap, columns * (width + gap) + gap, 3), 32, np.uint8
+    )
     for i, picture in enumerate(tiles):
         zoom = min(width / picture.shape[1], height / picture.shape[0], 1.0)
         if zoom < 1:
@@ -118,7 +130,14 @@ def contact_sheet(
         if labels is not None:
             place = (left + 2, top + height + 13)
             cv2.putText(
-                sheet, str(labels[i])[: width // 7], place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, MIDDLE, 1, cv2.LINE_AA
+                sheet,
+                str(labels[i])[: width // 7],
+                place,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.4,
+                MIDDLE,
+                1,
+                cv2.LINE_AA,
             )
     return sheet
 
@@ -127,7 +146,9 @@ def as_rgb(picture: np.ndarray) -> np.ndarray:
     """Any 8-bit picture as (H, W, 3), contiguous."""
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
-        raise ValueError(f"a picture is uint8 (H, W, 3) or (H, W), not {picture.dtype} {picture.shape}")
+        raise ValueError(
+            f"a picture is uint8 (H, W, 3) or (H, W), not {picture.dtype} {picture.shape}"
+        )
     if picture.ndim == 2 or picture.shape[2] == 1:
         picture = np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
     return np.ascontiguousarray(picture[..., :3])

@@ -10,7 +10,11 @@ class PoseError(Exception):
         """The sentence alone, also where torch wrapped it with a loader worker's traceback."""
         text = super().__str__()
         head, name, sentence = text.rpartition("featherpose.errors.PoseError: ")
-        return sentence.strip() if name and head.startswith("Caught PoseError in DataLoader worker") else text
+        return (
+            sentence.strip()
+            if name and head.startswith("Caught PoseError in DataLoader worker")
+            else text
+        )
 
 
 class UsageError(PoseError):

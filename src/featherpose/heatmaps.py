@@ -44,7 +44,9 @@ def encode(
     """
     height, width = size
     drawn = visible > 0
-    centre = torch.where(drawn[..., None], joints, 0.0)  # junk coordinates (NaN too) of joints without a target
+    centre = torch.where(
+        drawn[..., None], joints, 0.0
+    )  # junk coordinates (NaN too) of joints without a target
     if quantised:
         centre = (centre + 0.5).trunc()
     if truncate is not None:
@@ -145,7 +147,9 @@ def _dark(heatmaps: Tensor, peak: Tensor, place: Tensor) -> Tensor:
     dxy = (log[..., 3, 3] - log[..., 1, 3] - log[..., 3, 1] + log[..., 1, 1]) / 4
     determinant = dxx * dyy - dxy.square()
     step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=-1) / determinant[..., None]
-    return torch.where(_inside(peak, width, height, 2) & (determinant != 0)[..., None], step, 0.0).float()
+    return torch.where(
+        _inside(peak, width, height, 2) & (determinant != 0)[..., None], step, 0.0
+    ).float()
 
 
 @lru_cache
@@ -162,7 +166,9 @@ def _smoothing(side: int) -> Tensor:
 def to_picture(points: Tensor, matrix: Tensor, stride: int) -> Tensor:
     """Heatmap pixels (..., B, K, 2) in picture coordinates, float64, by each crop's matrix (B, 2, 3)."""
     back = torch.linalg.inv(matrix[:, :, :2])
-    return ((points.double() * stride - matrix[:, None, :, 2]).unsqueeze(-2) * back[:, None]).sum(dim=-1)
+    return ((points.double() * stride - matrix[:, None, :, 2]).unsqueeze(-2) * back[:, None]).sum(
+        dim=-1
+    )
 
 
 def flip_back(heatmaps: Tensor, flip_order: Sequence[int], shift: bool) -> Tensor:

@@ -59,11 +59,15 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
     elif data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data[-64:]:
         raise PoseError(f"The picture {name} is truncated: fetch it again.")
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
     except cv2.error as error:
         raise PoseError(f"The picture {name} can't be decoded: {error.err}.") from error
     if picture is None:
-        raise PoseError(f"The picture {name} is no picture that can be decoded, or is damaged: fetch it again.")
+        raise PoseError(
+            f"The picture {name} is no picture that can be decoded, or is damaged: fetch it again."
+        )
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 

@@ -6,7 +6,12 @@ import ctypes
 import sys
 
 KEEP = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-DEFAULT = ((-4, 65536), (-3, 128 * 1024), (-1, 128 * 1024), (-2, 128 * 1024))  # M_MMAP_THRESHOLD is the second
+DEFAULT = (
+    (-4, 65536),
+    (-3, 128 * 1024),
+    (-1, 128 * 1024),
+    (-2, 128 * 1024),
+)  # M_MMAP_THRESHOLD is the second
 
 
 def keep_freed_memory() -> None:

@@ -54,7 +54,10 @@ def _limbs(joints: Sequence[str], text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _columns(joints: Sequence[str], **groups: str) -> dict[str, tuple[int, ...]]:
-    return {column: tuple(joints.index(joint) for joint in names.split()) for column, names in groups.items()}
+    return {
+        column: tuple(joints.index(joint) for joint in names.split())
+        for column, names in groups.items()
+    }
 
 
 _COCO = (
@@ -82,7 +85,10 @@ COCO = Skeleton(
         ankle="left_ankle right_ankle",
     ),
     scored=tuple(range(17)),
-    sigmas=tuple(round(n / 1000, 3) for n in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)),
+    sigmas=tuple(
+        round(n / 1000, 3)
+        for n in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)
+    ),
     torso=(_COCO.index("left_shoulder"), _COCO.index("right_hip")),
     upper=tuple(range(11)),
 )
@@ -171,7 +177,9 @@ def skeleton_of(choice: str | Mapping) -> Skeleton:
             name=choice["name"],
             joints=joints,
             limbs=_limbs(joints, " ".join(choice.get("limbs", ()))),
-            columns={column: tuple(index[joint] for joint in group) for column, group in columns.items()},
+            columns={
+                column: tuple(index[joint] for joint in group) for column, group in columns.items()
+            },
             scored=tuple(index[joint] for joint in choice.get("scored") or joints),
             sigmas=tuple(sigmas) if sigmas is not None else None,
             torso=(index[torso[0]], index[torso[1]]) if torso else None,

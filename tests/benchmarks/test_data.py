@@ -30,14 +30,24 @@ def test_both_paths_give_the_same_pixels_joints_and_targets(real_data):
         np.testing.assert_allclose(sample["joints"].numpy()[seen], joints[seen], atol=1e-3)
         expected, weights = benchmark.loop_targets(joints / 4, visible, (64, 48), 2.0)
         targets, ours_weights = encode(
-            torch.from_numpy(joints / 4)[None].float(), torch.from_numpy(visible)[None], (64, 48), 2.0
+            torch.from_numpy(joints / 4)[None].float(),
+            torch.from_numpy(visible)[None],
+            (64, 48),
+            2.0,
         )
         np.testing.assert_allclose(targets[0].numpy(), expected, atol=1e-6)
         np.testing.assert_array_equal(ours_weights[0].numpy(), weights)
 
 
 def test_runs_and_writes_what_it_measured(tiny_coco, tmp_path, capsys):
-    benchmark.run(str(tiny_coco), rounds=1, samples=240, batch_size=3, workers=1, out=str(tmp_path / "out/data.csv"))
+    benchmark.run(
+        str(tiny_coco),
+        rounds=1,
+        samples=240,
+        batch_size=3,
+        workers=1,
+        out=str(tmp_path / "out/data.csv"),
+    )
     printed = " ".join(capsys.readouterr().out.split())
     assert "Pixels differ by at most 0 levels" in printed
     assert "The cache changes no pixel" in printed

@@ -8,7 +8,9 @@ from featherpose.benchmarks import evaluation
 
 
 def test_here_and_the_references_agree(tmp_path, capsys):
-    evaluation.run(rounds=1, people=6, persons=60, detections=400, seed=3, out=str(tmp_path / "out.csv"))
+    evaluation.run(
+        rounds=1, people=6, persons=60, detections=400, seed=3, out=str(tmp_path / "out.csv")
+    )
     with (tmp_path / "out.csv").open() as file:
         decoding, precision, suppression = csv.DictReader(file)
     assert float(decoding["answers"].split()[1]) < 1e-9

@@ -29,7 +29,9 @@ def model(path, batch: int | str = "batch", channels: int = 3, width: int = 4, l
 
     nodes, weights, inputs, name = [], [], channels, "images"
     for i in range(layers):
-        weights.append(numpy_helper.from_array(np.full((width, inputs, 3, 3), 0.01, np.float32), f"w{i}"))
+        weights.append(
+            numpy_helper.from_array(np.full((width, inputs, 3, 3), 0.01, np.float32), f"w{i}")
+        )
         nodes.append(helper.make_node("Conv", [name, f"w{i}"], [f"y{i}"], pads=[1] * 4))
         inputs, name = width, f"y{i}"
     x = helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, channels, 64, 48])
@@ -65,8 +67,12 @@ def test_every_round_measures_everyone_in_turn(tmp_path, monkeypatch):
 
 def test_a_fixed_batch_takes_two_passes_for_the_flip_test(tmp_path):
     calls = []
-    runner = stopwatch.Runner(Candidate("fixed", model(tmp_path / "a.onnx", batch=1), 64, 48, batch=1), 1)
-    runner.session = type("Session", (), {"run": lambda self, names, feed: calls.append(feed["images"].shape)})()
+    runner = stopwatch.Runner(
+        Candidate("fixed", model(tmp_path / "a.onnx", batch=1), 64, 48, batch=1), 1
+    )
+    runner.session = type(
+        "Session", (), {"run": lambda self, names, feed: calls.append(feed["images"].shape)}
+    )()
     runner.flipped()
     assert calls == [(1, 3, 64, 48)] * 2
     runner.fixed = False
@@ -102,7 +108,8 @@ def test_memory_is_of_the_session_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keys", "says"), [({"batch": 4}, "batches of 4 only"), ({"channels": 1}, "1 channels where an image has 3")]
+    ("keys", "says"),
+    [({"batch": 4}, "batches of 4 only"), ({"channels": 1}, "1 channels where an image has 3")],
 )
 def test_a_file_that_does_not_fit_is_told_in_one_sentence(tmp_path, keys, says):
     with pytest.raises(PoseError, match=says):
@@ -112,9 +119,15 @@ def test_a_file_that_does_not_fit_is_told_in_one_sentence(tmp_path, keys, says):
 def test_ratios_peak_and_the_papers_claims():
     def row(key: str, ms: float, published: dict) -> benchmark.Row:
         entry = latency_files.Entry(key, Candidate(key, None, 256, 192), 10**6, 10**9)
-        return benchmark.Row(entry, {1: Timing([ms] * 3, [2 * ms] * 3, [ms] * 3)}, published=published)
+        return benchmark.Row(
+            entry, {1: Timing([ms] * 3, [2 * ms] * 3, [ms] * 3)}, published=published
+        )
 
-    rows = [row("lapx", 100.0, {"fps": 15}), row("lpn_50", 40.0, {"fps": 35}), row("hf_hrnet_18", 20.0, {"fps": 15})]
+    rows = [
+        row("lapx", 100.0, {"fps": 15}),
+        row("lpn_50", 40.0, {"fps": 35}),
+        row("hf_hrnet_18", 20.0, {"fps": 15}),
+    ]
     measurement = Measurement(1, {r.name: r.timings[1] for r in rows}, peak=1e11, pinned=True)
     assert benchmark.ratio(rows, rows[1], 1) == pytest.approx(2.5)
     assert benchmark.published_ratio(rows, rows[1]) == pytest.approx(35 / 15)
@@ -122,7 +135,10 @@ def test_ratios_peak_and_the_papers_claims():
     assert rows[0].timings[1].fps_flipped == pytest.approx(5)
     said = "\n".join(benchmark.notes(rows, [measurement]))
     assert "lpn_50 at 2.33 times LAPX's frames; here 2.50 at 1 thread: holds here." in said
-    assert "hf_hrnet_18 at 1.00 times LAPX's frames; here 5.00 at 1 thread: does not hold here." in said
+    assert (
+        "hf_hrnet_18 at 1.00 times LAPX's frames; here 5.00 at 1 thread: does not hold here."
+        in said
+    )
     measurement.timings["lapx"].wall[:] = [300.0] * 3
     measurement.timings["lpn_50"].wall[:] = [120.0] * 3
     assert "busy (wall time 3.0 times CPU time)" in "\n".join(benchmark.notes(rows, [measurement]))
@@ -134,7 +150,12 @@ def test_a_whole_run_with_a_users_file(tmp_path, monkeypatch):
     target = "featherpose.models.hourglass.Hourglass"
     small = {"_target_": target, "joints": 17, "stages": 1, "channels": 16, "depth": 1}
     monkeypatch.setattr(latency_files, "model_config", lambda name, size: OmegaConf.create(small))
-    keys = {"networks": ["lapx"], "rewritten": [], "extra": str(model(tmp_path / "mine.onnx")), "input_size": [64, 64]}
+    keys = {
+        "networks": ["lapx"],
+        "rewritten": [],
+        "extra": str(model(tmp_path / "mine.onnx")),
+        "input_size": [64, 64],
+    }
     keys |= {"threads": [1], "rounds": 1, "repeats": 2, "warmup": 1, "memory": False}
     keys |= {"cache": str(tmp_path / "cache"), "out": str(tmp_path / "out")}
     benchmark.run(**keys)
@@ -143,7 +164,11 @@ def test_a_whole_run_with_a_users_file(tmp_path, monkeypatch):
     assert list(rows) == ["lapx", "mine"]
     network = Hourglass(17, stages=1, channels=16, depth=1)
     assert int(rows["lapx"]["parameters"]) == sum(p.numel() for p in network.parameters())
-    assert int(rows["mine"]["parameters"]) == 4 * 3 * 9 and rows["mine"]["width"] == "48" and not rows["mine"]["macs"]
+    assert (
+        int(rows["mine"]["parameters"]) == 4 * 3 * 9
+        and rows["mine"]["width"] == "48"
+        and not rows["mine"]["macs"]
+    )
     assert float(rows["lapx"]["ratio_1"]) == 1 and float(rows["mine"]["fps_1"]) > 0
     table = (tmp_path / "out" / "stopwatch.md").read_text()
     assert table.count("\n| ") == 2 and "| lapx | 64x64 |" in table
@@ -163,7 +188,15 @@ def test_the_cache_follows_config_and_code():
 
 
 def test_a_settled_network_hides_nothing():
-    network = Hourglass(17, stages=2, channels=16, depth=2, soft_gate=True, neck="eca_nonlocal", stage_attention="eca")
+    network = Hourglass(
+        17,
+        stages=2,
+        channels=16,
+        depth=2,
+        soft_gate=True,
+        neck="eca_nonlocal",
+        stage_attention="eca",
+    )
     latency_files.settled(network, (64, 64))
     assert all(p.all() for key, p in network.named_parameters() if key.endswith(("alpha", "gamma")))
     scales: list[float] = []
@@ -183,5 +216,7 @@ def test_refusals(tmp_path):
 
 
 def test_families():
-    assert family_of("lapx, rewritten") == "hourglasses" and family_of("hrnet_w32") == "multi-branch"
+    assert (
+        family_of("lapx, rewritten") == "hourglasses" and family_of("hrnet_w32") == "multi-branch"
+    )
     assert family_of("hrformer_t") == "transformers" and family_of("mine") == "others"

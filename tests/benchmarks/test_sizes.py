@@ -17,7 +17,12 @@ from featherpose.models.lean import EMA, LConv
 from featherpose.models.repose import RePose
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 
-FULL = {"soft_gate": True, "stem_attention": "eca_cbam", "stage_attention": "eca_cbam", "neck": "eca_nonlocal_at_ends"}
+FULL = {
+    "soft_gate": True,
+    "stem_attention": "eca_cbam",
+    "stage_attention": "eca_cbam",
+    "neck": "eca_nonlocal_at_ends",
+}
 CBAM = {"stages": 2, "stem_attention": "cbam", "stage_attention": "cbam", "neck": "cbam"}
 # experiment: (all parameters, parameters without alpha and gamma, MACs as thop reports them in G)
 LAPX = {
@@ -74,7 +79,9 @@ def test_every_row_is_the_printed_one_or_a_known_gap(rows):
 def test_every_experiment_of_the_papers_is_in_the_table(root):
     files = {p.stem for p in (root / "conf/experiment").glob("*.yaml") if "_t" in p.stem}
     papers = {stem for stem in files if stem.startswith(("lapx_t", "le_hrnet_t", "repose_t"))}
-    assert papers - {name.split()[0] for name in rows_named()} == {"lapx_table1_no_tta"}  # as lapx_table1_tta
+    assert papers - {name.split()[0] for name in rows_named()} == {
+        "lapx_table1_no_tta"
+    }  # as lapx_table1_tta
 
 
 def rows_named() -> list[str]:
@@ -108,7 +115,9 @@ def test_le_hrnet_part_by_part():
     """The blocks hold 4,442,112 parameters, 4,403,200 of them by the paper's 3.125 C^2; EMA adds 14,976."""
     with torch.device("meta"):
         network = HRNet(17, block="leema", scope="branches")
-    convolutions = [m for name, m in network.named_modules() if isinstance(m, LConv) and "branches" in name]
+    convolutions = [
+        m for name, m in network.named_modules() if isinstance(m, LConv) and "branches" in name
+    ]
     assert sum(p.numel() for m in convolutions for p in m.parameters()) == 4_403_200
     attention = [m for m in network.modules() if isinstance(m, EMA)]
     assert sum(p.numel() for m in attention for p in m.parameters()) == 14_976
@@ -130,7 +139,9 @@ def test_repose_to_the_last_parameter(joints, keys, parameters, flops):
 
 
 def test_the_sequential_control_is_as_large_as_the_updates_it_replaces(rows):
-    ours, control = (rows[f"repose_{row}"].size.parameters for row in ("table1_table2", "text_sequential"))
+    ours, control = (
+        rows[f"repose_{row}"].size.parameters for row in ("table1_table2", "text_sequential")
+    )
     assert abs(control / ours - 1) < 0.005
 
 
@@ -153,7 +164,16 @@ def test_the_papers_order():
     order = [LSP.joints[joint] for joint in graph_of(LSP).order]
     assert [short.get(j, j) for j in order] == [
         *("right_hip", "left_hip", "right_shoulder", "left_shoulder", "right_knee", "left_knee"),
-        *("right_elbow", "left_elbow", "right_ankle", "left_ankle", "right_wrist", "left_wrist", "neck", "head"),
+        *(
+            "right_elbow",
+            "left_elbow",
+            "right_ankle",
+            "left_ankle",
+            "right_wrist",
+            "left_wrist",
+            "neck",
+            "head",
+        ),
     ]
 
 
@@ -188,7 +208,9 @@ def test_the_papers_widths():
     ],
     ids=["lapx", "lap", "leanblock", "hrnet", "repose"],
 )
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="thop needs distutils, which Python 3.12 dropped")
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="thop needs distutils, which Python 3.12 dropped"
+)
 def test_counts_agree_with_thop(make, size):
     thop = pytest.importorskip("thop")
     network = make().eval()

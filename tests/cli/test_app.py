@@ -14,16 +14,23 @@ from featherpose.cli import app
 from featherpose.errors import PoseError, UsageError
 
 
-def run(root: Path, *words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    root: Path, *words: str, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(root / "src" / words[0]), *words[1:]]
     env = {**os.environ, **variables}
-    return subprocess.run(command, cwd=cwd or root, env=env, capture_output=True, text=True, timeout=800, check=False)
+    return subprocess.run(
+        command, cwd=cwd or root, env=env, capture_output=True, text=True, timeout=800, check=False
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "arranged"),
     [
-        (["model=lapx", "data=mpii", "-m", "model.stages=2,3"], ["-m", "model=lapx", "data=mpii", "model.stages=2,3"]),
+        (
+            ["model=lapx", "data=mpii", "-m", "model.stages=2,3"],
+            ["-m", "model=lapx", "data=mpii", "model.stages=2,3"],
+        ),
         (["--multirun", "seed=1,2", "-m"], ["--multirun", "seed=1,2"]),
         (["model=lap"], ["model=lap"]),
         (["--cfg", "job", "model=lap"], ["--cfg", "job", "model=lap"]),
@@ -60,7 +67,12 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
     )
     env = {**os.environ, "PYTHONPATH": str(root / "src")}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-c", code],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     assert "heavy: []" in done.stdout
     assert "stages: 3" in done.stdout
@@ -71,7 +83,11 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
     [
         (["model=lappx"], 2, ["no model=lappx", "did you mean", "lapx"]),
         (["model.stagess=3"], 2, ["model.stagess"]),
-        (["model=lapx", "data=mpii", "data.root=/nowhere/mpii"], 1, ["/nowhere/mpii", "check_data.py"]),
+        (
+            ["model=lapx", "data=mpii", "data.root=/nowhere/mpii"],
+            1,
+            ["/nowhere/mpii", "check_data.py"],
+        ),
         (["ckpt_path=/nowhere/last.ckpt", "data.people=40"], 1, ["/nowhere/last.ckpt"]),
     ],
 )

@@ -42,7 +42,9 @@ def run(root, tmp_path):
 
     def run(*overrides, out="out"):
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            cfg = compose("evaluate", [*SMALL, f"paths.root={tmp_path}", f"out={tmp_path / out}", *overrides])
+            cfg = compose(
+                "evaluate", [*SMALL, f"paths.root={tmp_path}", f"out={tmp_path / out}", *overrides]
+            )
         return evaluate.main(cfg), tmp_path / out
 
     return run
@@ -74,13 +76,21 @@ def checkpoints(root, sets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
     for kind in ("coco", "mpii"):
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            overrides = [*on(sets, kind), "model.channels=16", "model.stages=2", "paths.root=/nowhere"]
+            overrides = [
+                *on(sets, kind),
+                "model.channels=16",
+                "model.stages=2",
+                "paths.root=/nowhere",
+            ]
             cfg = compose("train", overrides)
         groups = ("data", "model", "protocol", "loss")
         wanted = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in groups}
         torch.manual_seed(0)
         module = PoseModule(wanted)
-        torch.save({"state_dict": module.state_dict(), "hyper_parameters": {"config": wanted}}, folder / f"{kind}.ckpt")
+        torch.save(
+            {"state_dict": module.state_dict(), "hyper_parameters": {"config": wanted}},
+            folder / f"{kind}.ckpt",
+        )
         torch.save(module.network.state_dict(), folder / f"{kind}.pth")
     return folder
 
@@ -89,14 +99,18 @@ def record(folder):
     return json.loads((folder / "metrics.json").read_text())
 
 
-def test_a_coco_checkpoint_writes_results_that_pycocotools_scores_alike(run, sets, checkpoints, nearly_right):
+def test_a_coco_checkpoint_writes_results_that_pycocotools_scores_alike(
+    run, sets, checkpoints, nearly_right
+):
     score, folder = run(f"checkpoint={checkpoints / 'coco.ckpt'}", "oracle=true")
     found = record(folder)
     assert 10 < score == found["scores"]["AP"] < 100
     for name, value in found["pycocotools"].items():
         assert found["scores"][name] == (None if value is None else pytest.approx(value, abs=1e-9))
     assert found["stages"][0]["AP"] < found["stages"][1]["AP"] == score
-    again, _ = run(*on(sets, "coco"), f"predictions={folder / 'keypoints_results.json'}", out="again")
+    again, _ = run(
+        *on(sets, "coco"), f"predictions={folder / 'keypoints_results.json'}", out="again"
+    )
     assert again == pytest.approx(score, abs=1e-9)
     assert found["protocol"]["name"] == "paper_tta"
     assert found["persons"] == found["expected"] > 0
@@ -104,18 +118,25 @@ def test_a_coco_checkpoint_writes_results_that_pycocotools_scores_alike(run, set
     assert len(checksum) == 64
 
 
-def test_an_mpii_checkpoint_writes_what_the_official_script_takes(run, sets, checkpoints, nearly_right):
+def test_an_mpii_checkpoint_writes_what_the_official_script_takes(
+    run, sets, checkpoints, nearly_right
+):
     score, folder = run(f"checkpoint={checkpoints / 'mpii.ckpt'}")
     predictions = scipy.io.loadmat(folder / "pred.mat")["preds"]
     persons = mpii.read(sets / "mpii", "val", published=False).persons
     assert predictions.shape == (len(persons), 16, 2)
     truth = np.array([p.joints for p in persons])
-    error = np.linalg.norm(predictions - 1 - truth, axis=2) / np.array([p.head_size for p in persons])[:, None]
+    error = (
+        np.linalg.norm(predictions - 1 - truth, axis=2)
+        / np.array([p.head_size for p in persons])[:, None]
+    )
     counted = np.array([p.visible > 0 for p in persons]) & ~np.isin(np.arange(16), [6, 7])
     assert score == pytest.approx(100 * (error <= 0.5)[counted].mean(), abs=1e-9)
     again, _ = run(*on(sets, "mpii"), f"predictions={folder / 'pred.mat'}", out="again")
     assert again == pytest.approx(score, abs=1e-9)
-    stages, _ = run(*on(sets, "mpii"), f"predictions={folder / 'predictions' / 'val.npz'}", out="stages")
+    stages, _ = run(
+        *on(sets, "mpii"), f"predictions={folder / 'predictions' / 'val.npz'}", out="stages"
+    )
     assert stages == score
     assert len(record(folder.parent / "stages")["stages"]) == 2
     for name in ("joints.png", "worst.png"):
@@ -125,7 +146,9 @@ def test_an_mpii_checkpoint_writes_what_the_official_script_takes(run, sets, che
 
 def test_the_mean_that_the_protocol_names_is_the_score(run, sets, checkpoints, nearly_right):
     weighted, _ = run(f"checkpoint={checkpoints / 'mpii.ckpt'}")
-    unweighted, folder = run(f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol.mean=unweighted", out="other")
+    unweighted, folder = run(
+        f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol.mean=unweighted", out="other"
+    )
     scores = record(folder)["scores"]
     assert unweighted == scores["PCKh@0.5 unweighted"] != scores["PCKh@0.5 weighted"] == weighted
 
@@ -153,7 +176,9 @@ class Blurred(torch.nn.Module):
 def onnx_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "network.onnx"
     example = torch.zeros(3, 3, 64, 64)
-    torch.onnx.export(Blurred().eval(), (example,), str(path), dynamo=True, external_data=False, verbose=False)
+    torch.onnx.export(
+        Blurred().eval(), (example,), str(path), dynamo=True, external_data=False, verbose=False
+    )
     return path
 
 
@@ -171,14 +196,20 @@ def test_an_onnx_file_of_a_fixed_batch_is_scored_like_its_network(run, sets, onn
 
 
 def test_detected_boxes_take_the_place_of_the_annotated(run, sets, checkpoints, tmp_path):
-    annotations = json.loads((sets / "coco" / "annotations" / "person_keypoints_val2017.json").read_text())
+    annotations = json.loads(
+        (sets / "coco" / "annotations" / "person_keypoints_val2017.json").read_text()
+    )
     boxes = [
         {"image_id": p["image_id"], "category_id": 1, "bbox": p["bbox"], "score": 0.5}
         for p in annotations["annotations"]
         if p["num_keypoints"]
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes + boxes[:3]))
-    common = [*on(sets, "coco"), f"checkpoint={checkpoints / 'coco.ckpt'}", "protocol.boxes=detections"]
+    common = [
+        *on(sets, "coco"),
+        f"checkpoint={checkpoints / 'coco.ckpt'}",
+        "protocol.boxes=detections",
+    ]
     with pytest.raises(PoseError, match=r"data\.detections=FILE"):
         run(*common)
     _, folder = run(*common, f"data.detections={tmp_path / 'boxes.json'}")
@@ -194,7 +225,11 @@ def test_other_protocols_are_never_compared_silently(run, sets, checkpoints, nea
     run(f"checkpoint={checkpoints / 'mpii.ckpt'}", out="first")
     _, second = run(f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol=raw", out="second")
     capsys.readouterr()
-    run(f"checkpoint={checkpoints / 'mpii.ckpt'}", f"compare=[{second.parent / 'first'}]", out="same")
+    run(
+        f"checkpoint={checkpoints / 'mpii.ckpt'}",
+        f"compare=[{second.parent / 'first'}]",
+        out="same",
+    )
     assert "not measured alike" not in capsys.readouterr().out
     run(f"checkpoint={checkpoints / 'mpii.ckpt'}", f"compare=[{second}]", out="other")
     shown = capsys.readouterr().out
@@ -211,8 +246,16 @@ MISTAKES = {
     "two things": (["checkpoint=a", "onnx=b"], UsageError, "checkpoint and onnx was given"),
     "weights alone": (["weights=a.pth", "data=mpii"], UsageError, "model=NETWORK"),
     "no data": (["predictions=a.mat"], UsageError, "data=DATASET"),
-    "no checkpoint": (["checkpoint=nowhere.ckpt"], PoseError, "There is no checkpoint nowhere.ckpt"),
-    "nothing to compare with": (["predictions=a.mat", "compare=[b.json]"], PoseError, "no b.json to compare with"),
+    "no checkpoint": (
+        ["checkpoint=nowhere.ckpt"],
+        PoseError,
+        "There is no checkpoint nowhere.ckpt",
+    ),
+    "nothing to compare with": (
+        ["predictions=a.mat", "compare=[b.json]"],
+        PoseError,
+        "no b.json to compare with",
+    ),
 }
 
 
@@ -236,9 +279,16 @@ def test_a_network_of_another_skeleton_is_refused(run, sets, checkpoints, onnx_f
 def test_the_command_prints_the_published_figures(root, real_data, tmp_path):
     """The line of the documentation, with the files that its authors published."""
     folder = real_data / "mpii"
-    command = [sys.executable, str(root / "src" / "evaluate.py"), "data=mpii", f"data.root={folder}"]
+    command = [
+        sys.executable,
+        str(root / "src" / "evaluate.py"),
+        "data=mpii",
+        f"data.root={folder}",
+    ]
     command += [f"predictions={folder / 'bearpaw-hg_s2_b1.mat'}", f"out={tmp_path}", "worst=0"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, timeout=600, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "87.299" in done.stdout
     assert "PCKh@0.5 unweighted 86.757" in done.stdout

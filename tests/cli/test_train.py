@@ -64,7 +64,14 @@ def test_predictions_and_their_picture(tiny_run: Path) -> None:
 
 def test_the_terminal_shows_size_baseline_and_next_command(tiny_run: Path) -> None:
     shown = (tiny_run / "terminal.txt").read_text()
-    for part in ("2.31 M parameters", "mean pose", "PCKh@0.5", "best.ckpt", "src/predict.py", "24 persons to train"):
+    for part in (
+        "2.31 M parameters",
+        "mean pose",
+        "PCKh@0.5",
+        "best.ckpt",
+        "src/predict.py",
+        "24 persons to train",
+    ):
         assert part in shown, part
 
 
@@ -95,11 +102,21 @@ def test_a_checkpoint_that_is_none_is_told(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_design_cards_sweep(root: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     """`model=lapx data=… -m model.stages=2,3,4,5` with overrides on both sides of -m: four runs under one budget."""
-    command = [sys.executable, str(root / "src" / "train.py"), "model=lapx", *tiny, "schedule.epochs=1"]
+    command = [
+        sys.executable,
+        str(root / "src" / "train.py"),
+        "model=lapx",
+        *tiny,
+        "schedule.epochs=1",
+    ]
     command += ["evaluate_best=false", f"paths.runs={tmp_path}", "-m", "model.stages=2,3,4,5"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("sweeps/*/*/run.json"))]
+    records = [
+        json.loads(path.read_text()) for path in sorted(tmp_path.glob("sweeps/*/*/run.json"))
+    ]
     assert [r["network"]["channels"] for r in records] == [256, 208, 180, 160]
     assert all(2.2e6 < r["network"]["parameters"] < 2.4e6 for r in records)
     assert {r["state"] for r in records} == {"finished"}

@@ -31,7 +31,9 @@ def people(count: int = 12) -> People:
         visible[3] = 0
         joints[3] = np.nan  # what is not annotated may hold anything
         centre, scale = crop.centre_and_scale((60, 40, 200, 160))
-        persons.append(Person("picture", joints, visible, centre, scale, np.array([60, 40, 200, 160.0]), i, i))
+        persons.append(
+            Person("picture", joints, visible, centre, scale, np.array([60, 40, 200, 160.0]), i, i)
+        )
     return People(persons)
 
 
@@ -52,7 +54,9 @@ def epoch_of(data: CropDataset, epoch: int, workers: int) -> dict[int, dict[str,
     return samples
 
 
-def same(a: dict[int, dict[str, torch.Tensor]], b: dict[int, dict[str, torch.Tensor]]) -> list[bool]:
+def same(
+    a: dict[int, dict[str, torch.Tensor]], b: dict[int, dict[str, torch.Tensor]]
+) -> list[bool]:
     assert a.keys() == b.keys()
     return [all(torch.equal(a[i][key], b[i][key]) for key in a[i]) for i in sorted(a)]
 
@@ -78,7 +82,11 @@ def test_persistent_workers_draw_anew_each_epoch():
     loader = DataLoader(data, 5, sampler=sampler, num_workers=2, persistent_workers=True)
     for epoch in (0, 1):
         sampler.set_epoch(epoch)
-        got = {i: m for batch in loader for i, m in zip(batch["index"].tolist(), batch["matrix"], strict=True)}
+        got = {
+            i: m
+            for batch in loader
+            for i, m in zip(batch["index"].tolist(), batch["matrix"], strict=True)
+        }
         for index, expected in epoch_of(data, epoch, 0).items():
             assert torch.equal(got[index], expected["matrix"])
 
@@ -160,7 +168,12 @@ def test_colour_noise_changes_colours_only_and_by_its_own_draws():
 
     def coloured() -> Augment:
         return Augment(
-            **FULL, colour=[A.ColorJitter(brightness=(0.5, 1.5), contrast=(1, 1), saturation=(1, 1), hue=(0, 0), p=1)]
+            **FULL,
+            colour=[
+                A.ColorJitter(
+                    brightness=(0.5, 1.5), contrast=(1, 1), saturation=(1, 1), hue=(0, 0), p=1
+                )
+            ],
         )
 
     plain, noisy = dataset(Augment(**FULL)), dataset(coloured())
@@ -183,5 +196,7 @@ def test_sample_is_what_the_trainer_expects():
     assert sample["joints"].dtype == sample["visible"].dtype == torch.float32
     assert sample["matrix"].dtype == torch.float64
     person = people().persons[2]
-    expected = cv2.warpAffine(PICTURE, crop.crop_matrix(person.centre, person.scale, (72, 96)), (72, 96))
+    expected = cv2.warpAffine(
+        PICTURE, crop.crop_matrix(person.centre, person.scale, (72, 96)), (72, 96)
+    )
     assert np.array_equal(sample["image"].permute(1, 2, 0).numpy(), expected)

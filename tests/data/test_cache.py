@@ -51,7 +51,9 @@ def test_same_pixels(tiny_coco, tmp_path, augment):
     crops = opened(tiny_coco, tmp_path / "cache", augment)
     assert (crops.plan.regions[:, 0] > 0).any()
     assert (crops.plan.regions[:, 2] < 160).any()
-    cached = CropDataset(people, _refuse, COCO, SIZE, augment, cache=pickle.loads(pickle.dumps(crops)))
+    cached = CropDataset(
+        people, _refuse, COCO, SIZE, augment, cache=pickle.loads(pickle.dumps(crops))
+    )
     for epoch in range(40 if augment else 1):
         for index in range(len(people.persons)):
             a, b = plain[(epoch, index)], cached[(epoch, index)]
@@ -89,7 +91,9 @@ def test_people_of_one_picture_share_a_region(tiny_coco):
     for annotation in content["annotations"]:
         annotation["image_id"] = 1
     path.write_text(json.dumps(content))
-    plan = cache.plan(coco.read(tiny_coco, "train"), image.load, COCO, (SIZE[1], SIZE[0]), Augment(**WILD))
+    plan = cache.plan(
+        coco.read(tiny_coco, "train"), image.load, COCO, (SIZE[1], SIZE[0]), Augment(**WILD)
+    )
     assert len(plan.regions) == 1
     assert plan.region_of.tolist() == [0] * 6
 
@@ -102,7 +106,9 @@ def test_anything_that_matters_gives_another_key(tiny_coco):
     touched = planned(tiny_coco).key
     assert touched != first
     path = tiny_coco / "annotations/person_keypoints_train2017.json"
-    path.write_text(path.read_text().replace("[40.0, 10.0, 80.0, 100.0]", "[41.0, 10.0, 80.0, 100.0]", 1))
+    path.write_text(
+        path.read_text().replace("[40.0, 10.0, 80.0, 100.0]", "[41.0, 10.0, 80.0, 100.0]", 1)
+    )
     assert planned(tiny_coco).key not in (first, touched)
 
 
@@ -110,13 +116,18 @@ def test_person_outside_the_picture(tiny_coco, tmp_path):
     people = coco.read(tiny_coco, "train")
     people.persons[0].centre[:] = (-900, 5000)
     plan = cache.plan(people, image.load, COCO, (SIZE[1], SIZE[0]))
-    cached = CropDataset(people, _refuse, COCO, SIZE, cache=cache.open_crops(plan, tmp_path, image.load))
+    cached = CropDataset(
+        people, _refuse, COCO, SIZE, cache=cache.open_crops(plan, tmp_path, image.load)
+    )
     assert not cached[0]["image"].any()
 
 
 def test_no_room(tiny_coco, tmp_path, monkeypatch):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(PoseError, match=r"only 0\.0 MB are free there\. Choose another disk with data\.cache_folder"):
+    with pytest.raises(
+        PoseError,
+        match=r"only 0\.0 MB are free there\. Choose another disk with data\.cache_folder",
+    ):
         opened(tiny_coco, tmp_path / "cache")
 
 
@@ -156,7 +167,9 @@ def test_several_processes_and_a_kill(tiny_coco, tmp_path):
     killed.join()
     assert list(folder.glob(".building-*"))  # what it leaves
 
-    together = [fork.Process(target=build_slowly, args=(tiny_coco, folder, 0.05, answers)) for _ in range(3)]
+    together = [
+        fork.Process(target=build_slowly, args=(tiny_coco, folder, 0.05, answers)) for _ in range(3)
+    ]
     for process in together:
         process.start()
     got = [answers.get(timeout=120) for _ in together]
@@ -166,7 +179,9 @@ def test_several_processes_and_a_kill(tiny_coco, tmp_path):
     whole = image.read(tiny_coco / "train2017/000000000004.jpg")
     plan = cache.plan(coco.read(tiny_coco, "train"), image.load, COCO, (SIZE[1], SIZE[0]))
     x, y, width, height = plan.regions[plan.region_of[3]]
-    assert {total for _, total in got} == {int(whole[y : y + height, x : x + width].sum(dtype=np.int64))}
+    assert {total for _, total in got} == {
+        int(whole[y : y + height, x : x + width].sum(dtype=np.int64))
+    }
     assert not list(folder.glob(".building-*"))
 
 

@@ -45,8 +45,13 @@ def test_batches(tiny_coco):
 
 def test_input_size_follows_the_network(tiny_coco):
     assert module(tiny_coco, input_size=None, natural_height=256).input_size == (256, 192)
-    assert module(tiny_coco, input_size=None, natural_height=128, aspect=1.0).input_size == (128, 128)
-    with pytest.raises(PoseError, match=r"\[250, 192\] must be a multiple of the network's stride, 4"):
+    assert module(tiny_coco, input_size=None, natural_height=128, aspect=1.0).input_size == (
+        128,
+        128,
+    )
+    with pytest.raises(
+        PoseError, match=r"\[250, 192\] must be a multiple of the network's stride, 4"
+    ):
         module(tiny_coco, input_size=(250, 192))
 
 
@@ -113,10 +118,15 @@ def test_order_depends_on_seed_and_epoch_only():
 
 @pytest.mark.parametrize(("people", "ranks"), [(10, 2), (11, 2), (11, 4), (3, 4), (1, 4)])
 def test_processes_share_everybody(people, ranks):
-    parts = [list(PersonSampler(range(people), shuffle=False, ranks=ranks, rank=rank)) for rank in range(ranks)]
+    parts = [
+        list(PersonSampler(range(people), shuffle=False, ranks=ranks, rank=rank))
+        for rank in range(ranks)
+    ]
     assert len({len(part) for part in parts}) == 1
     assert {index for part in parts for _, index in part} == set(range(people))
-    shuffled = [list(PersonSampler(range(people), seed=3, ranks=ranks, rank=rank)) for rank in range(ranks)]
+    shuffled = [
+        list(PersonSampler(range(people), seed=3, ranks=ranks, rank=rank)) for rank in range(ranks)
+    ]
     assert {index for part in shuffled for _, index in part} == set(range(people))
 
 
@@ -174,7 +184,9 @@ def test_shipped_configs_build_and_load(tiny_coco, tiny_mpii, tiny_lspet, root):
                     "+paths.data=y",
                     f"data.root={folder}",
                 ]
-                cfg = compose(overrides=[f"+{overrides[0]}", *overrides[1:], "data.workers=0", *more])
+                cfg = compose(
+                    overrides=[f"+{overrides[0]}", *overrides[1:], "data.workers=0", *more]
+                )
                 data = instantiate(cfg.data, stride=4, natural_height=64, seed=1)
                 data.setup("fit")
                 batch = next(iter(data.train_dataloader()))
@@ -190,7 +202,15 @@ def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
 
     from ..small_sets import coco_json, write_picture
 
-    names = ("head", "left_shoulder", "right_shoulder", "left_hand", "right_hand", "left_hip", "right_hip")
+    names = (
+        "head",
+        "left_shoulder",
+        "right_shoulder",
+        "left_hand",
+        "right_hand",
+        "left_hip",
+        "right_hip",
+    )
     mine = tmp_path / "mine"
     for split in ("train", "val"):
         (mine / "annotations").mkdir(parents=True, exist_ok=True)
@@ -207,7 +227,15 @@ def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
     }
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         for name, (overrides, joints, counts) in cases.items():
-            cfg = compose(overrides=[f"+data={name}", "+augment=lapx", "+paths.data=x", "data.workers=0", *overrides])
+            cfg = compose(
+                overrides=[
+                    f"+data={name}",
+                    "+augment=lapx",
+                    "+paths.data=x",
+                    "data.workers=0",
+                    *overrides,
+                ]
+            )
             data = instantiate(cfg.data, stride=4, natural_height=64, seed=1)
             assert (len(data.train_people.persons), len(data.val_people.persons)) == counts
             assert next(iter(data.train_dataloader()))["joints"].shape[1] == joints
@@ -215,7 +243,9 @@ def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
 
 def test_cache_changes_nothing_but_the_time(tiny_coco, tmp_path):
     plain = list(module(tiny_coco).train_dataloader())
-    cached = list(module(tiny_coco, cache="crops", cache_folder=tmp_path, workers=2).train_dataloader())
+    cached = list(
+        module(tiny_coco, cache="crops", cache_folder=tmp_path, workers=2).train_dataloader()
+    )
     for a, b in zip(plain, cached, strict=True):
         assert all(torch.equal(a[key], b[key]) for key in a)
     assert len(list(tmp_path.glob("crops-*/pixels.bin"))) == 1

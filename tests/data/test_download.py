@@ -82,8 +82,12 @@ PICTURE = bytes(range(256)) * 40
 
 
 def test_fetches_unpacks_and_is_done(server, tmp_path, capsys):
-    server.files["set.zip"] = archive = zipped({"top/images/a.jpg": PICTURE, "top/joints.mat": b"mat"})
-    file = download.File(server.url("set.zip"), "lsp", "10 kB", hashlib.sha256(archive).hexdigest(), strip=1)
+    server.files["set.zip"] = archive = zipped(
+        {"top/images/a.jpg": PICTURE, "top/joints.mat": b"mat"}
+    )
+    file = download.File(
+        server.url("set.zip"), "lsp", "10 kB", hashlib.sha256(archive).hexdigest(), strip=1
+    )
     download.fetch(file, tmp_path)
     assert (tmp_path / "lsp/images/a.jpg").read_bytes() == PICTURE
     assert (tmp_path / "lsp/joints.mat").read_bytes() == b"mat"
@@ -97,7 +101,11 @@ def test_fetches_unpacks_and_is_done(server, tmp_path, capsys):
 def test_goes_on_after_broken_connections(server, tmp_path):
     server.files["set.zip"] = archive = zipped({"a.jpg": PICTURE})
     server.breaks = 3
-    download.fetch(download.File(server.url("set.zip"), "d", "", hashlib.sha256(archive).hexdigest()), tmp_path, wait=0)
+    download.fetch(
+        download.File(server.url("set.zip"), "d", "", hashlib.sha256(archive).hexdigest()),
+        tmp_path,
+        wait=0,
+    )
     assert (tmp_path / "d/a.jpg").read_bytes() == PICTURE
     assert sum(sent for _, sent in server.log) == len(archive)  # nothing came twice
     assert [asked != "" for asked, _ in server.log] == [False, True, True, True]
@@ -125,7 +133,9 @@ def test_server_without_ranges_starts_again(server, tmp_path):
     server.ranges = False
     (tmp_path / "d").mkdir()
     (tmp_path / "d/set.zip.part").write_bytes(b"something else")
-    download.fetch(download.File(server.url("set.zip"), "d", "", hashlib.sha256(archive).hexdigest()), tmp_path)
+    download.fetch(
+        download.File(server.url("set.zip"), "d", "", hashlib.sha256(archive).hexdigest()), tmp_path
+    )
     assert (tmp_path / "d/a.jpg").read_bytes() == PICTURE
 
 

@@ -10,7 +10,12 @@ import pytest
 
 from featherpose.data.readers import coco
 from featherpose.errors import PoseError
-from featherpose.evaluation.coco_json import detected_people, official_scores, read_results, write_results
+from featherpose.evaluation.coco_json import (
+    detected_people,
+    official_scores,
+    read_results,
+    write_results,
+)
 from featherpose.metrics.average_precision import average_precision
 from featherpose.skeletons import COCO
 from featherpose.synthetic.formats import write
@@ -32,7 +37,14 @@ def results(folder):
             points = person.joints + rng.normal(0, spread * person.area**0.5, (17, 2))
             keypoints = np.c_[points, rng.random(17)].ravel().tolist()
             score = float(rng.random())
-            found.append({"image_id": person.image_id, "category_id": 1, "keypoints": keypoints, "score": score})
+            found.append(
+                {
+                    "image_id": person.image_id,
+                    "category_id": 1,
+                    "keypoints": keypoints,
+                    "score": score,
+                }
+            )
     return found
 
 
@@ -49,7 +61,9 @@ def test_result_files_score_as_with_pycocotools(boxes, folder, results, tmp_path
     theirs = official_scores(annotations, path, COCO)
     assert 5 < theirs["AP"] < 100
     for name, value in theirs.items():
-        assert (value == pytest.approx(100 * ours[name], abs=1e-9)) or (np.isnan(value) and ours[name] == -1)
+        assert (value == pytest.approx(100 * ours[name], abs=1e-9)) or (
+            np.isnan(value) and ours[name] == -1
+        )
 
 
 def test_results_are_written_compactly_and_read_back(folder, results, tmp_path):
@@ -74,11 +88,23 @@ WRONG = {
     "empty": (lambda r: [], "holds no prediction at all"),
     "annotations": (lambda r: {"images": [], "annotations": []}, "is an annotation file"),
     "no list": (lambda r: {"a": 1}, "is not a list of records"),
-    "no score": (lambda r: [{k: v for k, v in r[0].items() if k != "score"}], "record 0: it has no score"),
-    "too few numbers": (lambda r: changed(r, keypoints=[1.0] * 34), "record 1: 34 keypoint numbers instead of 17"),
-    "text": (lambda r: changed(r, score="high"), "record 1: its score or a keypoint is not a number"),
+    "no score": (
+        lambda r: [{k: v for k, v in r[0].items() if k != "score"}],
+        "record 0: it has no score",
+    ),
+    "too few numbers": (
+        lambda r: changed(r, keypoints=[1.0] * 34),
+        "record 1: 34 keypoint numbers instead of 17",
+    ),
+    "text": (
+        lambda r: changed(r, score="high"),
+        "record 1: its score or a keypoint is not a number",
+    ),
     "NaN": (lambda r: changed(r, score=float("nan")), "1 of .* records hold a NaN"),
-    "foreign picture": (lambda r: changed(r, image_id=987654), "1 of .* records are in pictures .* 987654"),
+    "foreign picture": (
+        lambda r: changed(r, image_id=987654),
+        "1 of .* records are in pictures .* 987654",
+    ),
 }
 
 
@@ -111,10 +137,14 @@ def test_detected_boxes_in_pictures_without_anybody_count(folder, tmp_path):
         {"image_id": picture, "category_id": 1, "bbox": [1, 2, 0, 60], "score": 0.9},
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    people = detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17)
+    people = detected_people(
+        tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17
+    )
     assert [person.image_id for person in people.persons] == [picture, 77_000]
     assert [person.score for person in people.persons] == [0.9, 0.8]
     assert people.skipped == {"of other categories": 1, "in other pictures": 1, "without size": 1}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes[3:]))
     with pytest.raises(PoseError, match="no box to use"):
-        detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17)
+        detected_people(
+            tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17
+        )

@@ -20,7 +20,11 @@ def people():
         centre = np.array([400.0 * n + 200, 300])
         joints = centre + rng.uniform(-90, 90, (16, 2))
         box = np.r_[centre - 100, 200, 200]
-        persons.append(Person(f"{n}.jpg", joints, np.full(16, 2, np.uint8), centre, np.full(2, 1.25), box, n, n))
+        persons.append(
+            Person(
+                f"{n}.jpg", joints, np.full(16, 2, np.uint8), centre, np.full(2, 1.25), box, n, n
+            )
+        )
     return People(persons)
 
 
@@ -29,7 +33,9 @@ def keypoints(people):
     return np.array([person.joints for person in people.persons])
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+)
 def test_any_axis_order_is_recognised(order, people, keypoints, tmp_path):
     np.save(tmp_path / "preds.npy", keypoints.transpose(order))
     found = read_keypoints(tmp_path / "preds.npy", people, 16, first_pixel=0)
@@ -39,7 +45,10 @@ def test_any_axis_order_is_recognised(order, people, keypoints, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["mat", "h5", "npz", "npy"])
 def test_any_kind_of_file_is_read(suffix, people, keypoints, tmp_path):
-    path, with_confidence = tmp_path / f"p.{suffix}", np.dstack([keypoints + 1, np.full((9, 16), 0.25)])
+    path, with_confidence = (
+        tmp_path / f"p.{suffix}",
+        np.dstack([keypoints + 1, np.full((9, 16), 0.25)]),
+    )
     if suffix == "mat":
         scipy.io.savemat(path, {"preds": with_confidence, "note": "anything"})
     elif suffix == "h5":
@@ -56,11 +65,17 @@ def test_any_kind_of_file_is_read(suffix, people, keypoints, tmp_path):
 
 def test_what_is_written_is_read_back(people, keypoints, tmp_path):
     write_mpii(tmp_path / "pred.mat", keypoints)
-    np.testing.assert_allclose(read_keypoints(tmp_path / "pred.mat", people, 16, first_pixel=1).keypoints[0], keypoints)
-    run = Predictions(np.array([2, 5]), keypoints[None, [2, 5]].repeat(3, axis=0), np.ones((3, 2, 16)))
+    np.testing.assert_allclose(
+        read_keypoints(tmp_path / "pred.mat", people, 16, first_pixel=1).keypoints[0], keypoints
+    )
+    run = Predictions(
+        np.array([2, 5]), keypoints[None, [2, 5]].repeat(3, axis=0), np.ones((3, 2, 16))
+    )
     write_run(tmp_path / "predictions" / "val.npz", run, people.persons)
     found = read_keypoints(tmp_path / "predictions" / "val.npz", people, 16, first_pixel=1)
-    np.testing.assert_array_equal(found.keypoints, run.keypoints)  # a run's file counts from 0 whatever the dataset
+    np.testing.assert_array_equal(
+        found.keypoints, run.keypoints
+    )  # a run's file counts from 0 whatever the dataset
     assert found.index.tolist() == [2, 5]
 
 

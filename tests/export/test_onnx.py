@@ -27,7 +27,13 @@ SIZE = (64, 48)
 
 def network(**changes: object) -> Hourglass:
     torch.manual_seed(0)
-    kwargs = {"stages": 2, "channels": 20, "depth": 1, "soft_gate": True, "neck": "eca_nonlocal_at_ends"}
+    kwargs = {
+        "stages": 2,
+        "channels": 20,
+        "depth": 1,
+        "soft_gate": True,
+        "neck": "eca_nonlocal_at_ends",
+    }
     kwargs |= {"stem_attention": "eca_cbam", "stage_attention": "cbam", **changes}
     net = Hourglass(16, **kwargs)  # ty: ignore[invalid-argument-type]
     for name, parameter in net.named_parameters():
@@ -58,7 +64,9 @@ class Small(nn.Module):
 
 @pytest.fixture(scope="module")
 def crops() -> Tensor:
-    return torch.randint(0, 256, (4, 3, *SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (4, 3, *SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def description(**changes: object) -> Description:
@@ -72,7 +80,9 @@ def description(**changes: object) -> Description:
 
 
 @pytest.mark.parametrize("passes", [False, True])
-def test_flip_and_decoding_inside_equal_torch_outside(tmp_path: Path, crops: Tensor, passes: bool) -> None:
+def test_flip_and_decoding_inside_equal_torch_outside(
+    tmp_path: Path, crops: Tensor, passes: bool
+) -> None:
     net = network()
     path = tmp_path / "pose.onnx"
     parity = export(
@@ -82,7 +92,9 @@ def test_flip_and_decoding_inside_equal_torch_outside(tmp_path: Path, crops: Ten
         description(flip_inside=True, decoder_inside="quarter"),
     )
     assert parity.heatmaps < 1e-5 and parity.crops == 4
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["pose.onnx"]  # one file, nothing left beside it
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "pose.onnx"
+    ]  # one file, nothing left beside it
     runtime = OnnxRuntime(path)
     for part in (crops[:1], crops[1:]):  # the batch is open
         found = runtime.run(numbers(part, runtime.description))
@@ -91,10 +103,16 @@ def test_flip_and_decoding_inside_equal_torch_outside(tmp_path: Path, crops: Ten
             mirrored = flip_back(net(images.flip(3))[-1], MPII.flip_order, True)
             heatmaps = (net(images)[-1] + mirrored) / 2
         points, confidence = decode(heatmaps, "quarter")
-        np.testing.assert_allclose(found["heatmaps"], heatmaps, atol=1e-5 * float(heatmaps.abs().max()))
+        np.testing.assert_allclose(
+            found["heatmaps"], heatmaps, atol=1e-5 * float(heatmaps.abs().max())
+        )
         np.testing.assert_allclose(found["keypoints"], points * 4, atol=0.05)
         np.testing.assert_allclose(found["confidence"], confidence, atol=1e-5)
-    weights = [w.const_value.tobytes() for w in ir.load(path).graph.initializers.values() if w.const_value.nbytes > 512]
+    weights = [
+        w.const_value.tobytes()
+        for w in ir.load(path).graph.initializers.values()
+        if w.const_value.nbytes > 512
+    ]
     assert len(set(weights)) == len(weights) > 10  # two passes share them
 
 
@@ -103,7 +121,9 @@ def test_images_for_each_thread_run_side_by_side(tmp_path: Path, crops: Tensor) 
     export(Deployed(Small().eval(), MPII), path, crops, description())
     images = numbers(crops, description())
     one, two = OnnxRuntime(path, 1), OnnxRuntime(path, 2)
-    np.testing.assert_allclose(two.run(images)["heatmaps"], one.run(images)["heatmaps"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        two.run(images)["heatmaps"], one.run(images)["heatmaps"], rtol=1e-5, atol=1e-6
+    )
     assert "single" in vars(two) and "single" not in vars(one)
     alone = OnnxRuntime(path, 2)
     alone.run(images[:1])
@@ -149,7 +169,9 @@ class Oddities(nn.Module):
         y = self.a(x) + self.c(inner)
         y = self.elu(self.norm(y)) + inner.mean(1, keepdim=True) + inner.amax((1, 2), keepdim=True)
         z = self.wide(x)
-        y = y * y.amax(1, keepdim=True) * torch.arange(6.0).view(1, 1, 1, 6)  # a factor for each column
+        y = (
+            y * y.amax(1, keepdim=True) * torch.arange(6.0).view(1, 1, 1, 6)
+        )  # a factor for each column
         return [y + self.norm2(z).repeat_interleave(2, 2).repeat_interleave(2, 3) + z.mean()]
 
 
@@ -185,7 +207,9 @@ def test_a_wrong_export_is_refused_and_leaves_the_old_file(
     assert [each.name for each in tmp_path.iterdir()] == ["pose.onnx"]
 
 
-def test_wrong_decoding_is_refused(tmp_path: Path, crops: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_decoding_is_refused(
+    tmp_path: Path, crops: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployed = Deployed(Small().eval(), MPII, decoder="argmax")
     graph = graph_of(deployed, SIZE, exporter.NAMES, None)
     deployed.decoder = "quarter"  # the graph now holds another decoder than it says
@@ -204,7 +228,9 @@ def test_nan_weights_are_refused(tmp_path: Path, crops: Tensor) -> None:
 
 def test_the_file_describes_itself(tmp_path: Path, crops: Tensor) -> None:
     path = tmp_path / "pose.onnx"
-    told = description(commit="c0ffee", version="1.2.3", protocol={"flip": True, "shift": True, "decoder": "dark"})
+    told = description(
+        commit="c0ffee", version="1.2.3", protocol={"flip": True, "shift": True, "decoder": "dark"}
+    )
     export(Deployed(Small().eval(), MPII), path, crops, told, batch=2)
     runtime = OnnxRuntime(path)
     assert runtime.description == told and runtime.batch == 2
@@ -236,9 +262,14 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         OnnxRuntime(junk)
     node = onnx.helper.make_node("Identity", ["images"], ["heatmaps"])
     shape = [1, 3, 8, 8]
-    values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in ("images", "heatmaps")]
+    values = [
+        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape)
+        for n in ("images", "heatmaps")
+    ]
     graph = onnx.helper.make_graph([node], "bare", values[:1], values[1:])
-    bare = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    bare = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10
+    )
     onnx.save(bare, tmp_path / "bare.onnx")
     with pytest.raises(PoseError, match="without featherpose metadata"):
         OnnxRuntime(tmp_path / "bare.onnx")

@@ -41,11 +41,18 @@ def test_quantised_file(tmp_path: Path) -> None:
     worst = np.abs(one - other).max() / np.abs(one).max()
     assert 0 < worst < 0.3  # 8 bits, random weights
     model = onnx.load(tmp_path / "int8.onnx")
-    assert any(each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4 for each in model.graph.initializer)
+    assert any(
+        each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4
+        for each in model.graph.initializer
+    )
     heads = cheap_or_last(onnx.load(tmp_path / "pose.onnx"))
     inputs = {node.name: list(node.input) for node in model.graph.node}
-    floats = {each.name for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
-    assert heads and all(inputs[name][1] in floats for name in heads)  # the head and the gates stay float32
+    floats = {
+        each.name for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT
+    }
+    assert heads and all(
+        inputs[name][1] in floats for name in heads
+    )  # the head and the gates stay float32
 
 
 class Perfect:
@@ -55,7 +62,10 @@ class Perfect:
 
     def __init__(self, data: PoseDataModule) -> None:
         dataset = data.val_dataset()
-        self.joints = {dataset[i]["image"].numpy().tobytes(): dataset[i]["joints"].numpy() for i in range(len(dataset))}
+        self.joints = {
+            dataset[i]["image"].numpy().tobytes(): dataset[i]["joints"].numpy()
+            for i in range(len(dataset))
+        }
 
     def __call__(self, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         points = np.stack([self.joints[each.numpy().tobytes()] for each in crops])

@@ -97,7 +97,10 @@ def test_folder_glob_and_boxes_from_a_file(tmp_path: Path, pose: Pose) -> None:
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i:012d}.png"), dot(40 + 20 * i, 60))
     (tmp_path / "000000000009.png").write_bytes(b"no picture")
-    boxes = [{"image_id": i, "category_id": 1, "bbox": [20 + 20 * i, 40, 40, 40], "score": 0.9} for i in range(3)]
+    boxes = [
+        {"image_id": i, "category_id": 1, "bbox": [20 + 20 * i, 40, 40, 40], "score": 0.9}
+        for i in range(3)
+    ]
     boxes += [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.1}]
     boxes += [{"file_name": "000000000002.png", "bbox": [60, 40, 40, 40]}]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
@@ -136,7 +139,9 @@ def test_a_video_follows_its_person(tmp_path: Path, pose: Pose) -> None:
     with Results(tmp_path / "out", MPII, source.rate, name="walk") as results:
         for frame, people in predict(source, pose, find, every=0):
             assert [person.identity for person in people] == [0]
-            np.testing.assert_allclose(people[0].keypoints.mean(axis=0), (30 + 5 * frame.index, 60), atol=4)
+            np.testing.assert_allclose(
+                people[0].keypoints.mean(axis=0), (30 + 5 * frame.index, 60), atol=4
+            )
             results.add(frame, people, pose.draw(frame.picture, people))
     assert asked == [0]
     video = cv2.VideoCapture(str(tmp_path / "out" / "walk.mp4"))
@@ -226,7 +231,11 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
             open_source(what)
     with pytest.raises(PoseError, match=r"a\.jpg"):
         list(open_source(tmp_path / "a.jpg").frames())
-    for text, says in (("[]", "holds no boxes"), ('[{"bbox": [1, 2]}]', "record 0"), ("{", "not a json file")):
+    for text, says in (
+        ("[]", "holds no boxes"),
+        ('[{"bbox": [1, 2]}]', "record 0"),
+        ("{", "not a json file"),
+    ):
         (tmp_path / "boxes.json").write_text(text)
         with pytest.raises(PoseError, match=says):
             BoxesFromFile(tmp_path / "boxes.json")
@@ -242,17 +251,28 @@ def constant_detector(path: Path, outputs: list[np.ndarray], size: int = 64) -> 
     nodes.append(helper.make_node("Mul", ["mean", "zero"], ["nothing"]))
     constants = [helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])]
     for i, each in enumerate(outputs):
-        constants.append(helper.make_tensor(f"c{i}", TensorProto.FLOAT, each.shape, each.astype(np.float32).ravel()))
+        constants.append(
+            helper.make_tensor(
+                f"c{i}", TensorProto.FLOAT, each.shape, each.astype(np.float32).ravel()
+            )
+        )
         nodes.append(helper.make_node("Add", [f"c{i}", "nothing"], [f"out{i}"]))
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, size, size])
-    values = [helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, o.shape) for i, o in enumerate(outputs)]
+    values = [
+        helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, o.shape)
+        for i, o in enumerate(outputs)
+    ]
     graph = helper.make_graph(nodes, "detector", [images], values, constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path
+    )
     return path
 
 
 # In a 128 x 64 picture a 64 x 64 letterbox halves it: at the top left rows 0 to 31 are picture, in the middle 16 to 47.
-CORNERS = np.array([[10.0, 4, 30, 24], [11, 4, 31, 24], [40, 8, 60, 28]])  # the first two are one person
+CORNERS = np.array(
+    [[10.0, 4, 30, 24], [11, 4, 31, 24], [40, 8, 60, 28]]
+)  # the first two are one person
 SCORES = np.array([0.9, 0.7, 0.5])
 BOXES = np.array([[20, 8, 40, 40], [80, 16, 40, 40]])
 
@@ -307,16 +327,20 @@ def test_detectors_see_what_they_were_trained_on(tmp_path: Path) -> None:
     picture = np.zeros((64, 128, 3), np.uint8)
     picture[..., 0] = 255  # red
     rows = np.concatenate([CORNERS, SCORES[:, None]], axis=1)[None]
-    inputs, zoom, _ = Detector(constant_detector(tmp_path / "r.onnx", [rows, np.zeros((1, 3))])).prepare(picture)
+    inputs, zoom, _ = Detector(
+        constant_detector(tmp_path / "r.onnx", [rows, np.zeros((1, 3))])
+    ).prepare(picture)
     np.testing.assert_allclose(
         inputs[0, :, 0, 0], [-103.53 / 57.375, -116.28 / 57.12, (255 - 123.675) / 58.395], rtol=1e-5
     )
     assert zoom == 0.5
-    inputs = Detector(constant_detector(tmp_path / "x.onnx", [yolox_rows()]), "yolox").prepare(picture)[0]
+    inputs = Detector(constant_detector(tmp_path / "x.onnx", [yolox_rows()]), "yolox").prepare(
+        picture
+    )[0]
     assert inputs[0, :, 0, 0].tolist() == [0, 0, 255] and inputs[0, :, 40, 0].tolist() == [114] * 3
-    inputs = Detector(constant_detector(tmp_path / "y.onnx", [middle_rows(False).transpose(0, 2, 1)])).prepare(picture)[
-        0
-    ]
+    inputs = Detector(
+        constant_detector(tmp_path / "y.onnx", [middle_rows(False).transpose(0, 2, 1)])
+    ).prepare(picture)[0]
     assert inputs[0, :, 32, 0].tolist() == [1, 0, 0]
     np.testing.assert_allclose(inputs[0, :, 0, 0], 114 / 255, rtol=1e-6)
     assert letterbox(picture, (32, 32), middle=True)[2].tolist() == [0, 8]
@@ -360,9 +384,13 @@ def test_published_weights(tmp_path: Path) -> None:
     torch.save(to_published(network), tmp_path / "w.pth")
     model = {"_target_": "featherpose.models.hourglass.Hourglass", **shape}
     protocol = {"name": "raw", "flip": False, "shift": False, "decoder": "argmax"}
-    pose = Pose.from_weights(tmp_path / "w.pth", model, {"skeleton": "mpii", "aspect": 0.75}, protocol, device="cpu")
+    pose = Pose.from_weights(
+        tmp_path / "w.pth", model, {"skeleton": "mpii", "aspect": 0.75}, protocol, device="cpu"
+    )
     assert pose.description.input_size == (256, 192)
     (person,) = pose(dot(50, 70))
     assert person.keypoints.shape == (16, 2)
     with pytest.raises(PoseError, match="of another shape"):
-        Pose.from_weights(tmp_path / "w.pth", {**model, "channels": 20}, {"skeleton": "mpii"}, protocol)
+        Pose.from_weights(
+            tmp_path / "w.pth", {**model, "channels": 20}, {"skeleton": "mpii"}, protocol
+        )

@@ -15,7 +15,12 @@ def oks_to_the_rest(keypoints, area, one, others):
     oks = np.zeros(len(others))
     for n, other in enumerate(others):
         dx, dy = (keypoints[other] - keypoints[one]).T
-        e = (dx**2 + dy**2) / (SIGMAS * 2) ** 2 / ((area[one] + area[other]) / 2 + np.spacing(1)) / 2
+        e = (
+            (dx**2 + dy**2)
+            / (SIGMAS * 2) ** 2
+            / ((area[one] + area[other]) / 2 + np.spacing(1))
+            / 2
+        )
         oks[n] = np.sum(np.exp(-e)) / len(e)
     return oks
 
@@ -45,9 +50,14 @@ def detections(seed, count, pictures):
     """Several detections of each of a few people in each picture, some nearly the same."""
     rng = np.random.default_rng(seed)
     image_id = rng.integers(0, pictures, count) * 7
-    centre, pose = rng.uniform(0, 300, (pictures * 7, 3, 1, 2)), rng.random((pictures * 7, 3, 17, 2))
+    centre, pose = (
+        rng.uniform(0, 300, (pictures * 7, 3, 1, 2)),
+        rng.random((pictures * 7, 3, 17, 2)),
+    )
     which, size = rng.integers(0, 3, count), rng.uniform(80, 120, count)
-    noise = rng.choice([0.003, 0.01, 0.03, 0.2], count)[:, None, None] * rng.normal(size=(count, 17, 2))
+    noise = rng.choice([0.003, 0.01, 0.03, 0.2], count)[:, None, None] * rng.normal(
+        size=(count, 17, 2)
+    )
     keypoints = centre[image_id, which] + (pose[image_id, which] + noise) * size[:, None, None]
     return image_id, keypoints, rng.random(count), size**2
 

@@ -60,7 +60,9 @@ def random_set(seed, pictures, persons, detections, ties):
             picture = int(rng.integers(1, pictures + 1))
         score = float(rng.integers(1, 5)) / 4 if ties else float(rng.random())
         keypoints = np.c_[points, np.ones(17)].ravel().tolist()
-        results.append({"image_id": picture, "category_id": 1, "keypoints": keypoints, "score": score})
+        results.append(
+            {"image_id": picture, "category_id": 1, "keypoints": keypoints, "score": score}
+        )
     images = [{"id": n + 1, "width": 640, "height": 480} for n in range(pictures)]
     return {
         "images": images,
@@ -88,7 +90,9 @@ def arrays(dataset, results):
     points = np.array([r["keypoints"] for r in results], np.float64).reshape(-1, 17, 3)[..., :2]
     image_id = np.array([r["image_id"] for r in results], np.int64)
     area = extent_area(points) if len(points) else np.zeros(0)
-    return truth, Detections(image_id, points, np.array([r["score"] for r in results], np.float64), area)
+    return truth, Detections(
+        image_id, points, np.array([r["score"] for r in results], np.float64), area
+    )
 
 
 def by_pycocotools(dataset, results):
@@ -112,7 +116,9 @@ def assert_equal(dataset, results):
 
 
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize(("pictures", "persons", "detections"), [(30, 80, 500), (3, 60, 400), (200, 90, 60), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("pictures", "persons", "detections"), [(30, 80, 500), (3, 60, 400), (200, 90, 60), (1, 1, 1)]
+)
 def test_random_sets_score_as_with_pycocotools(pictures, persons, detections, ties):
     for seed in range(3):
         assert_equal(*random_set(seed, pictures, persons, detections, ties))
@@ -124,7 +130,10 @@ def test_similarities_are_those_of_pycocotools_to_the_bit():
     truth, found = arrays(dataset, results)
     compared = 0
     for (picture, _), theirs in evaluation.ious.items():
-        persons, detections = np.flatnonzero(truth.image_id == picture), np.flatnonzero(found.image_id == picture)
+        persons, detections = (
+            np.flatnonzero(truth.image_id == picture),
+            np.flatnonzero(found.image_id == picture),
+        )
         if not len(theirs):
             continue
         detections = detections[np.argsort(-found.score[detections], kind="stable")][:20]
@@ -167,7 +176,12 @@ def test_real_people_score_as_with_pycocotools_and_faster_coco_eval(real_data):
         table[:, :2] += rng.normal(0, rng.choice([0.02, 0.06]) * person["area"] ** 0.5, (17, 2))
         score = float(rng.random())
         results.append(
-            {"image_id": person["image_id"], "category_id": 1, "keypoints": table.ravel().tolist(), "score": score}
+            {
+                "image_id": person["image_id"],
+                "category_id": 1,
+                "keypoints": table.ravel().tolist(),
+                "score": score,
+            }
         )
     ours = assert_equal(dataset, results)
     assert 0.2 < ours["AP"] < 0.95
@@ -178,7 +192,9 @@ def test_real_people_score_as_with_pycocotools_and_faster_coco_eval(real_data):
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    np.testing.assert_allclose(list(ours.values()), np.array(evaluation.stats)[:10], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        list(ours.values()), np.array(evaluation.stats)[:10], rtol=0, atol=1e-9
+    )
 
 
 def test_the_example_of_the_data_folder(real_data):
@@ -197,15 +213,22 @@ def people(count=12, seed=0):
         visible[0] = 2
         box = np.r_[joints.min(axis=0), np.ptp(joints, axis=0)]
         centre, scale = box[:2] + box[2:] / 2, np.full(2, size / 160)
-        persons.append(Person("none", joints, visible, centre, scale, box, n // 3, n, area=size**2 / 2))
+        persons.append(
+            Person("none", joints, visible, centre, scale, box, n // 3, n, area=size**2 / 2)
+        )
     return persons
 
 
 def update(metric, persons, noise=0.0, confidence=1.0):
     points = (
-        np.array([p.joints for p in persons]) + np.random.default_rng(1).normal(0, 1, (len(persons), 17, 2)) * noise
+        np.array([p.joints for p in persons])
+        + np.random.default_rng(1).normal(0, 1, (len(persons), 17, 2)) * noise
     )
-    metric.update(torch.arange(len(persons)), torch.from_numpy(points), torch.full((len(persons), 17), confidence))
+    metric.update(
+        torch.arange(len(persons)),
+        torch.from_numpy(points),
+        torch.full((len(persons), 17), confidence),
+    )
     return metric
 
 
@@ -223,7 +246,9 @@ def test_joints_of_low_confidence_do_not_raise_the_score():
     persons = people()
     metric = update(OKS(persons, COCO, suppression="none"), persons, confidence=0.1)
     assert not metric.results()[3].any()
-    metric = update(OKS(persons, COCO, suppression="none", rescoring=False), persons, confidence=0.1)
+    metric = update(
+        OKS(persons, COCO, suppression="none", rescoring=False), persons, confidence=0.1
+    )
     assert metric.results()[3].tolist() == [1.0] * len(persons)
 
 
@@ -242,8 +267,14 @@ def test_truth_is_read_when_needed_and_all_its_pictures_count():
     update(metric, persons)
     assert metric.compute()["AP"] == pytest.approx(100)
     metric.reset()
-    metric.update(torch.arange(3), torch.from_numpy(np.array([p.joints for p in persons[:3]])), torch.ones(3, 17))
-    assert metric.compute()["AP"] == pytest.approx(100)  # a part of the persons is scored on its own pictures
+    metric.update(
+        torch.arange(3),
+        torch.from_numpy(np.array([p.joints for p in persons[:3]])),
+        torch.ones(3, 17),
+    )
+    assert metric.compute()["AP"] == pytest.approx(
+        100
+    )  # a part of the persons is scored on its own pictures
     assert len(read) == 1
 
 

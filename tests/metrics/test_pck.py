@@ -58,9 +58,13 @@ def test_pckh_is_what_its_definition_says(mean):
     unweighted = (100 * right[scored] / counts[scored]).mean()
     assert result["PCKh@0.5 weighted"] == pytest.approx(weighted, abs=1e-9)
     assert result["PCKh@0.5 unweighted"] == pytest.approx(unweighted, abs=1e-9)
-    assert result[metric.main] == pytest.approx({"weighted": weighted, "unweighted": unweighted}[mean], abs=1e-9)
+    assert result[metric.main] == pytest.approx(
+        {"weighted": weighted, "unweighted": unweighted}[mean], abs=1e-9
+    )
     wrists = list(MPII.columns["wrist"])
-    assert result["joint/wrist"] == pytest.approx((100 * right[wrists] / counts[wrists]).mean(), abs=1e-9)
+    assert result["joint/wrist"] == pytest.approx(
+        (100 * right[wrists] / counts[wrists]).mean(), abs=1e-9
+    )
     assert next(iter(result)) == metric.main == "PCKh@0.5"
 
 
@@ -70,7 +74,9 @@ def test_pck_measures_in_torsos_and_leaves_people_without_one_out():
     keypoints = np.array([p.joints for p in persons]) + rng.normal(0, 40, (40, 14, 2))
     shoulder, hip = LSP.index("left_shoulder"), LSP.index("right_hip")
     sizes = [
-        np.linalg.norm(p.joints[shoulder] - p.joints[hip]) if p.visible[shoulder] and p.visible[hip] else np.nan
+        np.linalg.norm(p.joints[shoulder] - p.joints[hip])
+        if p.visible[shoulder] and p.visible[hip]
+        else np.nan
         for p in persons
     ]
     assert 0 < np.isnan(sizes).sum() < 40
@@ -92,7 +98,9 @@ def test_a_distance_of_just_the_threshold_counts_and_nan_never_does():
 
 
 def test_the_area_under_a_straight_curve_is_a_half():
-    errors = np.linspace(0.0005, 0.4995, 500)[:, None]  # evenly spread, so PCK rises in proportion to the threshold
+    errors = np.linspace(0.0005, 0.4995, 500)[
+        :, None
+    ]  # evenly spread, so PCK rises in proportion to the threshold
     assert area_under_curve(errors, 0.5, [0]) == pytest.approx(50, abs=0.2)
 
 
@@ -111,8 +119,12 @@ def _score_a_share(rank, port, queue):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     persons = random_persons(7, MPII)
-    points = torch.from_numpy(np.array([p.joints for p in persons]) + 20.0 * np.arange(7)[:, None, None])
-    share = torch.tensor([0, 2, 4, 6] if rank == 0 else [1, 3, 5, 0])  # padded with person 0, as samplers do
+    points = torch.from_numpy(
+        np.array([p.joints for p in persons]) + 20.0 * np.arange(7)[:, None, None]
+    )
+    share = torch.tensor(
+        [0, 2, 4, 6] if rank == 0 else [1, 3, 5, 0]
+    )  # padded with person 0, as samplers do
     metric = PCKh(persons, MPII)
     metric.update(share, points[share], torch.ones(4, 16))
     queue.put(metric.compute())
@@ -121,13 +133,17 @@ def _score_a_share(rank, port, queue):
 
 def test_two_processes_score_like_one():
     persons = random_persons(7, MPII)
-    points = torch.from_numpy(np.array([p.joints for p in persons]) + 20.0 * np.arange(7)[:, None, None])
+    points = torch.from_numpy(
+        np.array([p.joints for p in persons]) + 20.0 * np.arange(7)[:, None, None]
+    )
     alone = PCKh(persons, MPII)
     alone.update(torch.arange(7), points, torch.ones(7, 16))
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     port = 20000 + os.getpid() % 20000
-    workers = [context.Process(target=_score_a_share, args=(rank, port, queue)) for rank in range(2)]
+    workers = [
+        context.Process(target=_score_a_share, args=(rank, port, queue)) for rank in range(2)
+    ]
     for worker in workers:
         worker.start()
     results = [queue.get(timeout=120) for _ in workers]
@@ -181,6 +197,8 @@ def test_published_mpii_predictions_give_the_published_figures(name, real_data):
         result = pck(errors, 0.5, MPII.scored)
         assert result.unweighted == pytest.approx(86.76, abs=0.005)
         for column, figure in COLUMNS_OF_HG_S2.items():
-            assert result.joints[list(MPII.columns[column])].mean() == pytest.approx(figure, abs=0.006)
+            assert result.joints[list(MPII.columns[column])].mean() == pytest.approx(
+                figure, abs=0.006
+            )
         shifted = pck(distances(predicted + 1, joints, visible, head), 0.5, MPII.scored)
         assert shifted.weighted == pytest.approx(87.497, abs=5e-4)

@@ -50,8 +50,18 @@ def test_norms_and_activations_melt_into_convolutions(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     import onnx
 
-    network, path = small(stages=1, neck=None, stem_attention=None, stage_attention=None).eval(), tmp_path / "n.onnx"
-    torch.onnx.export(network, (torch.randn(1, 3, 64, 64),), str(path), dynamo=True, external_data=False, verbose=False)
+    network, path = (
+        small(stages=1, neck=None, stem_attention=None, stage_attention=None).eval(),
+        tmp_path / "n.onnx",
+    )
+    torch.onnx.export(
+        network,
+        (torch.randn(1, 3, 64, 64),),
+        str(path),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(str(path)).graph.node}
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "o.onnx"), 3

@@ -15,10 +15,20 @@ from featherpose.models.hrnet import HRNet
 from featherpose.models.lean import EMA
 from featherpose.models.repose import RePose
 
-FULL = {"soft_gate": True, "stem_attention": "eca_cbam", "stage_attention": "eca_cbam", "neck": "eca_nonlocal_at_ends"}
+FULL = {
+    "soft_gate": True,
+    "stem_attention": "eca_cbam",
+    "stage_attention": "eca_cbam",
+    "neck": "eca_nonlocal_at_ends",
+}
 CBAM = {"stem_attention": "cbam", "stage_attention": "cbam", "neck": "cbam"}
 JOINT = {"heatmaps": "joint", "order": "top_down", "update": "replace"}
-ARM = {14: {}, 16: {}, 17: {}, 3: {"update_blocks": 1}}  # three joints of one's own keep the suite short
+ARM = {
+    14: {},
+    16: {},
+    17: {},
+    3: {"update_blocks": 1},
+}  # three joints of one's own keep the suite short
 ARM[3]["skeleton"] = {
     "name": "arm",
     "joints": ["shoulder", "elbow", "wrist"],
@@ -28,15 +38,31 @@ SHALLOW = {"modules": (1, 1, 1), "blocks": 1}
 # name: (network with few channels, its input, its number of outputs). The paper's sizes are counted in test_sizes.py.
 NETWORKS = {
     "lapx": (lambda joints=16: Hourglass(joints, channels=32, depth=2, **FULL), (64, 64), 3),
-    "lap": (lambda joints=16: Hourglass(joints, stages=2, channels=64, depth=2, **CBAM), (64, 64), 2),
+    "lap": (
+        lambda joints=16: Hourglass(joints, stages=2, channels=64, depth=2, **CBAM),
+        (64, 64),
+        2,
+    ),
     "hourglass": (lambda joints=16: Hourglass(joints, stages=2, channels=16, depth=1), (64, 32), 2),
     "hrnet_w32": (lambda joints=16: HRNet(joints, 4, **SHALLOW), (64, 64), 1),
     "leanblock": (lambda joints=16: HRNet(joints, 8, "lean", "branches", **SHALLOW), (64, 64), 1),
     "le_hrnet": (lambda joints=16: HRNet(joints, 32, "leema", "all", **SHALLOW), (64, 64), 1),
     "repose": (lambda joints=16: RePose(joints, update_blocks=1), (32, 32), 5),
-    "repose of 2 stages": (lambda joints=3: RePose(joints, stages=2, levels=1, **ARM[joints]), (16, 16), 6),
-    "repose, joint and top down": (lambda joints=3: RePose(joints, levels=1, **ARM[joints], **JOINT), (32, 32), 3),
-    "repose, sequential": (lambda joints=14: RePose(joints, updates="sequential", update_blocks=1), (32, 32), 5),
+    "repose of 2 stages": (
+        lambda joints=3: RePose(joints, stages=2, levels=1, **ARM[joints]),
+        (16, 16),
+        6,
+    ),
+    "repose, joint and top down": (
+        lambda joints=3: RePose(joints, levels=1, **ARM[joints], **JOINT),
+        (32, 32),
+        3,
+    ),
+    "repose, sequential": (
+        lambda joints=14: RePose(joints, updates="sequential", update_blocks=1),
+        (32, 32),
+        5,
+    ),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -53,9 +79,13 @@ def build(name: str, **keys: int) -> nn.Module:
         elif key.endswith("alpha"):
             nn.init.uniform_(parameter, 0.3, 0.6)
         elif isinstance(network, HRNet) and parameter.ndim == 4:
-            nn.init.kaiming_uniform_(parameter)  # its own start, 0.001, leaves outputs at the rounding error
+            nn.init.kaiming_uniform_(
+                parameter
+            )  # its own start, 0.001, leaves outputs at the rounding error
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:  # statistics that fit the weights: with random ones a hundred layers would blow up
+    for (
+        norm
+    ) in norms:  # statistics that fit the weights: with random ones a hundred layers would blow up
         norm.momentum = 1.0
     with torch.no_grad():
         network.train()(torch.randn(4, 3, *(2 * side for side in NETWORKS[name][1])))
@@ -97,13 +127,23 @@ def test_a_list_of_heatmaps(name, joints):
 def test_every_parameter_learns(name):
     network = build(name).train()
     height, width = NETWORKS[name][1]
-    outputs = network(torch.randn(2, 3, 2 * height, 2 * width))  # a neck of one pixel has nothing to attend to
+    outputs = network(
+        torch.randn(2, 3, 2 * height, 2 * width)
+    )  # a neck of one pixel has nothing to attend to
     weights = [torch.randn_like(output) for output in outputs]
     sum((output * weight).sum() for output, weight in zip(outputs, weights, strict=True)).backward()
-    without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    without = [
+        key
+        for key, p in network.named_parameters()
+        if p.grad is None or not p.grad.isfinite().all()
+    ]
     assert not without
     # Biases may be idle: one before a batch norm, or phi's, which shifts all scores of a query alike.
-    still = [key for key, p in network.named_parameters() if not p.grad.any() and not key.endswith("bias")]
+    still = [
+        key
+        for key, p in network.named_parameters()
+        if not p.grad.any() and not key.endswith("bias")
+    ]
     assert not still
 
 
@@ -140,7 +180,9 @@ def test_bf16_autocast_keeps_bf16_and_stays_near(name):
         assert other.dtype == torch.bfloat16
         # Random networks amplify errors, each by its own factor: rounding weights and images once shows by how much.
         assert (other - truth).norm() < 5 * (once - truth).norm()
-    first = exact[0]  # before errors have grown through every stage; unrelated maps would be 1.4 apart
+    first = exact[
+        0
+    ]  # before errors have grown through every stage; unrelated maps would be 1.4 apart
     assert (rough[0] - first).norm() < 0.6 * first.norm()
     with torch.autocast("cpu", torch.bfloat16):
         loss = sum(output.float().square().mean() for output in network.train()(images(name)))
@@ -170,14 +212,20 @@ def test_onnx_gives_the_same_heatmaps(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     network = build(name).eval()
     path = str(tmp_path / "network.onnx")
-    torch.onnx.export(network, (images(name),), path, dynamo=True, external_data=False, verbose=False)
+    torch.onnx.export(
+        network, (images(name),), path, dynamo=True, external_data=False, verbose=False
+    )
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: images(name).numpy()})
     assert_right(network, images(name), [torch.from_numpy(maps) for maps in found])
 
 
-@pytest.mark.parametrize("size", [(384, 288), (256, 192), (256, 256), (320, 224), (192, 384)], ids=str)
-@pytest.mark.parametrize("make", [lambda: Hourglass(17, **FULL), lambda: HRNet(17, **SHALLOW), lambda: RePose(17)])
+@pytest.mark.parametrize(
+    "size", [(384, 288), (256, 192), (256, 256), (320, 224), (192, 384)], ids=str
+)
+@pytest.mark.parametrize(
+    "make", [lambda: Hourglass(17, **FULL), lambda: HRNet(17, **SHALLOW), lambda: RePose(17)]
+)
 def test_any_suitable_size(make, size):
     """384x288 is the odd one: at its fourth level an hourglass is 9 wide, of which pooling leaves 4."""
     with torch.device("meta"):
@@ -235,7 +283,11 @@ def test_the_first_output_of_a_fresh_gate_ignores_its_skip():
 def test_torch_compile_takes_the_network_as_one_graph(name):
     network = build(name).eval()
     torch._dynamo.reset()
-    assert_right(network, images(name), torch.compile(network, fullgraph=True, backend="aot_eager")(images(name)))
+    assert_right(
+        network,
+        images(name),
+        torch.compile(network, fullgraph=True, backend="aot_eager")(images(name)),
+    )
 
 
 @pytest.mark.slow

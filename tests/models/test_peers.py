@@ -31,11 +31,32 @@ PUBLISHED = {
     "lite_hrnet_18": ("1.1M", "0.20", 1e9, "executed", "Yu et al. 2021, Table 2", 198_626_688),
     "lite_hrnet_30": ("1.8M", "0.31", 1e9, "executed", "Yu et al. 2021, Table 2", 309_451_488),
     # HF-HRNet's figure is of its public code: the finest branch's links run twice, and elements count (see below).
-    "hf_hrnet_18": ("4.6M", "0.7", 1e9, "elements and doubled links", "Zhang et al. 2024", 582_750_720),
+    "hf_hrnet_18": (
+        "4.6M",
+        "0.7",
+        1e9,
+        "elements and doubled links",
+        "Zhang et al. 2024",
+        582_750_720,
+    ),
     "hrformer_t": ("2.5M", "1.3", 1e9, "layers", "Yuan et al. 2021, Table 3", 1_485_305_088),
     # Its printed 8.9G takes a transposed convolution's output for its input: four times too much.
-    "simple_baseline_r50": ("34.0M", "8.9", BINARY, "transposed by output", "Sun et al. 2019, Table 1", 5_426_380_800),
-    "simple_baseline_mobilenetv2": ("9.57M", "1.59", 1e9, "executed", "MMPose's table of models", 1_565_042_688),
+    "simple_baseline_r50": (
+        "34.0M",
+        "8.9",
+        BINARY,
+        "transposed by output",
+        "Sun et al. 2019, Table 1",
+        5_426_380_800,
+    ),
+    "simple_baseline_mobilenetv2": (
+        "9.57M",
+        "1.59",
+        1e9,
+        "executed",
+        "MMPose's table of models",
+        1_565_042_688,
+    ),
     "hrnet_w32": ("28.5M", "7.1", BINARY, "executed", "Sun et al. 2019, Table 1", 7_645_003_776),
     "rtmpose_t": ("3.34M", "0.36", 1e9, "executed", "Jiang et al. 2023, Table 4", 354_796_416),
     "rtmpose_s": ("5.47M", "0.68", 1e9, "executed", "Jiang et al. 2023, Table 4", 676_405_888),
@@ -46,7 +67,11 @@ SMALL = {
     "hf_hrnet": (lambda: HFHRNet(16, 16, (1, 1, 1)), (64, 96), 1),
     "hrformer": (lambda: HRFormer(16, 8, (1, 1, 1)), (64, 96), 1),
     "simple_baseline_r50": (lambda: SimpleBaseline(16, head=16), (64, 64), 1),
-    "simple_baseline_mobilenetv2": (lambda: SimpleBaseline(16, "mobilenet_v2", head=16), (64, 64), 1),
+    "simple_baseline_mobilenetv2": (
+        lambda: SimpleBaseline(16, "mobilenet_v2", head=16),
+        (64, 64),
+        1,
+    ),
     "stacked_hourglass": (lambda: StackedHourglass(16, 2, 32, depth=3), (64, 96), 2),
     "rtmpose": (lambda: RTMPose(16, input_size=(64, 64)), (64, 64), 1),
 }
@@ -55,7 +80,9 @@ every_small = pytest.mark.parametrize("name", SMALL)
 
 def from_config(root, name: str, *overrides: str) -> nn.Module:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        cfg = compose("train", [f"model={name}", "data.joints=17", "data.input_size=[256,192]", *overrides])
+        cfg = compose(
+            "train", [f"model={name}", "data.joints=17", "data.input_size=[256,192]", *overrides]
+        )
     with torch.device("meta"):
         return instantiate(cfg.model).eval()
 
@@ -71,7 +98,9 @@ def counted(network: nn.Module, how: str) -> tuple[int, int]:
 
     def transposed(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal extra
-        extra += (output.numel() // layer.out_channels - inputs[0].numel() // layer.in_channels) * layer.weight.numel()
+        extra += (
+            output.numel() // layer.out_channels - inputs[0].numel() // layer.in_channels
+        ) * layer.weight.numel()
 
     def elements(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal extra
@@ -120,7 +149,8 @@ def test_published_size_of_the_stacked_hourglass(root):
 
 
 @pytest.mark.parametrize(
-    ("name", "modules", "parameters"), [("hf_hrnet_18", "[3,8,3]", "7.4"), ("lpn_50", "[3,4,23,3]", "5.3")]
+    ("name", "modules", "parameters"),
+    [("hf_hrnet_18", "[3,8,3]", "7.4"), ("lpn_50", "[3,4,23,3]", "5.3")],
 )
 def test_published_parameters_of_the_deeper_ones(root, name, modules, parameters):
     key = "blocks" if name == "lpn_50" else "modules"
@@ -165,7 +195,9 @@ def test_heatmaps_and_every_parameter_learns(name):
 def test_channels_last_and_halves_of_a_batch_change_nothing(name):
     network, x = build(name).eval(), images(name)
     plain = network(x)[-1]
-    last = network.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))[-1]
+    last = network.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))[
+        -1
+    ]
     alone = torch.cat([network(x[i : i + 1])[-1] for i in range(2)])
     for other in (last, alone):
         torch.testing.assert_close(plain, other, rtol=1e-3, atol=1e-4 * float(plain.abs().max()))
@@ -176,10 +208,15 @@ def test_channels_last_and_halves_of_a_batch_change_nothing(name):
     [
         (lambda: TransformerBlock(8, 2), (8, 12, 9)),
         (
-            lambda: nn.Sequential(Lists(), ConditionalChannelWeighting([16, 32]), Fusion([16, 32], 1), Last()),
+            lambda: nn.Sequential(
+                Lists(), ConditionalChannelWeighting([16, 32]), Fusion([16, 32], 1), Last()
+            ),
             (48, 4, 6),
         ),
-        (lambda: nn.Sequential(Lists(), MugBlock([16, 32]), Fusion([16, 32], 1), Last()), (48, 4, 6)),
+        (
+            lambda: nn.Sequential(Lists(), MugBlock([16, 32]), Fusion([16, 32], 1), Last()),
+            (48, 4, 6),
+        ),
     ],
     ids=["hrformer", "lite_hrnet", "hf_hrnet"],
 )

@@ -55,7 +55,10 @@ def pictures(height: int, width: int, salt: int = 1) -> Tensor:
 
 @pytest.fixture(scope="module")
 def published() -> dict[str, Tensor]:
-    shapes = {str(n): json.loads(str(s)) for n, s in zip(REFERENCE["names"], REFERENCE["shapes"], strict=True)}
+    shapes = {
+        str(n): json.loads(str(s))
+        for n, s in zip(REFERENCE["names"], REFERENCE["shapes"], strict=True)
+    }
     return {name: tensor_for(name, shape) for name, shape in shapes.items()}
 
 
@@ -79,15 +82,28 @@ def test_non_local_takes_part_in_the_output(published):
     assert (off - expected).abs().max() > 1e-2 * expected.abs().max()
 
 
-@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model", "module.", "nested", "without counters"])
+@pytest.mark.parametrize(
+    "wrap", ["bare", "state_dict", "model", "module.", "nested", "without counters"]
+)
 def test_every_kind_of_file(published, wrap, tmp_path):
     content = {
         "bare": published,
-        "state_dict": {"state_dict": published, "epoch": 200, "best_acc": np.float64(88.6), "optimizer": {"state": {}}},
+        "state_dict": {
+            "state_dict": published,
+            "epoch": 200,
+            "best_acc": np.float64(88.6),
+            "optimizer": {"state": {}},
+        },
         "model": {"model": published},
         "module.": {f"module.{name}": value for name, value in published.items()},
-        "nested": {"model": {"state_dict": {f"model.module.{name}": value for name, value in published.items()}}},
-        "without counters": {n: v for n, v in published.items() if not n.endswith("num_batches_tracked")},
+        "nested": {
+            "model": {
+                "state_dict": {f"model.module.{name}": value for name, value in published.items()}
+            }
+        },
+        "without counters": {
+            n: v for n, v in published.items() if not n.endswith("num_batches_tracked")
+        },
     }[wrap]
     torch.save(content, tmp_path / "weights.tar")
     network = Hourglass(17, **LAPX)
@@ -102,25 +118,36 @@ def test_every_kind_of_file(published, wrap, tmp_path):
 def test_there_and_back(joints, row):
     with torch.device("meta"):
         network = Hourglass(joints, **row)
-    network.to_empty(device="cpu").load_state_dict({n: tensor_for(n, v.shape) for n, v in network.state_dict().items()})
+    network.to_empty(device="cpu").load_state_dict(
+        {n: tensor_for(n, v.shape) for n, v in network.state_dict().items()}
+    )
     names = to_published(network)
     assert len(names) == len(network.state_dict())
     again = Hourglass(joints, **row)
     load_published(again, names)
-    assert all(torch.equal(value, network.state_dict()[name]) for name, value in again.state_dict().items())
+    assert all(
+        torch.equal(value, network.state_dict()[name]) for name, value in again.state_dict().items()
+    )
 
 
 def test_our_own_names_load_too(tmp_path):
     network, again = (Hourglass(5, stages=1, channels=16, depth=1) for _ in range(2))
-    torch.save({"state_dict": {f"network.{n}": v for n, v in network.state_dict().items()}}, tmp_path / "ours.pt")
+    torch.save(
+        {"state_dict": {f"network.{n}": v for n, v in network.state_dict().items()}},
+        tmp_path / "ours.pt",
+    )
     load_published(again, tmp_path / "ours.pt")
-    assert all(torch.equal(value, network.state_dict()[name]) for name, value in again.state_dict().items())
+    assert all(
+        torch.equal(value, network.state_dict()[name]) for name, value in again.state_dict().items()
+    )
 
 
 def test_what_does_not_fit_is_listed_and_nothing_is_loaded(published):
     network = Hourglass(16, **LAPX)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    wrong = {name: value for name, value in published.items() if name != "bn1.weight"} | {"surplus": torch.ones(2)}
+    wrong = {name: value for name, value in published.items() if name != "bn1.weight"} | {
+        "surplus": torch.ones(2)
+    }
     with pytest.raises(PoseError) as error:
         load_published(network, wrong)
     text = str(error.value)
@@ -132,7 +159,11 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(published):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "There is no weights file"), (b"no weights", "read safely"), ({"epoch": 1}, "holds no")],
+    [
+        (None, "There is no weights file"),
+        (b"no weights", "read safely"),
+        ({"epoch": 1}, "holds no"),
+    ],
 )
 def test_files_that_are_no_weights(content, says, tmp_path):
     path = tmp_path / "weights.pth"
@@ -150,7 +181,9 @@ class Thief:
 
 
 def test_code_in_a_file_is_not_run(tmp_path, capsys):
-    torch.save({"state_dict": {"conv1.weight": torch.ones(1)}, "extra": Thief()}, tmp_path / "weights.pth")
+    torch.save(
+        {"state_dict": {"conv1.weight": torch.ones(1)}, "extra": Thief()}, tmp_path / "weights.pth"
+    )
     with pytest.raises(PoseError, match="read safely"):
         load_published(Hourglass(16, stages=1, channels=16, depth=1), tmp_path / "weights.pth")
     assert "code ran" not in capsys.readouterr().out

@@ -40,7 +40,13 @@ def sweep(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     environment |= {"OMP_NUM_THREADS": "1", "NETRC": str(runs / "no-netrc"), "HOME": str(runs)}
     done = subprocess.run(
-        command, cwd=runs, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=800
+        command,
+        cwd=runs,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (folder,) = (runs / "sweeps").iterdir()
@@ -78,7 +84,12 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
             "finished": "2026-01-01T00:10:00+00:00",
             "git": {"commit": "a" * 40, "dirty": False},
             "versions": {"torch": "2.13.0"},
-            "network": {"name": "Hourglass", "parameters": 2311111, "macs": 3.4e9, "thop_macs": 3.445e9},
+            "network": {
+                "name": "Hourglass",
+                "parameters": 2311111,
+                "macs": 3.4e9,
+                "thop_macs": 3.445e9,
+            },
             "data": {"name": "mpii", "val": 2958, "input_size": [256, 256]} | (data or {}),
             "protocol": {
                 "name": "paper_no_tta",
@@ -96,7 +107,9 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
                 f"val/{key}": value for key, value in (scores or {}).items()
             }
         (folder / "run.json").write_text(json.dumps(record))
-        (folder / "config.yaml").write_text(yaml.safe_dump({"seed": seed, "name": None} | (config or {})))
+        (folder / "config.yaml").write_text(
+            yaml.safe_dump({"seed": seed, "name": None} | (config or {}))
+        )
         (folder / "metrics.csv").write_text(
             "epoch,step,train/loss,val/score,gamma/stage1\n0,3,2.0,10.5,0\n1,7,1.5,,0.1\n2,11,1.0,30.25,0.2\n"
         )

@@ -45,7 +45,10 @@ def test_a_run_as_a_row(write_run) -> None:
     assert row["metric"] == "PCKh@0.5"
     assert row["epochs"] == 3
     assert row["seconds"] == 599
-    assert row["protocol"] == "mpii, 2958 persons, 256x256, no flip, quarter, ground truth boxes, weighted mean"
+    assert (
+        row["protocol"]
+        == "mpii, 2958 persons, 256x256, no flip, quarter, ground truth boxes, weighted mean"
+    )
     assert row["group"] == "sweep"
 
 
@@ -56,14 +59,25 @@ def test_a_killed_run_is_not_running(write_run) -> None:
     here = {"state": "running", "host": socket.gethostname(), "score": None, "started": started}
     assert Run(write_run("killed", pid=gone.pid, **here)).state == "died"
     assert Run(write_run("alive", pid=os.getpid(), **here)).state == "running"
-    assert Run(write_run("elsewhere", pid=gone.pid, **(here | {"host": "cluster"}))).state == "running"
+    assert (
+        Run(write_run("elsewhere", pid=gone.pid, **(here | {"host": "cluster"}))).state == "running"
+    )
 
 
 def test_diff_shows_config_commit_and_scores_only_where_they_differ(write_run) -> None:
-    first = Run(write_run("a", score=80.0, config={"model": {"stages": 2, "depth": 4}, "paths": {"runs": "x"}}))
+    first = Run(
+        write_run(
+            "a", score=80.0, config={"model": {"stages": 2, "depth": 4}, "paths": {"runs": "x"}}
+        )
+    )
     git = {"commit": "b" * 40, "dirty": True}
     second = Run(
-        write_run("b", score=81.0, config={"model": {"stages": 3, "depth": 4}, "paths": {"runs": "y"}}, git=git)
+        write_run(
+            "b",
+            score=81.0,
+            config={"model": {"stages": 3, "depth": 4}, "paths": {"runs": "y"}},
+            git=git,
+        )
     )
     table = diff([first, second])
     assert table.loc["model.stages"].tolist() == [2, 3]
@@ -105,7 +119,12 @@ hydra:
 def test_status_of_a_sweep_with_a_failed_and_a_missing_job(write_run, tmp_path: Path) -> None:
     place = "sweeps/s"
     for number, state in enumerate(["finished", "failed", "finished"]):
-        write_run(f"job{number}", place=place, state=state, error="ValueError: no" if state == "failed" else None)
+        write_run(
+            f"job{number}",
+            place=place,
+            state=state,
+            error="ValueError: no" if state == "failed" else None,
+        )
     (tmp_path / place / "multirun.yaml").write_text(MULTIRUN)
     found = jobs(tmp_path / place)
     assert [job.state for job in found] == ["finished", "failed", "finished", "missing"]
@@ -115,11 +134,21 @@ def test_status_of_a_sweep_with_a_failed_and_a_missing_job(write_run, tmp_path: 
         "python src/train.py seed=0 model.stages=3 trainer=cpu",
         "python src/train.py seed=1 model.stages=3 trainer=cpu",
     ]
-    planned = [{"number": i, "overrides": [f"seed={i}"]} for i in range(5)]  # as hydra/launcher=processes keeps it
+    planned = [
+        {"number": i, "overrides": [f"seed={i}"]} for i in range(5)
+    ]  # as hydra/launcher=processes keeps it
     (tmp_path / place / "sweep.json").write_text(json.dumps({"jobs": planned}))
-    assert [job.state for job in jobs(tmp_path / place)] == ["finished", "failed", "finished", "missing", "missing"]
+    assert [job.state for job in jobs(tmp_path / place)] == [
+        "finished",
+        "failed",
+        "finished",
+        "missing",
+        "missing",
+    ]
     (command,) = to_go_on(tmp_path / place)
-    assert command.startswith("python src/train.py -m seed=0,1 'model.stages=range(2,4)' trainer=cpu sweep.resume=")
+    assert command.startswith(
+        "python src/train.py -m seed=0,1 'model.stages=range(2,4)' trainer=cpu sweep.resume="
+    )
     with pytest.raises(PoseError, match="not a sweep folder"):
         jobs(tmp_path)
 
@@ -153,7 +182,10 @@ def test_online_runs_as_a_frame() -> None:
     class Api:
         def runs(self, path: str) -> list[Online]:
             assert path == "team/featherpose"
-            return [Online("a", {"best.score": 80.0, "val/score": 79.0, "_step": 3}), Online("b", {"val/score": 70.0})]
+            return [
+                Online("a", {"best.score": 80.0, "val/score": 79.0, "_step": 3}),
+                Online("b", {"val/score": 70.0}),
+            ]
 
     table = online_frame(entity="team", api=Api())
     assert table["score"].tolist() == [80.0, 70.0]
@@ -168,7 +200,9 @@ def test_a_folder_that_is_not_wandbs(tmp_path: Path) -> None:
 
 def shell(root: Path, *arguments: str, code: int = 0) -> str:
     command = [sys.executable, str(root / "scripts" / "runs.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"}
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -181,17 +215,34 @@ def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> N
     assert "4 finished" in shell(root, *runs, "status")
     shown = shell(root, *runs, "show", "lapx-s2-synthetic-g0.2-seed1")
     assert "mean pose" in shown
-    assert json.loads((sweep / "2_lapx-synthetic" / "run.json").read_text())["git"]["commit"] in shown
-    assert "model.stages" in shell(root, *runs, "diff", "lapx-s2-synthetic-g0.2-seed1", "lapx-s3-synthetic-g0.2-seed1")
+    assert (
+        json.loads((sweep / "2_lapx-synthetic" / "run.json").read_text())["git"]["commit"] in shown
+    )
+    assert "model.stages" in shell(
+        root, *runs, "diff", "lapx-s2-synthetic-g0.2-seed1", "lapx-s3-synthetic-g0.2-seed1"
+    )
     out = tmp_path / "table.csv"
     shell(root, *runs, "table", "--format", "csv", "--out", str(out))
     table = pd.read_csv(out)
     assert table["runs"].tolist() == [2, 2]
     shell(root, *runs, "curves", "--out", str(tmp_path / "new" / "curves.png"))
-    shell(root, *runs, "curves", str(sweep), "--column", "gamma/stage1", "--out", str(tmp_path / "gamma.png"))
+    shell(
+        root,
+        *runs,
+        "curves",
+        str(sweep),
+        "--column",
+        "gamma/stage1",
+        "--out",
+        str(tmp_path / "gamma.png"),
+    )
     assert cv2.imread(str(tmp_path / "new" / "curves.png")).std() > 5
-    assert "no column" not in shell(root, *runs, "samples", "last", "--each", "2", "--out", str(tmp_path / "s.png"))
-    shell(root, *runs, "samples", "last", "--each", "2", "--bare", "--out", str(tmp_path / "bare.png"))
+    assert "no column" not in shell(
+        root, *runs, "samples", "last", "--each", "2", "--out", str(tmp_path / "s.png")
+    )
+    shell(
+        root, *runs, "samples", "last", "--each", "2", "--bare", "--out", str(tmp_path / "bare.png")
+    )
     drawn, bare = (cv2.imread(str(tmp_path / name)) for name in ("s.png", "bare.png"))
     assert drawn.shape == bare.shape
     assert (bare == 255).mean() > 0.5 > (drawn == 255).mean()

@@ -29,12 +29,19 @@ def test_notebook_runs(name: str, root: Path, sweep: Path, monkeypatch: pytest.M
     monkeypatch.setenv("OTHER", str(next(sweep.glob("3_*"))))
     monkeypatch.setenv("SWEEP", str(sweep))
     monkeypatch.setenv("DATA", "data=synthetic augment=lapx data.people.train=12 data.people.val=4")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(root / "src"), os.environ.get("PYTHONPATH")])))
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join(filter(None, [str(root / "src"), os.environ.get("PYTHONPATH")])),
+    )
     notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
     notebook.metadata.kernelspec["name"] = "python3"
-    client = NotebookClient(notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(root)}})
+    client = NotebookClient(
+        notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(root)}}
+    )
     client.execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
     pictures = [o for o in outputs if "data" in o and {"image/jpeg", "image/png"} & set(o["data"])]
     assert len(pictures) >= NOTEBOOKS[name]
     assert not [o for o in outputs if o["output_type"] == "error"]
@@ -53,4 +60,6 @@ def test_notebook_is_kept_without_outputs(name: str, root: Path) -> None:
 def test_the_kernel_is_this_python() -> None:
     from jupyter_client.kernelspec import KernelSpecManager
 
-    assert Path(KernelSpecManager().get_kernel_spec("python3").resource_dir).is_relative_to(Path(sys.prefix))
+    assert Path(KernelSpecManager().get_kernel_spec("python3").resource_dir).is_relative_to(
+        Path(sys.prefix)
+    )

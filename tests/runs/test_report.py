@@ -29,7 +29,9 @@ class Addresses(HTMLParser):
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.found += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")
+        ]
         if tag not in ("img", "meta", "br", "link", "input", "hr"):
             self.open.append(tag)
 
@@ -42,7 +44,11 @@ class Addresses(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = write_report(find_runs(sweep), tmp_path_factory.mktemp("report") / "below" / "report.html", "Stages & seeds")
+    path = write_report(
+        find_runs(sweep),
+        tmp_path_factory.mktemp("report") / "below" / "report.html",
+        "Stages & seeds",
+    )
     return path.read_text(encoding="utf-8")
 
 
@@ -93,11 +99,15 @@ def test_previews_of_training(sweep: Path) -> None:
     for run in find_runs(sweep):
         shown = sorted(path.name for path in (run.folder / "pictures").glob("preview_*.png"))
         assert shown == ["preview_0000.png", "preview_0002.png"]  # every fifth epoch, and the last
-        first, last = (cv2.imread(str(run.folder / "pictures" / name)).astype(int) for name in shown)
+        first, last = (
+            cv2.imread(str(run.folder / "pictures" / name)).astype(int) for name in shown
+        )
         stages = run.record["network"]["stages"]
         assert first.shape == last.shape
         assert first.shape[1] == (1 + 2 * stages) * 196 + 4
-        np.testing.assert_array_equal(first[4:196, 4:196], last[4:196, 4:196])  # the same sample, as annotated
+        np.testing.assert_array_equal(
+            first[4:196, 4:196], last[4:196, 4:196]
+        )  # the same sample, as annotated
         assert np.abs(first - last)[4:196, 200:].mean() > 0.5  # seen differently
 
 

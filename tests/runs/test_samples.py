@@ -85,11 +85,15 @@ def test_on_which_samples_two_runs_disagree(run: Run, write_run: Any) -> None:
     assert table["difference"].iloc[-1] < -0.5
     strange = predictions() | {"image": np.array(["other"] * 4)}
     with pytest.raises(PoseError, match="same people"):
-        samples.disagreement(run, Run(write_run("c", config={"data": {"skeleton": "mpii"}}, predictions=strange)))
+        samples.disagreement(
+            run, Run(write_run("c", config={"data": {"skeleton": "mpii"}}, predictions=strange))
+        )
 
 
 def test_sample_sheet_shows_annotation_and_prediction(run: Run) -> None:
-    sheet = samples.sample_sheet(run, [3, 0], load=lambda person: np.full((200, 300, 3), 90, np.uint8), side=100)
+    sheet = samples.sample_sheet(
+        run, [3, 0], load=lambda person: np.full((200, 300, 3), 90, np.uint8), side=100
+    )
     assert sheet.shape[2] == 3
     left, right = sheet[4:104, 4:104].astype(int), sheet[4:104, 108:208].astype(int)
     assert (np.abs(left - 90).max(axis=2) > 60).sum() > 100  # a skeleton was drawn
@@ -101,10 +105,15 @@ def test_speed_figure_from_the_benchmarks_table(tmp_path: Path) -> None:
     rows += ["lapx,2312154,2.587e9,1,12.5,2,30.1", "lpn_50,2900000,1.0e9,1,30.5,2,61.0"]
     (tmp_path / "latency.csv").write_text("\n".join(rows) + "\n")
     two = cv2.imread(str(plots.speed_figure(tmp_path / "latency.csv", tmp_path / "two.png")))
-    (tmp_path / "one.csv").write_text("\n".join(",".join(row.split(",")[:5]) for row in rows) + "\n")
+    (tmp_path / "one.csv").write_text(
+        "\n".join(",".join(row.split(",")[:5]) for row in rows) + "\n"
+    )
     one = cv2.imread(str(plots.speed_figure(tmp_path / "one.csv", tmp_path / "one.png")))
     assert two.shape[1] > 1.8 * one.shape[1]  # a panel for each number of threads
-    for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)):  # the hourglass and the baseline are both there
+    for colour in (
+        (0xD5, 0x5E, 0x00),
+        (0x00, 0x9E, 0x73),
+    ):  # the hourglass and the baseline are both there
         near = np.abs(one[..., ::-1].astype(int) - colour).max(axis=2) < 30
         assert near.sum() > 20
     (tmp_path / "other.csv").write_text("name,score\nlapx,88\n")

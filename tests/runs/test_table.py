@@ -35,7 +35,9 @@ def test_every_row_of_the_papers_is_there() -> None:
     assert counts[("LAPX", "1", "mpii")] == 9
     assert counts[("LAPX", "2", "coco")] == 22
     assert counts[("LAPX", "3", "mpii")] == 14
-    assert [counts[("LE-HRNet", t, d)] for t, d in (("1", "coco"), ("2", "coco"), ("3", "mpii"))] == [29, 12, 18]
+    assert [
+        counts[("LE-HRNet", t, d)] for t, d in (("1", "coco"), ("2", "coco"), ("3", "mpii"))
+    ] == [29, 12, 18]
     assert counts[("RePose", "1", "lsp")] == 9
     assert counts[("RePose", "2", "mpii")] == 11
     assert [counts[("RePose", table, "lsp")] for table in "34567"] == [3, 5, 3, 3, 4]
@@ -59,7 +61,13 @@ def test_every_row_of_the_papers_is_there() -> None:
             "coco",
             {"score": 74.0, "AP50": 91.9, "AP75": 80.5, "APM": 70.6, "APL": 77.4, "AR": 77.1},
         ),
-        ("LE-HRNet", "3", "LE-HRNet", "mpii", {"head": 97.2, "wrist": 85.1, "score": 90.2, "parameters": 4.2}),
+        (
+            "LE-HRNet",
+            "3",
+            "LE-HRNet",
+            "mpii",
+            {"head": 97.2, "wrist": 85.1, "score": 90.2, "parameters": 4.2},
+        ),
         (
             "RePose",
             "1",
@@ -67,12 +75,22 @@ def test_every_row_of_the_papers_is_there() -> None:
             "lsp",
             {"head": 97.75, "shoulder": 92.9, "hip": 91.19, "score": 91.66, "gflops": 13.5},
         ),
-        ("RePose", "2", "RePose", "mpii", {"elbow": 91.0, "hip": 92.95, "ankle": 82.5, "score": 90.29}),
+        (
+            "RePose",
+            "2",
+            "RePose",
+            "mpii",
+            {"elbow": 91.0, "hip": 92.95, "ankle": 82.5, "score": 90.29},
+        ),
         ("RePose", "6", "2 stages", "mpii", {"score": 91.55, "parameters": 8.4, "gflops": 29.4}),
     ],
 )
-def test_printed_figures(paper: str, table: str, method: str, data: str, values: dict[str, float]) -> None:
-    (row,) = [r for r in rows() if (r.paper, r.table, r.method, r.data) == (paper, table, method, data)]
+def test_printed_figures(
+    paper: str, table: str, method: str, data: str, values: dict[str, float]
+) -> None:
+    (row,) = [
+        r for r in rows() if (r.paper, r.table, r.method, r.data) == (paper, table, method, data)
+    ]
     assert {key: row.values[key] for key in values} == values
 
 
@@ -95,7 +113,9 @@ def compared() -> dict[str, Row]:
         if row.paper == "LAPX" and row.table == "3":
             found[f"lapx_table3_{row.index:02d}"] = row
         if row.paper == "LE-HRNet" and row.table == "4":
-            found[f"le_hrnet_table4_{row.data}_{row.index}_{('baseline', 'leanblock', 'leema')[row.index - 1]}"] = row
+            found[
+                f"le_hrnet_table4_{row.data}_{row.index}_{('baseline', 'leanblock', 'leema')[row.index - 1]}"
+            ] = row
     return found
 
 
@@ -113,7 +133,9 @@ def fake_run(write_run: Any, cfg: DictConfig, row: Row, **data: Any) -> Run:
 
 
 @pytest.mark.parametrize("experiment", compared())
-def test_an_experiment_compares_with_the_row_it_repeats(experiment: str, root: Path, write_run: Any) -> None:
+def test_an_experiment_compares_with_the_row_it_repeats(
+    experiment: str, root: Path, write_run: Any
+) -> None:
     if not (root / "conf" / "experiment" / f"{experiment}.yaml").is_file():
         pytest.fail(f"conf/experiment/{experiment}.yaml is gone")
     row = compared()[experiment]
@@ -132,7 +154,9 @@ def test_scores_that_do_not_compare_get_no_difference(write_run: Any) -> None:
     fitting = Run(write_run("lapx", config=LAPX))
     assert {row.source for row in published(fitting)} == {"LAPX, Table 1", "LAPX, Table 3, row 12"}
     assert published(Run(write_run("part of MPII", config=LAPX, data={"val": 40}))) == []
-    assert published(Run(write_run("other size", config=LAPX, data={"input_size": [128, 128]}))) == []
+    assert (
+        published(Run(write_run("other size", config=LAPX, data={"input_size": [128, 128]}))) == []
+    )
     assert published(Run(write_run("dark", config=LAPX, protocol={"decoder": "dark"}))) == []
     flipped = published(Run(write_run("tta", config=LAPX, protocol={"flip": True})))
     assert [row.values["score"] for row in flipped] == [88.6]
@@ -144,7 +168,15 @@ def test_scores_that_do_not_compare_get_no_difference(write_run: Any) -> None:
 def test_mean_deviation_and_difference(write_run: Any) -> None:
     scores = [88.0, 87.9, 88.1]
     runs = [
-        Run(write_run(f"lapx-seed{seed}", seed=seed, score=score, config=LAPX, scores={"joint/head": 96.0 + seed}))
+        Run(
+            write_run(
+                f"lapx-seed{seed}",
+                seed=seed,
+                score=score,
+                config=LAPX,
+                scores={"joint/head": 96.0 + seed},
+            )
+        )
         for seed, score in enumerate(scores)
     ]
     failed = Run(write_run("lapx-seed3", seed=3, state="failed", config=LAPX))
@@ -159,7 +191,10 @@ def test_mean_deviation_and_difference(write_run: Any) -> None:
     assert record["published"] == 87.97
     assert record["difference"] == pytest.approx(0.03)
     text = markdown(found, left)
-    assert "| 12 | 3-stage + ECA-CBAM + SG + stem-ECA-CBAM + ECA-NonLocal gamma=0.2 | 2.31M | 3.44G |" in text
+    assert (
+        "| 12 | 3-stage + ECA-CBAM + SG + stem-ECA-CBAM + ECA-NonLocal gamma=0.2 | 2.31M | 3.44G |"
+        in text
+    )
     assert "| 88.00 ± 0.10 | 3 | +0.03 |" in text
     assert "published: LAPX, Table 3, row 12 | 2.30M |" in text
     assert "| 87.97 ± 0.06 | 3 |" in text
@@ -168,7 +203,10 @@ def test_mean_deviation_and_difference(write_run: Any) -> None:
 
 
 def test_protocols_are_never_mixed(write_run: Any) -> None:
-    runs = [Run(write_run("a", config=LAPX)), Run(write_run("b", config=LAPX, protocol={"flip": True}))]
+    runs = [
+        Run(write_run("a", config=LAPX)),
+        Run(write_run("b", config=LAPX, protocol={"flip": True})),
+    ]
     found, _ = tables(runs)
     assert len(found) == 2
     assert {"no flip" in table.protocol for table in found} == {True, False}
@@ -177,15 +215,24 @@ def test_protocols_are_never_mixed(write_run: Any) -> None:
 
 def test_settings_are_not_averaged_as_if_they_were_seeds(write_run: Any) -> None:
     for other in ({"schedule": {"epochs": 20}}, {"callbacks": {"gamma_warmup": {"target": 0.3}}}):
-        found, _ = tables([Run(write_run("a", config=LAPX)), Run(write_run("b", config={**LAPX, **other}))])
+        found, _ = tables(
+            [Run(write_run("a", config=LAPX)), Run(write_run("b", config={**LAPX, **other}))]
+        )
         assert [len(group.runs) for group in found[0].groups] == [1, 1]
-    for other in ({"logger": {"csv": {}}}, {"callbacks": LAPX["callbacks"] | {"previews": {"every": 1}}}):
-        found, _ = tables([Run(write_run("a", config=LAPX)), Run(write_run("b", config={**LAPX, **other}))])
+    for other in (
+        {"logger": {"csv": {}}},
+        {"callbacks": LAPX["callbacks"] | {"previews": {"every": 1}}},
+    ):
+        found, _ = tables(
+            [Run(write_run("a", config=LAPX)), Run(write_run("b", config={**LAPX, **other}))]
+        )
         assert [len(group.runs) for group in found[0].groups] == [2]
 
 
 def test_latex_is_escaped_and_balanced(write_run: Any) -> None:
-    found, left = tables([Run(write_run("a_b%", score=88.0)), Run(write_run("c", score=70.0, seed=1))])
+    found, left = tables(
+        [Run(write_run("a_b%", score=88.0)), Run(write_run("c", score=70.0, seed=1))]
+    )
     text = latex(found, left)
     assert r"a\_b\%" in text
     body = [line for line in text.splitlines() if line.endswith(r"\\")]

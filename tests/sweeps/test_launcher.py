@@ -68,10 +68,14 @@ def program(root: Path, tmp_path: Path) -> Path:
 
 
 def start(program: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
+    clean = {
+        k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+    }
     clean |= {"HYDRA_FULL_ERROR": "1", "COLUMNS": "160", **environment}
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, str(program), *words], stdout=pipe, stderr=pipe, text=True, env=clean)
+    return subprocess.Popen(
+        [sys.executable, str(program), *words], stdout=pipe, stderr=pipe, text=True, env=clean
+    )
 
 
 def run(program: Path, *words: str, **environment: str) -> tuple[int, str, str]:
@@ -81,10 +85,14 @@ def run(program: Path, *words: str, **environment: str) -> tuple[int, str, str]:
 
 
 def jobs(folder: Path) -> dict[str, dict]:
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/run.json"))}
+    return {
+        path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/run.json"))
+    }
 
 
-def test_every_way_to_die_is_recorded_and_a_resume_runs_only_those(program: Path, tmp_path: Path) -> None:
+def test_every_way_to_die_is_recorded_and_a_resume_runs_only_those(
+    program: Path, tmp_path: Path
+) -> None:
     sweep = tmp_path / "sweeps" / "first"
     words = ["-m", "how=ok,raise,exit,kill,leave", "x=2", "hydra.launcher.n_jobs=2"]
     code, out, err = run(program, *words, CUDA_VISIBLE_DEVICES="4,7")
@@ -93,11 +101,24 @@ def test_every_way_to_die_is_recorded_and_a_resume_runs_only_those(program: Path
     assert "sweep.resume=true" in err
 
     found = jobs(sweep)
-    assert [r["state"] for r in found.values()] == ["finished", "failed", "failed", "failed", "failed"]
+    assert [r["state"] for r in found.values()] == [
+        "finished",
+        "failed",
+        "failed",
+        "failed",
+        "failed",
+    ]
     assert [r["exit_code"] for r in found.values()] == [0, 1, 3, 137, 0]
     assert "no such luck" in found["1"]["error"]
     assert found["3"]["error"] == "killed by SIGKILL: out of memory?"
-    for text in ("how=ok", "how=leave", "20.00", "no such luck", "killed by SIGKILL", str(sweep / "1" / "output.log")):
+    for text in (
+        "how=ok",
+        "how=leave",
+        "20.00",
+        "no such luck",
+        "killed by SIGKILL",
+        str(sweep / "1" / "output.log"),
+    ):
         assert text in out, text
     slots = {(sweep / name / "output.log").read_text().split("\n")[0] for name in found}
     threads = max(1, len(os.sched_getaffinity(0)) // 2)
@@ -105,7 +126,13 @@ def test_every_way_to_die_is_recorded_and_a_resume_runs_only_those(program: Path
 
     # What failed before runs well now; what finished is left alone; `x=3` is new to the sweep.
     program.write_text(program.read_text().replace("if cfg.how", "if False and cfg.how"))
-    again = ["-m", "how=ok,raise,exit,kill,leave", "x=2,3", "hydra.launcher.n_jobs=2", "sweep.resume=true"]
+    again = [
+        "-m",
+        "how=ok,raise,exit,kill,leave",
+        "x=2,3",
+        "hydra.launcher.n_jobs=2",
+        "sweep.resume=true",
+    ]
     code, out, err = run(program, *again)
     assert code == 0, err
     found = jobs(sweep)
@@ -137,7 +164,9 @@ def test_a_stop_is_handed_on_and_nothing_more_is_started(program: Path, tmp_path
     process = start(program, "-m", "how=wait", "x=1,2,3", "hydra.launcher.n_jobs=2")
     folder = tmp_path / "sweeps" / "first"
     until = time.monotonic() + 60
-    while [r.get("state") for r in jobs(folder).values()] != ["running"] * 2 and time.monotonic() < until:
+    while [r.get("state") for r in jobs(folder).values()] != [
+        "running"
+    ] * 2 and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
@@ -151,7 +180,11 @@ def test_a_stop_is_handed_on_and_nothing_more_is_started(program: Path, tmp_path
 def test_memory_does_not_grow_with_the_number_of_jobs(program: Path, tmp_path: Path) -> None:
     def peak(count: int) -> int:
         code, out, _ = run(
-            program, "-m", f"x=range({count})", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}/{count}"
+            program,
+            "-m",
+            f"x=range({count})",
+            "hydra.launcher.n_jobs=2",
+            f"hydra.sweep.dir={tmp_path}/{count}",
         )
         assert code == 0
         assert len(jobs(tmp_path / str(count))) == count
@@ -163,8 +196,15 @@ def test_memory_does_not_grow_with_the_number_of_jobs(program: Path, tmp_path: P
 
 def test_the_command_line_of_a_job(tmp_path: Path) -> None:
     sweep = tmp_path / "a b's"
-    hydra = ["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "hydra.mode=MULTIRUN", "hydra.job.name=night"]
-    words = child_command(["src/train.py", "--config-dir", "mine", "-m"], ["x=1"], hydra, sweep, sweep / "3_x", 3)
+    hydra = [
+        "hydra/launcher=processes",
+        "hydra.launcher.n_jobs=2",
+        "hydra.mode=MULTIRUN",
+        "hydra.job.name=night",
+    ]
+    words = child_command(
+        ["src/train.py", "--config-dir", "mine", "-m"], ["x=1"], hydra, sweep, sweep / "3_x", 3
+    )
     assert words[words.index("--config-dir") + 1] == "mine"
     assert "-m" not in words[2:]
     assert [w for w in words if w.startswith("hydra.")] == [
@@ -207,7 +247,10 @@ def test_durations_read_well() -> None:
     assert [duration(s) for s in (4, 75, 7384)] == ["4 s", "1 min 15 s", "2 h 03 min"]
 
 
-PLUGINS = {"slurm": "hydra_plugins.hydra_submitit_launcher", "ray_jobs": "hydra_plugins.hydra_ray_launcher"}
+PLUGINS = {
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+    "ray_jobs": "hydra_plugins.hydra_ray_launcher",
+}
 
 
 @pytest.mark.parametrize("launcher", ["processes", "slurm", "ray_jobs"])
@@ -225,19 +268,35 @@ def test_submitits_executor_runs_jobs(program: Path, tmp_path: Path) -> None:
     """What `hydra/launcher=slurm` hands to Slurm, run by submitit on this machine."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     text = program.with_name("config.yaml").read_text()
-    program.with_name("config.yaml").write_text(text.replace("launcher: processes", "launcher: submitit_local"))
+    program.with_name("config.yaml").write_text(
+        text.replace("launcher: processes", "launcher: submitit_local")
+    )
     code, out, err = run(program, "-m", "x=1,2", "hydra.launcher.timeout_min=2")
     assert code == 0, out + err
-    assert [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()] == ["finished", "finished"]
+    assert [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()] == [
+        "finished",
+        "finished",
+    ]
 
 
 def test_ray_runs_jobs_and_a_failing_one_leaves_the_others(program: Path, tmp_path: Path) -> None:
     """A one-node Ray; it needs an environment of its own (docs/training.md), elsewhere this is skipped."""
     pytest.importorskip(PLUGINS["ray_jobs"])
     text = program.with_name("config.yaml").read_text()
-    program.with_name("config.yaml").write_text(text.replace("launcher: processes", "launcher: ray_jobs"))
-    code, out, err = run(program, "-m", "x=1,2", "how=ok,raise", "hydra.launcher.ray.remote.num_cpus=1")
+    program.with_name("config.yaml").write_text(
+        text.replace("launcher: processes", "launcher: ray_jobs")
+    )
+    code, out, err = run(
+        program, "-m", "x=1,2", "how=ok,raise", "hydra.launcher.ray.remote.num_cpus=1"
+    )
     assert code != 0, out + err
     sweep = tmp_path / "sweeps" / "first"
-    assert [r["state"] for r in jobs(sweep).values()] == ["finished", "running", "finished", "running"]
-    assert [(sweep / name / "starts").read_text() for name in jobs(sweep)] == ["x"] * 4  # nothing was retried
+    assert [r["state"] for r in jobs(sweep).values()] == [
+        "finished",
+        "running",
+        "finished",
+        "running",
+    ]
+    assert [(sweep / name / "starts").read_text() for name in jobs(sweep)] == [
+        "x"
+    ] * 4  # nothing was retried

@@ -54,7 +54,9 @@ def test_coco_reads_back(written: dict[str, Path], split: str, count: int) -> No
         np.testing.assert_array_equal(ours[number].visible, person.visible)
         assert ours[number].area == person.area
         assert ours[number].picture_size == person.picture_size
-        np.testing.assert_allclose(ours[number].box, person.box, atol=2.1)  # HRNet's clipping takes a pixel off
+        np.testing.assert_allclose(
+            ours[number].box, person.box, atol=2.1
+        )  # HRNet's clipping takes a pixel off
     same_picture(ours[min(drawn)], drawn[min(drawn)])
 
 
@@ -80,19 +82,29 @@ def test_coco_file_is_as_pycocotools_wants_it(written: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize(
     "annotations",
-    ["annot/{split}.json", "mpii_annotations.json", "mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat"],
+    [
+        "annot/{split}.json",
+        "mpii_annotations.json",
+        "mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat",
+    ],
 )
 @pytest.mark.parametrize(("split", "count"), [("train", 8), ("val", 2)])
-def test_mpii_reads_back_in_all_forms(written: dict[str, Path], annotations: str, split: str, count: int) -> None:
+def test_mpii_reads_back_in_all_forms(
+    written: dict[str, Path], annotations: str, split: str, count: int
+) -> None:
     drawn = painted.read(None, split, count, 3, "mpii").persons
     file = annotations.format(split="train" if split == "train" else "valid")
     ours = mpii.read(written["mpii"], split, annotations=file, published=False).persons
-    first = {person.image_id: person for person in reversed(ours)}  # the main person is the first of its picture
+    first = {
+        person.image_id: person for person in reversed(ours)
+    }  # the main person is the first of its picture
     assert set(first) == {person.image_id + 1 for person in drawn}
     for person in drawn:
         found = first[person.image_id + 1]
         same_joints(found, person, tolerance=1e-3)
-        np.testing.assert_allclose(found.centre, person.centre, atol=0.51)  # whole pixels, as in the official files
+        np.testing.assert_allclose(
+            found.centre, person.centre, atol=0.51
+        )  # whole pixels, as in the official files
         np.testing.assert_allclose(found.scale, person.scale, rtol=1e-5)
         if split == "val":
             assert found.head_size == pytest.approx(person.head_size, abs=2e-3)
@@ -101,7 +113,11 @@ def test_mpii_reads_back_in_all_forms(written: dict[str, Path], annotations: str
 
 def test_mpii_forms_hold_the_same_people(written: dict[str, Path]) -> None:
     hashes = set()
-    for file in ("annot/train.json", "mpii_annotations.json", "mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat"):
+    for file in (
+        "annot/train.json",
+        "mpii_annotations.json",
+        "mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat",
+    ):
         people = mpii.read(written["mpii"], "train", annotations=file, published=False)
         hashes |= {digest for name, digest in people.sources.items() if "split" in name}
     assert len(hashes) == 1
@@ -138,16 +154,24 @@ def test_lsp_and_lspet_keep_their_axes_and_flags(written: dict[str, Path]) -> No
     table = scipy.io.loadmat(written["lsp"] / "joints.mat")["joints"]
     assert table.shape == (3, 14, PEOPLE)
     assert table.dtype == np.float64
-    drawn = [p for split in ("train", "val") for p in painted.read(None, split, PEOPLE // 2, 3, "lsp").persons]
+    drawn = [
+        p
+        for split in ("train", "val")
+        for p in painted.read(None, split, PEOPLE // 2, 3, "lsp").persons
+    ]
     for number, person in enumerate(drawn):
         np.testing.assert_allclose(table[:2, :, number].T, person.joints)
-        np.testing.assert_array_equal(table[2, :, number] == 1, person.visible < 2)  # here 1 says occluded
+        np.testing.assert_array_equal(
+            table[2, :, number] == 1, person.visible < 2
+        )  # here 1 says occluded
     assert sorted(os.listdir(written["lsp"] / "images"))[0] == "im0001.jpg"
 
     table = scipy.io.loadmat(written["lspet"] / "joints.mat")["joints"]
     assert table.shape == (len(LSP), 3, PEOPLE)
     drawn = painted.read(None, "train", PEOPLE, 3, "lsp", start=1_000_000).persons
-    ours = lsp.read_extended(written["lspet"], "train", train=(1, PEOPLE), least_joints=1, least_torso=0.0).persons
+    ours = lsp.read_extended(
+        written["lspet"], "train", train=(1, PEOPLE), least_joints=1, least_torso=0.0
+    ).persons
     assert len(ours) == PEOPLE
     for found, person in zip(ours, drawn, strict=True):
         same_joints(found, person)  # here 1 says annotated
@@ -177,7 +201,9 @@ def test_the_script_refuses_what_it_must(root: Path, tmp_path: Path) -> None:
     assert "--force" in done.stderr
     assert os.listdir(tmp_path) == ["mine.txt"]
     (tmp_path / "file").write_text("")
-    done = script(root, "--format", "lspet", "--people", "1", "--out", str(tmp_path / "file" / "below"))
+    done = script(
+        root, "--format", "lspet", "--people", "1", "--out", str(tmp_path / "file" / "below")
+    )
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr

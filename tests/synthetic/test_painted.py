@@ -64,7 +64,9 @@ def test_records_hold_together(skeleton: Skeleton) -> None:
         assert picture.flags.c_contiguous
         assert person.picture_size == (width, height)
         assert person.joints.shape == (len(skeleton), 2)
-        inside = np.all((person.joints >= -0.5) & (person.joints < np.array([width, height]) - 0.5), axis=1)
+        inside = np.all(
+            (person.joints >= -0.5) & (person.joints < np.array([width, height]) - 0.5), axis=1
+        )
         np.testing.assert_array_equal(person.visible > 0, inside)
         x, y, w, h = person.box
         assert 0 <= x < x + w <= width
@@ -78,16 +80,33 @@ def test_records_hold_together(skeleton: Skeleton) -> None:
 
 def test_limbs_keep_their_length_and_joints_their_limits() -> None:
     rng = np.random.default_rng(0)
-    uniforms, normals = rng.random((500, bodies.UNIFORMS)), rng.standard_normal((500, bodies.NORMALS))
+    uniforms, normals = (
+        rng.random((500, bodies.UNIFORMS)),
+        rng.standard_normal((500, bodies.NORMALS)),
+    )
     drawn = bodies.pose_figures(uniforms, normals)
     at = {point: drawn.points[:, i] for i, point in enumerate(bodies.POINTS)}
-    for start, end in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")):
-        left, right = (np.linalg.norm(at[f"{s}_{start}"] - at[f"{s}_{end}"], axis=1) for s in ("left", "right"))
+    for start, end in (
+        ("shoulder", "elbow"),
+        ("elbow", "wrist"),
+        ("hip", "knee"),
+        ("knee", "ankle"),
+    ):
+        left, right = (
+            np.linalg.norm(at[f"{s}_{start}"] - at[f"{s}_{end}"], axis=1) for s in ("left", "right")
+        )
         np.testing.assert_allclose(left, right, rtol=1e-9)
     for side in ("left", "right"):
         for a, b, c, least in (("shoulder", "elbow", "wrist", 35), ("hip", "knee", "ankle", 40)):
-            upper, lower = at[f"{side}_{a}"] - at[f"{side}_{b}"], at[f"{side}_{c}"] - at[f"{side}_{b}"]
-            cosine = (upper * lower).sum(1) / np.linalg.norm(upper, axis=1) / np.linalg.norm(lower, axis=1)
+            upper, lower = (
+                at[f"{side}_{a}"] - at[f"{side}_{b}"],
+                at[f"{side}_{c}"] - at[f"{side}_{b}"],
+            )
+            cosine = (
+                (upper * lower).sum(1)
+                / np.linalg.norm(upper, axis=1)
+                / np.linalg.norm(lower, axis=1)
+            )
             assert np.rad2deg(np.arccos(np.clip(cosine, -1, 1))).min() >= least - 1e-6
         thigh = PARTS_INDEX[f"{side}_thigh"]
         backwards = (at[f"{side}_ankle"] - at[f"{side}_knee"]) * -drawn.fronts[:, thigh]
@@ -107,7 +126,9 @@ def test_a_mirrored_body_is_the_mirror_picture() -> None:
     mirrored[:, 3] = 0.1
     other = bodies.pose_figures(mirrored, normals)
     swap = [
-        bodies.POINTS.index(p.replace("left_", "@").replace("right_", "left_").replace("@", "right_"))
+        bodies.POINTS.index(
+            p.replace("left_", "@").replace("right_", "left_").replace("@", "right_")
+        )
         for p in bodies.POINTS
     ]
     np.testing.assert_allclose(other.points, plain.points[:, swap] * (-1, 1, 1), atol=1e-12)
@@ -115,7 +136,10 @@ def test_a_mirrored_body_is_the_mirror_picture() -> None:
 
 def test_left_is_on_the_right_of_people_who_face_us() -> None:
     rng = np.random.default_rng(2)
-    uniforms, normals = rng.random((400, bodies.UNIFORMS)), rng.standard_normal((400, bodies.NORMALS))
+    uniforms, normals = (
+        rng.random((400, bodies.UNIFORMS)),
+        rng.standard_normal((400, bodies.NORMALS)),
+    )
     drawn = bodies.pose_figures(uniforms, normals)
     at = {point: drawn.points[:, i] for i, point in enumerate(bodies.POINTS)}
     facing = drawn.fronts[:, PARTS_INDEX["torso"], 2]
@@ -143,9 +167,13 @@ def test_hidden_joints_are_hidden_and_only_they(people: People) -> None:
             if flag == 0:
                 continue
             x, y = np.rint(point).astype(int)
-            foreign = front[y, x] > top or (front[y, x] in others and front[y, x] > numbers[0].max())
+            foreign = front[y, x] > top or (
+                front[y, x] in others and front[y, x] > numbers[0].max()
+            )
             if foreign:
-                assert flag == 1, f"{person.image}: {MPII.joints[joint]} lies behind another figure or an object"
+                assert flag == 1, (
+                    f"{person.image}: {MPII.joints[joint]} lies behind another figure or an object"
+                )
             checked[int(flag)] += 1
     assert min(checked.values()) > 50
 
@@ -188,14 +216,21 @@ def test_the_mean_pose_is_a_sensible_but_weak_answer(people: People) -> None:
     size = (256, 192)
     mean = mean_pose(people, size)
     assert mean.shape == (16, 2)
-    assert mean[MPII.index("head_top"), 1] < mean[MPII.index("pelvis"), 1] < mean[MPII.index("left_ankle"), 1]
+    assert (
+        mean[MPII.index("head_top"), 1]
+        < mean[MPII.index("pelvis"), 1]
+        < mean[MPII.index("left_ankle"), 1]
+    )
     found = predict_mean_pose(people, mean, size)
     # In each crop the prediction is the mean itself.
     for person, points in list(zip(people.persons, found, strict=True))[:10]:
         matrix = crop_matrix(person.centre, person.scale, (size[1], size[0]))
         np.testing.assert_allclose(apply(matrix, points), mean * (size[1], size[0]), atol=1e-9)
     errors = np.array(
-        [np.linalg.norm(f - p.joints, axis=1) / p.head_size for f, p in zip(found, people.persons, strict=True)]
+        [
+            np.linalg.norm(f - p.joints, axis=1) / p.head_size
+            for f, p in zip(found, people.persons, strict=True)
+        ]
     )
     annotated = np.stack([p.visible > 0 for p in people.persons])
     assert 0.1 < (errors[annotated] < 0.5).mean() < 0.5
@@ -226,7 +261,11 @@ def test_what_cannot_be_drawn_is_one_clear_sentence(people: People) -> None:
 
 
 def test_own_skeletons_and_counts_per_split() -> None:
-    own = {"name": "arms", "joints": ["left_wrist", "right_wrist", "neck"], "limbs": ["left_wrist-neck"]}
+    own = {
+        "name": "arms",
+        "joints": ["left_wrist", "right_wrist", "neck"],
+        "limbs": ["left_wrist-neck"],
+    }
     arms = painted.read(None, "val", {"train": 9, "val": 4}, skeleton=own).persons
     assert len(arms) == 4
     mpii = painted.read(None, "val", 4, skeleton=skeleton_of("mpii")).persons

@@ -43,10 +43,17 @@ def small() -> tuple[str, ...]:
 
 def composed(conf: Path, folder: Path, *overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(conf), version_base="1.3"):
-        words = [*SMALL, *overrides, f"hydra.runtime.output_dir='{folder}'", f"paths.root='{folder}'"]
+        words = [
+            *SMALL,
+            *overrides,
+            f"hydra.runtime.output_dir='{folder}'",
+            f"paths.root='{folder}'",
+        ]
         cfg = compose("train", words, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
-    return OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True)
+    return OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True
+    )
 
 
 @pytest.fixture
@@ -55,18 +62,28 @@ def fit(root: Path) -> Fit:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
     def run(
-        folder: Path, *overrides: str, extra: tuple[Callback, ...] = (), checkpoint: Path | None = None
+        folder: Path,
+        *overrides: str,
+        extra: tuple[Callback, ...] = (),
+        checkpoint: Path | None = None,
     ) -> PoseModule:
         config = composed(root / "conf", folder, *overrides)
         L.seed_everything(config["seed"], workers=True, verbose=False)
         module = PoseModule(config)
-        data = instantiate(config["data"], stride=module.stride, natural_height=256, seed=config["seed"])
+        data = instantiate(
+            config["data"], stride=module.stride, natural_height=256, seed=config["seed"]
+        )
         config["data"]["input_size"] = list(data.input_size)
-        callbacks = [*(instantiate(entry) for entry in config["callbacks"].values() if entry), *extra]
+        callbacks = [
+            *(instantiate(entry) for entry in config["callbacks"].values() if entry),
+            *extra,
+        ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             keys = {"logger": False, "callbacks": callbacks, "enable_progress_bar": False}
-            trainer = instantiate(config["trainer"], default_root_dir=str(folder), enable_model_summary=False, **keys)
+            trainer = instantiate(
+                config["trainer"], default_root_dir=str(folder), enable_model_summary=False, **keys
+            )
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
         return module
 

@@ -23,7 +23,9 @@ def start(root: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
     # No pipe: a dashboard's process that outlives a kill would keep it open
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment
+    )
     process.log = log
     return process
 
@@ -43,7 +45,9 @@ def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen[str]) -> 
     until = time.monotonic() + 200
     while time.monotonic() < until and process.poll() is None:
         path = folder / "metrics.csv"
-        if path.is_file() and any(row.get("train/loss") for row in rows(path) if row["epoch"] == str(epoch)):
+        if path.is_file() and any(
+            row.get("train/loss") for row in rows(path) if row["epoch"] == str(epoch)
+        ):
             return
         time.sleep(0.1)
     process.kill()
@@ -63,7 +67,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
     root: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    words = [*small, "schedule.epochs=4", "data.people.train=24", "evaluate_best=false", f"paths.runs={tmp_path}"]
+    words = [
+        *small,
+        "schedule.epochs=4",
+        "data.people.train=24",
+        "evaluate_best=false",
+        f"paths.runs={tmp_path}",
+    ]
     whole, folder = tmp_path / "whole", tmp_path / "killed and resumed"
     undisturbed = start(root, *words, f"hydra.run.dir={whole}", "logger=none")
 
@@ -101,7 +111,9 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
 
     def kept() -> dict[Path, bytes]:
         return {
-            path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".resumed" not in path.parts
+            path: path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and ".resumed" not in path.parts
         }
 
     before = kept()
@@ -109,7 +121,9 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
         ("data=synthetic_coco", "is of the skeleton mpii"),
         ("model.channels=32", "another network"),
     ):
-        code, out = finished(start(root, f"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'", mistake))
+        code, out = finished(
+            start(root, f"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'", mistake)
+        )
         assert code == 1
         assert sentence in out
         assert "Traceback" not in out
@@ -133,7 +147,9 @@ print("never reached")
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", TWICE, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 130
     assert done.stdout == "a step is being finished\n"
     assert "Ctrl-C again stops at once" in done.stderr

@@ -49,14 +49,20 @@ def test_a_person_without_any_annotated_joint_costs_nothing_and_gives_no_nan() -
     assert torch.isfinite(output.grad).all()
 
 
-@pytest.mark.parametrize(("reduction", "expected"), [("lapx", 2.0), ("le_hrnet", 2.0), ("repose", 6.0)])
+@pytest.mark.parametrize(
+    ("reduction", "expected"), [("lapx", 2.0), ("le_hrnet", 2.0), ("repose", 6.0)]
+)
 def test_stages_are_averaged_or_summed_as_the_paper_says(reduction: str, expected: float) -> None:
-    assert HeatmapLoss(reduction).combine(torch.tensor([1.0, 2.0, 3.0])).item() == pytest.approx(expected)
+    assert HeatmapLoss(reduction).combine(torch.tensor([1.0, 2.0, 3.0])).item() == pytest.approx(
+        expected
+    )
 
 
 def test_stage_weights() -> None:
     each = torch.tensor([1.0, 2.0, 3.0])
-    assert HeatmapLoss("lapx", stage_weights=[0, 1, 3]).combine(each).item() == pytest.approx(11 / 4)
+    assert HeatmapLoss("lapx", stage_weights=[0, 1, 3]).combine(each).item() == pytest.approx(
+        11 / 4
+    )
     assert HeatmapLoss("repose", stage_weights=[0, 1, 3]).combine(each).item() == pytest.approx(11)
     with pytest.raises(PoseError, match="2 numbers for 3 outputs"):
         HeatmapLoss("lapx", stage_weights=[1, 2]).combine(each)

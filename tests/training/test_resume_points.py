@@ -25,7 +25,9 @@ class Kill(Callback):
         if (trainer.current_epoch, batch) == (self.epoch, self.batch):
             raise Killed
 
-    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+    def on_validation_batch_end(
+        self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0
+    ) -> None:
         if self.batch is None and trainer.current_epoch == self.epoch:
             raise Killed
 
@@ -49,7 +51,12 @@ class Seen(Callback):
         self.validated.append(trainer.current_epoch)
 
 
-EMA = ("callbacks=ema", "callbacks.ema.decay=0.8", "callbacks.progress=null", "callbacks.previews=null")
+EMA = (
+    "callbacks=ema",
+    "callbacks.ema.decay=0.8",
+    "callbacks.progress=null",
+    "callbacks.previews=null",
+)
 EACH_STEP = ("callbacks.resume.every_minutes=0",)
 
 
@@ -81,8 +88,16 @@ def whole(root, tmp_path_factory):
         pytest.param(Kill(2, 3), (*EMA, *EACH_STEP), id="moving average, within the epoch"),
         pytest.param(Kill(1), EMA, id="moving average, in validation"),
         pytest.param(Kill(1, 3), (*EACH_STEP, "data.workers=2"), id="two workers"),
-        pytest.param(Kill(2, 3), ("trainer.accumulate_grad_batches=2", *EACH_STEP), id="within an accumulated batch"),
-        pytest.param(Kill(2, 3), ("schedule.unit=step", "schedule.milestones=[7,12]", *EACH_STEP), id="rates by step"),
+        pytest.param(
+            Kill(2, 3),
+            ("trainer.accumulate_grad_batches=2", *EACH_STEP),
+            id="within an accumulated batch",
+        ),
+        pytest.param(
+            Kill(2, 3),
+            ("schedule.unit=step", "schedule.milestones=[7,12]", *EACH_STEP),
+            id="rates by step",
+        ),
     ],
 )
 def test_bit_for_bit(kill: Kill, overrides: tuple[str, ...], fit, whole, tmp_path: Path) -> None:
@@ -99,7 +114,9 @@ def test_bit_for_bit(kill: Kill, overrides: tuple[str, ...], fit, whole, tmp_pat
     assert before.persons | after.persons == seen.persons
     assert before.drawn | after.drawn == seen.drawn
     redone = set(before.persons) & set(after.persons)
-    assert not redone or overrides != EACH_STEP, "a checkpoint at every step leaves nothing to do again"
+    assert not redone or overrides != EACH_STEP, (
+        "a checkpoint at every step leaves nothing to do again"
+    )
     assert before.validated + after.validated == seen.validated
     for name, value in resumed.state_dict().items():
         assert torch.equal(value, weights[name]), name

@@ -23,7 +23,9 @@ SCHEDULES = Path(__file__).resolve().parents[2] / "conf" / "schedule"
 
 
 def schedule(paper: str, data: str, **changed: object) -> dict:
-    cfg = OmegaConf.create({"data": {"name": data}, "schedule": OmegaConf.load(SCHEDULES / f"{paper}.yaml")})
+    cfg = OmegaConf.create(
+        {"data": {"name": data}, "schedule": OmegaConf.load(SCHEDULES / f"{paper}.yaml")}
+    )
     for key, value in changed.items():
         OmegaConf.update(cfg, f"schedule.{key}", value)
     return OmegaConf.to_container(cfg, resolve=True)["schedule"]
@@ -49,20 +51,31 @@ def test_lapx_on_coco_takes_two_fifths_three_times() -> None:
 
 def test_le_hrnet_decays_tenfold() -> None:
     coco, mpii = schedule("le_hrnet", "coco"), schedule("le_hrnet", "mpii")
-    assert (coco["epochs"], coco["batch_size"], mpii["epochs"], mpii["batch_size"]) == (300, 16, 210, 8)
-    assert rates(coco, 119, 120, 170, 200, 260) == pytest.approx([1e-3, 1e-4, 1e-5, 1e-6, 1e-7], rel=1e-12)
+    assert (coco["epochs"], coco["batch_size"], mpii["epochs"], mpii["batch_size"]) == (
+        300,
+        16,
+        210,
+        8,
+    )
+    assert rates(coco, 119, 120, 170, 200, 260) == pytest.approx(
+        [1e-3, 1e-4, 1e-5, 1e-6, 1e-7], rel=1e-12
+    )
     assert rates(mpii, 169, 170, 200) == pytest.approx([1e-3, 1e-4, 1e-5], rel=1e-12)
 
 
 def test_repose_counts_steps() -> None:
     steps = schedule("repose", "lsp_mpii")
     assert (steps["unit"], steps["steps"], steps["batch_size"]) == ("step", 2_000_000, 64)
-    assert rates(steps, 999_999, 1_000_000, 1_300_000) == pytest.approx([1e-3, 5e-4, 1e-6], rel=1e-12)
+    assert rates(steps, 999_999, 1_000_000, 1_300_000) == pytest.approx(
+        [1e-3, 5e-4, 1e-6], rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("paper", ["lapx", "le_hrnet", "repose", "quick"])
 @pytest.mark.parametrize("data", ["mpii", "coco", "lsp", "lspet", "lsp_mpii", "synthetic", "mine"])
-def test_every_paper_has_a_row_for_every_data_and_its_rate_only_falls(paper: str, data: str) -> None:
+def test_every_paper_has_a_row_for_every_data_and_its_rate_only_falls(
+    paper: str, data: str
+) -> None:
     of = schedule(paper, data)
     length = of["steps"] if of["unit"] == "step" else of["epochs"]
     found = rates(of, *range(0, length, max(1, length // 200)))
@@ -73,12 +86,16 @@ def test_every_paper_has_a_row_for_every_data_and_its_rate_only_falls(paper: str
 
 def test_shares_follow_the_length_of_the_run() -> None:
     assert rates(schedule("quick", "mpii", epochs=10), 5, 6, 8) == pytest.approx([1e-3, 3e-4, 9e-5])
-    assert rates(schedule("quick", "mpii", epochs=100), 59, 60, 85) == pytest.approx([1e-3, 3e-4, 9e-5])
+    assert rates(schedule("quick", "mpii", epochs=100), 59, 60, 85) == pytest.approx(
+        [1e-3, 3e-4, 9e-5]
+    )
 
 
 def test_the_rate_follows_the_batch_only_where_a_reference_is_given() -> None:
     assert rates(schedule("lapx", "mpii", batch_size=128), 0) == [3e-4]
-    assert rates(schedule("lapx", "mpii", batch_size=128, reference_batch=32), 0) == pytest.approx([1.2e-3])
+    assert rates(schedule("lapx", "mpii", batch_size=128, reference_batch=32), 0) == pytest.approx(
+        [1.2e-3]
+    )
 
 
 def test_warmup_is_a_line_up_to_one() -> None:
@@ -88,9 +105,20 @@ def test_warmup_is_a_line_up_to_one() -> None:
 
 
 def test_gamma_is_frozen_then_a_line_then_its_own() -> None:
-    at = {epoch: gamma_at(epoch, freeze=30, ramp=50, target=0.2) for epoch in (0, 29, 30, 31, 55, 79, 80, 199)}
-    assert at == pytest.approx({0: 0.0, 29: 0.0, 30: 0.0, 31: 0.004, 55: 0.1, 79: 0.196, 80: None, 199: None})
-    assert [phase(e, 30, 50) for e in (0, 29, 30, 79, 80)] == ["frozen", "frozen", "ramp", "ramp", "free"]
+    at = {
+        epoch: gamma_at(epoch, freeze=30, ramp=50, target=0.2)
+        for epoch in (0, 29, 30, 31, 55, 79, 80, 199)
+    }
+    assert at == pytest.approx(
+        {0: 0.0, 29: 0.0, 30: 0.0, 31: 0.004, 55: 0.1, 79: 0.196, 80: None, 199: None}
+    )
+    assert [phase(e, 30, 50) for e in (0, 29, 30, 79, 80)] == [
+        "frozen",
+        "frozen",
+        "ramp",
+        "ramp",
+        "free",
+    ]
 
 
 def test_without_freeze_and_ramp_gamma_is_free_at_once() -> None:
@@ -108,7 +136,12 @@ def test_phases_as_shares_of_the_run() -> None:
     [
         (lambda: milestones_factor(3, [1, 2], [0.5]), "one factor, or one each"),
         (lambda: learning_rate_factor(0, {"epochs": 9, "milestones": [5, 3]}), "has to rise"),
-        (lambda: learning_rate_factor(0, {"unit": "step", "epochs": 9, "steps": -1, "milestones": [0.5]}), "steps"),
+        (
+            lambda: learning_rate_factor(
+                0, {"unit": "step", "epochs": 9, "steps": -1, "milestones": [0.5]}
+            ),
+            "steps",
+        ),
         (lambda: gamma_phases(1, 2, "days", 9), "epochs or share"),
         (lambda: gamma_phases(0.8, 0.4, "share", 9), "together at most 1"),
         (lambda: gamma_phases(-1, 0, "epochs", 9), "negative"),

@@ -23,7 +23,10 @@ from featherpose.models.layers import NonLocal
 
 TWO = ("trainer.devices=2", "+trainer.strategy=ddp_fork")
 # Batch norm would see halves of the batch; and Adam makes whole steps of the last bits of a sum
-COMPARABLE = ("schedule.optimiser={_target_: torch.optim.SGD, _partial_: true}", "schedule.learning_rate=1e-3")
+COMPARABLE = (
+    "schedule.optimiser={_target_: torch.optim.SGD, _partial_: true}",
+    "schedule.learning_rate=1e-3",
+)
 
 
 class FixedNorms(Callback):
@@ -55,7 +58,11 @@ class Ranks(Callback):
         )
 
     def on_train_end(self, trainer, pl_module) -> None:
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        scores = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/")
+        }
         found = {"steps": self.steps, "scores": scores}
         (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(found))
 
@@ -74,7 +81,9 @@ def test_two_processes_train_like_one(fit, tmp_path: Path) -> None:
     assert len(pair) == 2
 
     for step, left, right in zip(alone["steps"], pair[0]["steps"], pair[1]["steps"], strict=True):
-        assert sorted(step["persons"]) == sorted(left["persons"] + right["persons"]), "the global batch is the same"
+        assert sorted(step["persons"]) == sorted(left["persons"] + right["persons"]), (
+            "the global batch is the same"
+        )
     for name, value in single.state_dict().items():
         torch.testing.assert_close(double.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
     assert pair[0]["scores"] == pair[1]["scores"]
@@ -105,11 +114,21 @@ def test_a_batch_that_cannot_be_shared_is_told(fit, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_ddp_in_a_sweep_writes_everything_once(root: Path, small: tuple[str, ...], tmp_path: Path) -> None:
-    command = [sys.executable, str(root / "src" / "train.py"), *small, "trainer=ddp_cpu", "schedule.epochs=2"]
+def test_ddp_in_a_sweep_writes_everything_once(
+    root: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        str(root / "src" / "train.py"),
+        *small,
+        "trainer=ddp_cpu",
+        "schedule.epochs=2",
+    ]
     command += [f"paths.runs={tmp_path}", "-m", "seed=3"]
     environment = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=880, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=880, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     (folder,) = tmp_path.glob("sweeps/*/0_*")
     record = json.loads((folder / "run.json").read_text())
@@ -121,7 +140,9 @@ def test_ddp_in_a_sweep_writes_everything_once(root: Path, small: tuple[str, ...
 
 
 def test_ranks_that_would_sweep_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = L.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False)
+    trainer = L.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False
+    )
     for mode, refused in ((RunMode.RUN, False), (RunMode.MULTIRUN, True)):
         monkeypatch.setattr(HydraConfig, "get", lambda mode=mode: OmegaConf.create({"mode": mode}))
         if refused:

@@ -67,7 +67,11 @@ class Straightforward(Dataset):
         image = cv2.imread(person.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         assert image is not None
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        joints, visible, centre = person.joints.copy(), person.visible.copy(), np.array(centre, dtype=np.float64)
+        joints, visible, centre = (
+            person.joints.copy(),
+            person.visible.copy(),
+            np.array(centre, dtype=np.float64),
+        )
         if flip:
             image = image[:, ::-1, :]
             order = list(COCO.flip_order)
@@ -89,8 +93,12 @@ class Straightforward(Dataset):
         width, height = self.size_wh
         side = crop.fit_aspect(scale, self.size_wh)[0] * 200.0
         angle = np.deg2rad(rotation)
-        source = _three_points(centre, centre + np.array([np.sin(angle), -np.cos(angle)]) * side / 2)
-        target = _three_points(np.array([width / 2, height / 2]), np.array([width / 2, height / 2 - width / 2]))
+        source = _three_points(
+            centre, centre + np.array([np.sin(angle), -np.cos(angle)]) * side / 2
+        )
+        target = _three_points(
+            np.array([width / 2, height / 2]), np.array([width / 2, height / 2 - width / 2])
+        )
         if self.exact:
             return np.linalg.solve(np.column_stack([source, np.ones(3)]), target).T
         return cv2.getAffineTransform(source.astype(np.float32), target.astype(np.float32))
@@ -129,7 +137,10 @@ def loop_targets(
             weights[k] = 0
             continue
         patch = np.exp(-((axis - reach) ** 2 + (axis[:, None] - reach) ** 2) / (2 * sigma**2))
-        rows, columns = slice(max(0, top), min(bottom, height)), slice(max(0, left), min(right, width))
+        rows, columns = (
+            slice(max(0, top), min(bottom, height)),
+            slice(max(0, left), min(right, width)),
+        )
         targets[k, rows, columns] = patch[
             rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
         ]
@@ -178,7 +189,9 @@ def run(
 def people_with_pictures(root: str) -> People:
     people = coco.read(root, "train", pictures="skip")
     if not people.persons:
-        raise PoseError(f"{root} has no COCO picture with people in it; this benchmark needs real JPEGs: root=FOLDER.")
+        raise PoseError(
+            f"{root} has no COCO picture with people in it; this benchmark needs real JPEGs: root=FOLDER."
+        )
     return people
 
 
@@ -199,7 +212,10 @@ def agreement(plain: Straightforward, ours: CropDataset, cached: CropDataset, co
         joints = max(joints, float(np.abs(sample["joints"].numpy() - points)[seen].max(initial=0)))
         expected, _ = loop_targets(points / STRIDE, visible, size, SIGMA)
         batched, _ = encode(
-            torch.from_numpy(points / STRIDE)[None].float(), torch.from_numpy(visible)[None], size, SIGMA
+            torch.from_numpy(points / STRIDE)[None].float(),
+            torch.from_numpy(visible)[None],
+            size,
+            SIGMA,
         )
         targets = max(targets, float((batched[0] - torch.from_numpy(expected)).abs().max()))
     return (
@@ -253,10 +269,14 @@ def plain_worker(_: int) -> None:
 def _cpu() -> float:
     """CPU seconds of this process and its workers."""
     me = psutil.Process()
-    return sum(t.user + t.system for t in (p.cpu_times() for p in [me, *me.children(recursive=True)]))
+    return sum(
+        t.user + t.system for t in (p.cpu_times() for p in [me, *me.children(recursive=True)])
+    )
 
 
-def breakdown(plain: Straightforward, ours: CropDataset, cached: CropDataset, rounds: int) -> dict[str, float]:
+def breakdown(
+    plain: Straightforward, ours: CropDataset, cached: CropDataset, rounds: int
+) -> dict[str, float]:
     """Milliseconds of CPU per step, in this process."""
     persons = plain.people.persons[:: max(1, len(plain) // 60)]
     person = persons[0]
@@ -331,7 +351,9 @@ def report(
     workers: int,
 ) -> dict[str, float]:
     base = np.array(costs["straightforward"])
-    table = Table(title=f"{persons} people of real JPEGs through {workers} workers, {os.cpu_count()} cores")
+    table = Table(
+        title=f"{persons} people of real JPEGs through {workers} workers, {os.cpu_count()} cores"
+    )
     for column in ("path", "CPU ms per sample", "samples/s here", "ratio of CPU", "from - to"):
         table.add_column(column, justify="left" if column == "path" else "right")
     rows: dict[str, float] = {}

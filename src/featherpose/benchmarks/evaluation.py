@@ -41,7 +41,9 @@ class Case:
     agree: Callable[[Any, Any], str]
 
 
-def run(rounds: int, people: int, persons: int, detections: int, seed: int, out: str | None = None) -> None:
+def run(
+    rounds: int, people: int, persons: int, detections: int, seed: int, out: str | None = None
+) -> None:
     """Measures every case `rounds` times in turn, prints the ratios of the medians, writes them to `out`."""
     torch.set_num_threads(1)
     console = Console(highlight=False)
@@ -54,9 +56,15 @@ def run(rounds: int, people: int, persons: int, detections: int, seed: int, out:
             rows.append(measure(case, rounds, lambda: progress.advance(task)))
     table = Table(title="CPU seconds, one thread, medians in turn", title_justify="left")
     for column in ("", "here", "reference", "ratio", "bar", "answers"):
-        table.add_column(column, justify="left" if column in ("", "answers") else "right", overflow="fold")
+        table.add_column(
+            column, justify="left" if column in ("", "answers") else "right", overflow="fold"
+        )
     for row in rows:
-        seconds, slow, ratio = f"{row['seconds']:.3f}", f"{row['reference_seconds']:.3f}", f"{row['ratio']:.1f}x"
+        seconds, slow, ratio = (
+            f"{row['seconds']:.3f}",
+            f"{row['reference_seconds']:.3f}",
+            f"{row['ratio']:.1f}x",
+        )
         table.add_row(row["case"], seconds, slow, ratio, f"{row['bar']:g}x", row["answers"])
     console.print(table)
     below = [row["case"] for row in rows if row["ratio"] < row["bar"]]
@@ -97,7 +105,9 @@ def decoding(people: int, seed: int) -> Case:
     generator = torch.Generator().manual_seed(seed)
     heatmaps = torch.rand(people, 17, 64, 48, generator=generator)
     scale = torch.rand(people, 1, generator=generator).double() + 0.2
-    matrix = torch.zeros(people, 2, 3, dtype=torch.float64)  # picture to crop: upright boxes of many sizes
+    matrix = torch.zeros(
+        people, 2, 3, dtype=torch.float64
+    )  # picture to crop: upright boxes of many sizes
     matrix[:, 0, 0] = matrix[:, 1, 1] = scale[:, 0]
     matrix[:, :, 2] = -scale * torch.rand(people, 2, generator=generator) * 300
     back = [np.linalg.inv(np.vstack([one, [0, 0, 1]]))[:2] for one in matrix.numpy()]
@@ -119,7 +129,10 @@ def hrnet_decode(maps: np.ndarray, back: list[np.ndarray]) -> tuple[np.ndarray, 
     people, joints, height, width = maps.shape
     flat = maps.reshape(people, joints, -1)
     place, peaks = flat.argmax(axis=2), flat.max(axis=2)
-    points = np.stack([place % width, place // width], axis=2).astype(np.float64) * (peaks > 0)[..., None]
+    points = (
+        np.stack([place % width, place // width], axis=2).astype(np.float64)
+        * (peaks > 0)[..., None]
+    )
     for b in range(people):
         for k in range(joints):
             one = maps[b][k]
@@ -129,7 +142,9 @@ def hrnet_decode(maps: np.ndarray, back: list[np.ndarray]) -> tuple[np.ndarray, 
                 points[b][k] += np.sign(slope) * 0.25
     for b in range(people):
         for k in range(joints):
-            points[b, k] = np.dot(back[b], np.array([points[b, k, 0] * STRIDE, points[b, k, 1] * STRIDE, 1.0]))
+            points[b, k] = np.dot(
+                back[b], np.array([points[b, k, 0] * STRIDE, points[b, k, 1] * STRIDE, 1.0])
+            )
     return points, peaks
 
 
@@ -141,7 +156,13 @@ def precision(truth: GroundTruth, found: Detections) -> Case:
     def agree(ours: dict[str, float], theirs: np.ndarray) -> str:
         return f"ten numbers within {np.abs(np.array(list(ours.values())) - theirs).max():.0e}"
 
-    return Case(name, 10, lambda: average_precision(truth, found, SIGMAS.tolist()), lambda: official(*loaded), agree)
+    return Case(
+        name,
+        10,
+        lambda: average_precision(truth, found, SIGMAS.tolist()),
+        lambda: official(*loaded),
+        agree,
+    )
 
 
 def suppression(found: Detections) -> Case:
@@ -154,7 +175,12 @@ def suppression(found: Detections) -> Case:
         for n, other in enumerate(others):
             dx = found.keypoints[other, :, 0] - found.keypoints[one, :, 0]
             dy = found.keypoints[other, :, 1] - found.keypoints[one, :, 1]
-            e = (dx**2 + dy**2) / (SIGMAS * 2) ** 2 / ((area[one] + area[other]) / 2 + np.spacing(1)) / 2
+            e = (
+                (dx**2 + dy**2)
+                / (SIGMAS * 2) ** 2
+                / ((area[one] + area[other]) / 2 + np.spacing(1))
+                / 2
+            )
             oks[n] = np.sum(np.exp(-e)) / len(e)
         return oks
 
@@ -199,7 +225,9 @@ def crowd(persons: int, detections: int, seed: int) -> tuple[GroundTruth, Detect
     of = rng.integers(0, persons, detections)
     spread = rng.choice([0.01, 0.02, 0.05, 0.2], detections) * np.sqrt(truth.area[of])
     points = keypoints[of] + rng.normal(size=(detections, 17, 2)) * spread[:, None, None]
-    return truth, Detections(truth.image_id[of], points, rng.random(detections), extent_area(points))
+    return truth, Detections(
+        truth.image_id[of], points, rng.random(detections), extent_area(points)
+    )
 
 
 def in_pycocotools(truth: GroundTruth, found: Detections) -> tuple[Any, Any]:
@@ -226,7 +254,9 @@ def in_pycocotools(truth: GroundTruth, found: Detections) -> tuple[Any, Any]:
             "keypoints": np.c_[points, np.ones(17)].ravel().tolist(),
             "score": score,
         }
-        for picture, points, score in zip(found.image_id.tolist(), found.keypoints, found.score.tolist(), strict=True)
+        for picture, points, score in zip(
+            found.image_id.tolist(), found.keypoints, found.score.tolist(), strict=True
+        )
     ]
     annotations = Annotations()
     annotations.dataset = {

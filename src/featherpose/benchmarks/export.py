@@ -84,15 +84,23 @@ def run(
     console.print(f"written to {folder}: export.csv and the files measured")
 
 
-def write_files(name: str, size: tuple[int, int], folder: Path, openvino: bool, tolerance: float) -> dict[str, Path]:
+def write_files(
+    name: str, size: tuple[int, int], folder: Path, openvino: bool, tolerance: float
+) -> dict[str, Path]:
     """The same random network, gates open, in each form; each but the plain one has passed the exporter's check."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = settled(instantiate(model_config(name, size)), size)
-    crops = torch.randint(0, 256, (3, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    crops = torch.randint(
+        0, 256, (3, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
     protocol = {"flip": False, "shift": True, "decoder": "quarter"}
     told = Description(COCO, size, int(network.stride), protocol, network=name)  # ty: ignore[invalid-argument-type]
-    files = {PLAIN: folder / "plain.onnx", REWRITTEN: folder / "rewritten.onnx", FLIP: folder / "flip.onnx"}
+    files = {
+        PLAIN: folder / "plain.onnx",
+        REWRITTEN: folder / "rewritten.onnx",
+        FLIP: folder / "flip.onnx",
+    }
     files[PASSES] = folder / "flip_passes.onnx"
     with torch.no_grad():
         outputs = len(network(torch.zeros(1, 3, *size)))
@@ -101,7 +109,9 @@ def write_files(name: str, size: tuple[int, int], folder: Path, openvino: bool, 
         ir.save(graph_of(network, size, names, None, optimize=True), files[PLAIN])
     with console.status("rewritten export"):
         parity = export(Deployed(network, COCO), files[REWRITTEN], crops, told, tolerance=tolerance)
-    console.print(f"the rewritten file is within {parity.heatmaps:.1e} of torch; rewritten: {parity.changes}")
+    console.print(
+        f"the rewritten file is within {parity.heatmaps:.1e} of torch; rewritten: {parity.changes}"
+    )
     with console.status("flip test inside"):
         for form in (FLIP, PASSES):
             deployed = Deployed(network, COCO, flip=True, passes=form == PASSES)
@@ -131,7 +141,9 @@ def side_by_side(runtime: OnnxRuntime, images: np.ndarray) -> dict[str, np.ndarr
     return {"heatmaps": (first[None] + back) / 2}
 
 
-def timed(files: dict[str, Path], size: tuple[int, int], threads: int, rounds: int, warmup: int) -> list[Row]:
+def timed(
+    files: dict[str, Path], size: tuple[int, int], threads: int, rounds: int, warmup: int
+) -> list[Row]:
     """In turn, one pass each a round, so that what slows the machine slows them all."""
     image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
     clock = clock_of(threads)
@@ -143,7 +155,9 @@ def timed(files: dict[str, Path], size: tuple[int, int], threads: int, rounds: i
         for name, each in passes.items():
             for _ in range(warmup):
                 last[name] = list(each(image).values())[-1]
-        for _ in progress.track(range(rounds), description=f"{threads} thread{'s' * (threads > 1)}"):
+        for _ in progress.track(
+            range(rounds), description=f"{threads} thread{'s' * (threads > 1)}"
+        ):
             for name, each in passes.items():
                 wall, start = time.perf_counter(), clock()
                 each(image)
@@ -172,7 +186,13 @@ def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
         error = "" if row.error is None else f"{row.error:.0e}"
         megabytes = "" if row.megabytes is None else f"{row.megabytes:.0f}"
         table.add_row(
-            row.name, str(row.threads), f"{row.median:.1f}", f"{min(row.milliseconds):.1f}", ratio, error, megabytes
+            row.name,
+            str(row.threads),
+            f"{row.median:.1f}",
+            f"{min(row.milliseconds):.1f}",
+            ratio,
+            error,
+            megabytes,
         )
     console.print(table)
     console.print(
@@ -183,13 +203,17 @@ def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
     single = [row for row in rows if row.threads == 1 and row.name == PLAIN]
     if single and np.median(single[0].wall) > 1.15 * single[0].median:
         busy = np.median(single[0].wall) / single[0].median
-        console.print(f"[yellow]the machine was busy (wall time {busy:.1f} times CPU time): wall times say little[/]")
+        console.print(
+            f"[yellow]the machine was busy (wall time {busy:.1f} times CPU time): wall times say little[/]"
+        )
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow("form threads ms_median ms_fastest wall_median base base_ms ratio error MB".split())
+        writer.writerow(
+            "form threads ms_median ms_fastest wall_median base base_ms ratio error MB".split()
+        )
         for row in rows:
             base = base_of(rows, row)
             writer.writerow([row.name, row.threads, row.median, min(row.milliseconds), float(np.median(row.wall)),

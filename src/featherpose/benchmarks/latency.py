@@ -43,7 +43,11 @@ class Row:
     def reached(self, measurement: Measurement) -> float | None:
         """Share of the machine's peak."""
         timing = self.timings[measurement.threads]
-        return None if self.entry.macs is None else 2 * self.entry.macs / (timing.median / 1000) / measurement.peak
+        return (
+            None
+            if self.entry.macs is None
+            else 2 * self.entry.macs / (timing.median / 1000) / measurement.peak
+        )
 
 
 def run(
@@ -65,11 +69,15 @@ def run(
     console = Console(stderr=True)
     counts = list(dict.fromkeys(cores() if n == 0 else n for n in threads))
     if not counts or min(counts) < 1 or max(counts) > cores():
-        raise PoseError(f"threads takes numbers of 1 to {cores()} (the cores of this machine), or 0 for all of them.")
+        raise PoseError(
+            f"threads takes numbers of 1 to {cores()} (the cores of this machine), or 0 for all of them."
+        )
     size = (int(input_size[0]), int(input_size[1]))
     own = {name: (int(pair[0]), int(pair[1])) for name, pair in (sizes or {}).items()}
     files = [Path(path) for path in ([extra] if isinstance(extra, str) else extra or [])]
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as progress:
+    with Progress(
+        *Progress.get_default_columns(), TimeElapsedColumn(), console=console
+    ) as progress:
         entries: list[Entry] = []
         for name in progress.track(networks, description="Exporting"):
             kinds = [False, True] if name in rewritten else [False]
@@ -95,7 +103,9 @@ def check_names(entries: Sequence[Entry]) -> None:
     names = [entry.candidate.name for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise PoseError(f"Two rows are called {twice[0]}: rename the file, or name the network once.")
+        raise PoseError(
+            f"Two rows are called {twice[0]}: rename the file, or name the network once."
+        )
 
 
 def rows_of(entries: Sequence[Entry], measurements: Sequence[Measurement]) -> list[Row]:
@@ -116,7 +126,9 @@ def published_speeds() -> dict[str, dict[str, float]]:
     for row in published_rows():
         if row.paper == "LAPX" and row.table == "2" and "model" in row.extra:
             facts = {"fps": row.extra["fps"].get("m2"), "megabytes": row.extra.get("ram_mb")}
-            found[row.extra["model"]] = {name: value for name, value in facts.items() if value is not None}
+            found[row.extra["model"]] = {
+                name: value for name, value in facts.items() if value is not None
+            }
     return found
 
 
@@ -124,7 +136,8 @@ def measure_memory(rows: Sequence[Row], progress: Progress) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for row in progress.track(rows, description="Memory"):
             row.megabytes, row.megabytes_small = (
-                memory(row.entry.candidate, Path(scratch), small=small) / 1e6 for small in (False, True)
+                memory(row.entry.candidate, Path(scratch), small=small) / 1e6
+                for small in (False, True)
             )
 
 
@@ -153,14 +166,27 @@ def headings(measurements: Sequence[Measurement]) -> list[str]:
 
 def cells(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) -> list[str]:
     entry = row.entry
-    texts = [row.name, f"{entry.candidate.height}x{entry.candidate.width}", f"{entry.parameters / 1e6:.2f}M"]
+    texts = [
+        row.name,
+        f"{entry.candidate.height}x{entry.candidate.width}",
+        f"{entry.parameters / 1e6:.2f}M",
+    ]
     texts.append("" if entry.macs is None else f"{entry.macs / 1e9:.2f}")
     for m in measurements:
         timing = row.timings[m.threads]
-        texts += [f"{timing.median:.1f}", f"{timing.p95:.1f}", f"{timing.fps:.1f}", f"{timing.fps_flipped:.1f}"]
+        texts += [
+            f"{timing.median:.1f}",
+            f"{timing.p95:.1f}",
+            f"{timing.fps:.1f}",
+            f"{timing.fps_flipped:.1f}",
+        ]
         texts += [number(ratio(rows, row, m.threads), ".2f"), number(row.reached(m), ".0%")]
     texts += [number(published_ratio(rows, row), ".2f"), number(row.megabytes, ".0f")]
-    return [*texts, number(row.megabytes_small, ".0f"), number(row.published.get("megabytes"), ".1f")]
+    return [
+        *texts,
+        number(row.megabytes_small, ".0f"),
+        number(row.published.get("megabytes"), ".1f"),
+    ]
 
 
 TERMINAL = ("network", "ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "MB")
@@ -176,7 +202,9 @@ def show(rows: Sequence[Row], measurements: Sequence[Measurement]) -> None:
         view = Table(title=f"ONNX Runtime on the CPU, {threads}, batch 1", box=SIMPLE_HEAD)
         for title in TERMINAL:
             first = title == "network"
-            view.add_column(title, justify="left" if first else "right", no_wrap=not first, overflow="fold")
+            view.add_column(
+                title, justify="left" if first else "right", no_wrap=not first, overflow="fold"
+            )
         for row in rows:
             texts = cells(rows, row, [m])
             view.add_row(*(texts[column] for column in chosen))
@@ -197,19 +225,27 @@ def notes(rows: Sequence[Row], measurements: Sequence[Measurement]) -> list[str]
         kept = "on as many cores" if m.pinned else "not pinned: this system cannot"
         line = f"{m.threads} thread{'s' if m.threads > 1 else ''}, {kept}: peak {m.peak / 1e9:.0f} GFLOP/s (a product)."
         if m.threads == 1 and m.busy > BUSY:
-            line += (
-                f" The machine was busy (wall time {m.busy:.1f} times CPU time): times of more threads are too high."
-            )
+            line += f" The machine was busy (wall time {m.busy:.1f} times CPU time): times of more threads are too high."
         lines.append(line)
     for row in rows:
         claimed = published_ratio(rows, row)
         if claimed is None or row.entry.candidate.name == YARDSTICK or row.entry.key == YARDSTICK:
             continue
         here = [(m.threads, ratio(rows, row, m.threads) or 0.0) for m in measurements]
-        texts = " and ".join(f"{value:.2f} at {n} thread{'s' if n > 1 else ''}" for n, value in here)
+        texts = " and ".join(
+            f"{value:.2f} at {n} thread{'s' if n > 1 else ''}" for n, value in here
+        )
         held = sum(1 / NEAR <= value / claimed <= NEAR for _, value in here)
-        verdict = "holds here" if held == len(here) else "does not hold here" if held == 0 else "holds here in part"
-        lines.append(f"The paper has {row.name} at {claimed:.2f} times LAPX's frames; here {texts}: {verdict}.")
+        verdict = (
+            "holds here"
+            if held == len(here)
+            else "does not hold here"
+            if held == 0
+            else "holds here in part"
+        )
+        lines.append(
+            f"The paper has {row.name} at {claimed:.2f} times LAPX's frames; here {texts}: {verdict}."
+        )
     return lines
 
 
@@ -239,13 +275,30 @@ def write(rows: Sequence[Row], measurements: Sequence[Measurement], out: Path) -
 def record(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) -> dict[str, Any]:
     """Everything in plain numbers; `fps_1` and `fps_all` are what Figure 3 is drawn from."""
     entry = row.entry
-    facts: dict[str, Any] = {"name": row.name, "height": entry.candidate.height, "width": entry.candidate.width}
+    facts: dict[str, Any] = {
+        "name": row.name,
+        "height": entry.candidate.height,
+        "width": entry.candidate.width,
+    }
     facts |= {"parameters": entry.parameters, "macs": entry.macs}
     for m in measurements:
-        timing, end = row.timings[m.threads], "all" if m.threads == cores() and m.threads > 1 else m.threads
+        timing, end = (
+            row.timings[m.threads],
+            "all" if m.threads == cores() and m.threads > 1 else m.threads,
+        )
         facts |= {f"ms_{end}": timing.median, f"p95_{end}": timing.p95, f"fps_{end}": timing.fps}
-        facts |= {f"fps_flip_{end}": timing.fps_flipped, f"ratio_{end}": ratio(rows, row, m.threads)}
-        facts |= {f"of_peak_{end}": row.reached(m), f"peak_gflops_{end}": m.peak / 1e9, f"threads_{end}": m.threads}
+        facts |= {
+            f"fps_flip_{end}": timing.fps_flipped,
+            f"ratio_{end}": ratio(rows, row, m.threads),
+        }
+        facts |= {
+            f"of_peak_{end}": row.reached(m),
+            f"peak_gflops_{end}": m.peak / 1e9,
+            f"threads_{end}": m.threads,
+        }
         facts |= {f"wall_ms_{end}": sorted(timing.wall)[len(timing.wall) // 2]}
     facts |= {"paper_ratio": published_ratio(rows, row), "megabytes": row.megabytes}
-    return facts | {"megabytes_small": row.megabytes_small, "paper_megabytes": row.published.get("megabytes")}
+    return facts | {
+        "megabytes_small": row.megabytes_small,
+        "paper_megabytes": row.published.get("megabytes"),
+    }

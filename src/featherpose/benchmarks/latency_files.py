@@ -40,7 +40,9 @@ class Entry:
     macs: int | None
 
 
-def entries_of(name: str, size: tuple[int, int], rewritten: Sequence[bool], cache: Path) -> list[Entry]:
+def entries_of(
+    name: str, size: tuple[int, int], rewritten: Sequence[bool], cache: Path
+) -> list[Entry]:
     """The network as torch exports it, as src/export.py writes it, or both."""
     cfg = model_config(name, size)
     with torch.device("meta"):
@@ -77,12 +79,20 @@ def model_config(name: str, size: tuple[int, int]) -> DictConfig:
 def digest(network: nn.Module, cfg: DictConfig, size: tuple[int, int], rewritten: bool) -> str:
     """Of what the exported file depends on: config, the code of the network's parts and of the export, torch."""
     sources = {
-        inspect.getsourcefile(type(m)) for m in network.modules() if type(m).__module__.startswith("featherpose")
+        inspect.getsourcefile(type(m))
+        for m in network.modules()
+        if type(m).__module__.startswith("featherpose")
     }
     files = [*sorted(str(file) for file in sources), inspect.getsourcefile(graph_of)]
     files += [inspect.getsourcefile(rewrite)] if rewritten else []
-    made_of = [json.dumps(OmegaConf.to_container(cfg), sort_keys=True), repr((size, rewritten)), torch.__version__]
-    text = "\n".join([*made_of, inspect.getsource(settled), *(Path(str(file)).read_text() for file in files)])
+    made_of = [
+        json.dumps(OmegaConf.to_container(cfg), sort_keys=True),
+        repr((size, rewritten)),
+        torch.__version__,
+    ]
+    text = "\n".join(
+        [*made_of, inspect.getsource(settled), *(Path(str(file)).read_text() for file in files)]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -110,8 +120,12 @@ def settled(network: nn.Module, size: tuple[int, int]) -> nn.Module:
 def write(network: nn.Module, path: Path, size: tuple[int, int], rewritten: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if rewritten:
-        crops = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-        description = Description(COCO, size, network.stride, {"decoder": "quarter"}, network=path.stem)  # ty: ignore
+        crops = torch.randint(
+            0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+        )
+        description = Description(
+            COCO, size, network.stride, {"decoder": "quarter"}, network=path.stem
+        )  # ty: ignore
         export(Deployed(network, COCO), path, crops, description, tolerance=TOLERANCE)
         return
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
@@ -124,7 +138,9 @@ def write(network: nn.Module, path: Path, size: tuple[int, int], rewritten: bool
     found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[-1])
     error = float((found - expected).abs().max() / expected.abs().max())
     if not error <= TOLERANCE:
-        raise PoseError(f"The export of {path.stem} differs from torch by {error:.1e} of the highest value.")
+        raise PoseError(
+            f"The export of {path.stem} differs from torch by {error:.1e} of the highest value."
+        )
     beside.replace(path)
 
 

@@ -32,7 +32,9 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-def main(path: str, tiny: str, threads: int, height: int, width: int, small: bool) -> dict[str, int]:
+def main(
+    path: str, tiny: str, threads: int, height: int, width: int, small: bool
+) -> dict[str, int]:
     warm = session_of(tiny, threads, small)
     warm.run(None, {warm.get_inputs()[0].name: np.ones((1, 3, 8, 8), np.float32)})
     image = np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)

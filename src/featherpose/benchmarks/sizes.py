@@ -125,9 +125,14 @@ def run(only: str = "*", out: str | None = None, **_: Any) -> None:
     """Print the table; `only` picks experiments by a pattern, `out` is a .csv file to write as well."""
     entries = [entry for entry in published() if fnmatch(entry["experiment"], only)]
     if not entries:
-        raise PoseError(f"No row of the table of sizes is called {only!r}; leave out `only` to see them all.")
+        raise PoseError(
+            f"No row of the table of sizes is called {only!r}; leave out `only` to see them all."
+        )
     console = Console(width=max(WIDTH, Console().width))
-    rows = [measure(entry) for entry in track(entries, "Counting", console=Console(stderr=True), transient=True)]
+    rows = [
+        measure(entry)
+        for entry in track(entries, "Counting", console=Console(stderr=True), transient=True)
+    ]
     console.print(table(rows))
     console.print(LEGEND, style="dim", highlight=False)
     if out is not None:
@@ -137,8 +142,22 @@ def run(only: str = "*", out: str | None = None, **_: Any) -> None:
 
 def table(rows: list[Row]) -> Table:
     view = Table(title="Sizes of the published rows", row_styles=["", "on grey7"])
-    for title in ("row", "input", "counted", "parameters", "printed", "gap", "operations", "printed", "gap"):
-        view.add_column(title, justify="left" if title in ("row", "counted") else "right", no_wrap=title != "row")
+    for title in (
+        "row",
+        "input",
+        "counted",
+        "parameters",
+        "printed",
+        "gap",
+        "operations",
+        "printed",
+        "gap",
+    ):
+        view.add_column(
+            title,
+            justify="left" if title in ("row", "counted") else "right",
+            no_wrap=title != "row",
+        )
     view.add_column("all", justify="right", no_wrap=True)
     view.add_column("note")
     for row in rows:
@@ -173,7 +192,21 @@ def write(rows: list[Row], path: Path) -> None:
 
 
 def exact(row: Row) -> dict[str, Any]:
-    facts = {key: getattr(row, key) for key in ("name", "height", "width", "counted", "parameters", "operations")}
-    facts |= {key: getattr(row, key) for key in ("printed_parameters", "printed_operations", "note")}
-    ways = ("parameters", "layer_parameters", "norm_statistics", "convolution_macs", "thop_macs", "flops")
-    return facts | {f"all_{key}" if key == "parameters" else key: getattr(row.size, key) for key in ways}
+    facts = {
+        key: getattr(row, key)
+        for key in ("name", "height", "width", "counted", "parameters", "operations")
+    }
+    facts |= {
+        key: getattr(row, key) for key in ("printed_parameters", "printed_operations", "note")
+    }
+    ways = (
+        "parameters",
+        "layer_parameters",
+        "norm_statistics",
+        "convolution_macs",
+        "thop_macs",
+        "flops",
+    )
+    return facts | {
+        f"all_{key}" if key == "parameters" else key: getattr(row.size, key) for key in ways
+    }

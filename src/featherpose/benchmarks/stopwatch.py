@@ -75,7 +75,9 @@ class Measurement:
     @property
     def busy(self) -> float:
         """Wall time over the clock's time: 1 on a quiet machine; known at one thread only."""
-        return float(np.median([np.median(t.wall) / np.median(t.single) for t in self.timings.values()]))
+        return float(
+            np.median([np.median(t.wall) / np.median(t.single) for t in self.timings.values()])
+        )
 
 
 @contextmanager
@@ -100,13 +102,21 @@ def size_of(path: Path, default: tuple[int, int]) -> tuple[int | None, int, int]
     """The batch (None where it is open), height and width that an ONNX file takes."""
     inputs = open_session(path, 1).get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        raise PoseError(f"{path} does not take one float32 tensor (batch, 3, height, width), so it cannot be compared.")
+        raise PoseError(
+            f"{path} does not take one float32 tensor (batch, 3, height, width), so it cannot be compared."
+        )
     batch, channels, *size = inputs[0].shape
     if isinstance(channels, int) and channels != 3:
-        raise PoseError(f"{path} takes {channels} channels where an image has 3 (batch, 3, height, width).")
-    height, width = (side if isinstance(side, int) else other for side, other in zip(size, default, strict=True))
+        raise PoseError(
+            f"{path} takes {channels} channels where an image has 3 (batch, 3, height, width)."
+        )
+    height, width = (
+        side if isinstance(side, int) else other for side, other in zip(size, default, strict=True)
+    )
     if isinstance(batch, int) and batch > 1:
-        raise PoseError(f"{path} takes batches of {batch} only; export it for one image or for any number.")
+        raise PoseError(
+            f"{path} takes batches of {batch} only; export it for one image or for any number."
+        )
     return batch if isinstance(batch, int) else None, height, width
 
 
@@ -116,7 +126,9 @@ class Runner:
     def __init__(self, candidate: Candidate, threads: int):
         self.session = open_session(candidate.path, threads, small=candidate.small)
         self.input = self.session.get_inputs()[0].name
-        image = np.random.default_rng(0).standard_normal((2, 3, candidate.height, candidate.width), np.float32)
+        image = np.random.default_rng(0).standard_normal(
+            (2, 3, candidate.height, candidate.width), np.float32
+        )
         self.image, self.both, self.fixed = image[:1], image, candidate.batch == 1
 
     def single(self) -> None:
@@ -140,7 +152,9 @@ def measure(
 ) -> Measurement:
     """Each round measures every candidate, so that what slows the machine for a while slows them all."""
     if not candidates or min(rounds, repeats) < 1:
-        raise PoseError("There is nothing to measure: give at least one network, one round and one repeat.")
+        raise PoseError(
+            "There is nothing to measure: give at least one network, one round and one repeat."
+        )
     clock = clock_of(threads)
     with pinned(threads) as kept:
         runners = {c.name: Runner(c, threads) for c in candidates}
@@ -177,7 +191,9 @@ class Product:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(_product_model(), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            _product_model(), options, providers=["CPUExecutionProvider"]
+        )
         random = np.random.default_rng(0)
         self.inputs = {name: random.standard_normal((GEMM, GEMM), np.float32) for name in "ab"}
 
@@ -188,8 +204,12 @@ class Product:
 def _product_model() -> bytes:
     from onnx import TensorProto, helper
 
-    a, b, c = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [GEMM, GEMM]) for name in "abc")
-    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [a, b], [c])
+    a, b, c = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [GEMM, GEMM]) for name in "abc"
+    )
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [a, b], [c]
+    )
     return _bytes(graph)
 
 
@@ -200,14 +220,18 @@ def _tiny_model() -> bytes:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy")
     weight = helper.make_tensor("w", TensorProto.FLOAT, [3, 3, 1, 1], [0.5] * 9)
     return _bytes(
-        helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "tiny", [x], [y], initializer=[weight])
+        helper.make_graph(
+            [helper.make_node("Conv", ["x", "w"], ["y"])], "tiny", [x], [y], initializer=[weight]
+        )
     )
 
 
 def _bytes(graph: Any) -> bytes:
     from onnx import helper
 
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+    ).SerializeToString()
 
 
 def memory(candidate: Candidate, scratch: Path, threads: int = 1, small: bool | None = None) -> int:
@@ -217,8 +241,17 @@ def memory(candidate: Candidate, scratch: Path, threads: int = 1, small: bool | 
     program = str(Path(__file__).with_name("session_memory.py"))
     sizes = [str(value) for value in (threads, candidate.height, candidate.width)]
     small = candidate.small if small is None else small
-    command = [sys.executable, program, str(candidate.path), str(tiny), *sizes, *(["small"] if small else [])]
+    command = [
+        sys.executable,
+        program,
+        str(candidate.path),
+        str(tiny),
+        *sizes,
+        *(["small"] if small else []),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PoseError(f"The memory of {candidate.name} was not measured: {done.stderr.strip().splitlines()[-1]}")
+        raise PoseError(
+            f"The memory of {candidate.name} was not measured: {done.stderr.strip().splitlines()[-1]}"
+        )
     return json.loads(done.stdout.strip().splitlines()[-1])["bytes"]

@@ -38,7 +38,11 @@ from featherpose.training.module import PoseModule
 from featherpose.training.schedules import scaled_learning_rate
 
 BUDGET_MS = 1.5
-QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+QUIET: dict[str, Any] = {
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 WARM = 20  # steps of a round before the clock starts
 
 
@@ -62,13 +66,17 @@ class Clock(Callback):
     def __init__(self, warm: int) -> None:
         self.warm = warm
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         if batch_idx == self.warm:
             self.began = time.perf_counter(), time.process_time()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         steps = trainer.global_step - self.warm
-        self.wall, self.cpu = ((now - then) / steps for now, then in zip(clocks(), self.began, strict=True))
+        self.wall, self.cpu = (
+            (now - then) / steps for now, then in zip(clocks(), self.began, strict=True)
+        )
 
 
 def clocks() -> tuple[float, float]:
@@ -94,7 +102,12 @@ def run(
     print_overhead(console, measure_overhead(rounds, steps))
     if not networks:
         return
-    words = [f"data={dataset}", f"schedule.batch_size={batch_size}", f"data.workers={workers}", f"trainer={hardware}"]
+    words = [
+        f"data={dataset}",
+        f"schedule.batch_size={batch_size}",
+        f"data.workers={workers}",
+        f"trainer={hardware}",
+    ]
     if input_size:
         words.append(f"data.input_size={list(input_size)}".replace(" ", ""))
     rows = []
@@ -114,7 +127,14 @@ def composed(overrides: list[str]) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(
-            "train", ["callbacks=none", "logger=none", f"paths.root={CONF.parent}", "paths.output=.", *overrides]
+            "train",
+            [
+                "callbacks=none",
+                "logger=none",
+                f"paths.root={CONF.parent}",
+                "paths.output=.",
+                *overrides,
+            ],
         )
     return OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-explicit-return]
 
@@ -139,13 +159,18 @@ def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
             module = PoseModule(config)
             module.setup = lambda stage: None  # no validation, so no data to make metrics from
             found[name].append(loop(module, loader, config))
-    return {name: (1e3 * median(w for w, _ in each), 1e3 * median(c for _, c in each)) for name, each in found.items()}
+    return {
+        name: (1e3 * median(w for w, _ in each), 1e3 * median(c for _, c in each))
+        for name, each in found.items()
+    }
 
 
 def bare(module: PoseModule, loader: DataLoader, config: dict[str, Any]) -> tuple[float, float]:
     """The same network, loss and optimiser, and nothing else."""
     schedule = config["schedule"]
-    optimiser = instantiate(schedule["optimiser"])(module.network.parameters(), lr=scaled_learning_rate(schedule))
+    optimiser = instantiate(schedule["optimiser"])(
+        module.network.parameters(), lr=scaled_learning_rate(schedule)
+    )
     began, total = clocks(), torch.zeros(())
     for step, batch in enumerate(loader):
         if step == WARM:
@@ -156,14 +181,20 @@ def bare(module: PoseModule, loader: DataLoader, config: dict[str, Any]) -> tupl
         loss.backward()
         optimiser.step()
         total += loss.detach()
-    wall, cpu = ((now - then) / (len(loader) - WARM) for now, then in zip(clocks(), began, strict=True))
+    wall, cpu = (
+        (now - then) / (len(loader) - WARM) for now, then in zip(clocks(), began, strict=True)
+    )
     return wall, cpu
 
 
-def plain(module: PoseModule, loader: DataLoader, config: dict[str, Any], *callbacks: Callback) -> tuple[float, float]:
+def plain(
+    module: PoseModule, loader: DataLoader, config: dict[str, Any], *callbacks: Callback
+) -> tuple[float, float]:
     clock = Clock(WARM)
     keys: dict[str, Any] = {**QUIET, "enable_checkpointing": bool(callbacks)}
-    trainer = Trainer(accelerator="cpu", max_epochs=1, limit_val_batches=0, callbacks=[*callbacks, clock], **keys)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, limit_val_batches=0, callbacks=[*callbacks, clock], **keys
+    )
     trainer.fit(module, loader)
     return clock.wall, clock.cpu
 
@@ -175,7 +206,12 @@ def full(module: PoseModule, loader: DataLoader, config: dict[str, Any]) -> tupl
         def save(self, trainer: Trainer) -> None:
             """Writing is measured nowhere: it happens once an epoch."""
 
-    callbacks = [GammaWarmup(0.2, 0.15, 0.25, "share"), NanGuard("."), Throughput(), Point("last.ckpt")]
+    callbacks = [
+        GammaWarmup(0.2, 0.15, 0.25, "share"),
+        NanGuard("."),
+        Throughput(),
+        Point("last.ckpt"),
+    ]
     return plain(module, loader, config, *callbacks, StopCleanly("last.ckpt"))
 
 
@@ -184,17 +220,29 @@ def measure_network(network: str, words: list[str], steps: int) -> dict[str, Any
     keep_freed_memory()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    own = [] if any(word.startswith("data.input_size") for word in words) else ["data.input_size=null"]
-    config = composed([f"model={network}", *own, *words, "trainer.limit_val_batches=0", "schedule.epochs=2"])
+    own = (
+        []
+        if any(word.startswith("data.input_size") for word in words)
+        else ["data.input_size=null"]
+    )
+    config = composed(
+        [f"model={network}", *own, *words, "trainer.limit_val_batches=0", "schedule.epochs=2"]
+    )
     batch, warm = config["schedule"]["batch_size"], 2
-    config["trainer"].update(max_epochs=1, max_steps=-1, limit_train_batches=steps + warm, plugins=None)
+    config["trainer"].update(
+        max_epochs=1, max_steps=-1, limit_train_batches=steps + warm, plugins=None
+    )
     module = PoseModule(config)
     height = getattr(module.network, "natural_height", 256)
     data = instantiate(config["data"], stride=module.stride, natural_height=height, seed=0)
     clock, waiting = Clock(warm), Waiting(warm)
     choice = precision(config["trainer"]["precision"], config["trainer"]["accelerator"])
     trainer = instantiate(
-        config["trainer"], callbacks=[waiting, clock], precision=choice, enable_checkpointing=False, **QUIET
+        config["trainer"],
+        callbacks=[waiting, clock],
+        precision=choice,
+        enable_checkpointing=False,
+        **QUIET,
     )
     trainer.fit(module, datamodule=data)
     device = trainer.strategy.root_device
@@ -202,14 +250,18 @@ def measure_network(network: str, words: list[str], steps: int) -> dict[str, Any
     memory = psutil.Process().memory_info()
     return {
         "network": network,
-        "device": torch.cuda.get_device_name(device) if gpu is not None else f"{torch.get_num_threads()} CPU threads",
+        "device": torch.cuda.get_device_name(device)
+        if gpu is not None
+        else f"{torch.get_num_threads()} CPU threads",
         "precision": choice,
         "height": data.input_size[0],
         "width": data.input_size[1],
         "batch": batch,
         "images_per_s": batch / clock.wall,
         "data_wait": waiting.seconds / steps / clock.wall,
-        "memory_gib": gpu if gpu is not None else getattr(memory, "peak_wset", peak_resident()) / 2**30,
+        "memory_gib": gpu
+        if gpu is not None
+        else getattr(memory, "peak_wset", peak_resident()) / 2**30,
     }
 
 
@@ -220,7 +272,9 @@ class Waiting(Callback):
         self.warm, self.seconds = warm, 0.0
         self._ended = time.perf_counter()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         if batch_idx > self.warm:
             self.seconds += time.perf_counter() - self._ended
 
@@ -246,7 +300,9 @@ def print_overhead(console: Console, found: dict[str, tuple[float, float]]) -> N
     for column in ("loop", "ms", "above bare", "CPU ms", "above bare"):
         table.add_column(column, justify="left" if column == "loop" else "right")
     for name, (wall, cpu) in found.items():
-        table.add_row(name, f"{wall:.2f}", f"{wall - first[0]:+.2f}", f"{cpu:.2f}", f"{cpu - first[1]:+.2f}")
+        table.add_row(
+            name, f"{wall:.2f}", f"{wall - first[0]:+.2f}", f"{cpu:.2f}", f"{cpu - first[1]:+.2f}"
+        )
     console.print(table)
     worst = max(cpu for _, cpu in found.values()) - first[1]
     verdict = "within" if worst <= BUDGET_MS else "ABOVE"
@@ -255,10 +311,14 @@ def print_overhead(console: Console, found: dict[str, tuple[float, float]]) -> N
 
 def print_networks(console: Console, rows: list[dict[str, Any]]) -> None:
     first = rows[0]
-    table = Table(title=f"Training on {first['device']}, {first['precision']}, batch {first['batch']}")
+    table = Table(
+        title=f"Training on {first['device']}, {first['precision']}, batch {first['batch']}"
+    )
     for column in ("network", "input", "images/s", "waiting for data", "peak memory"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for row in rows:
         size, wait = f"{row['height']}x{row['width']}", f"{row['data_wait']:.1%}"
-        table.add_row(row["network"], size, f"{row['images_per_s']:.2f}", wait, f"{row['memory_gib']:.2f} GiB")
+        table.add_row(
+            row["network"], size, f"{row['images_per_s']:.2f}", wait, f"{row['memory_gib']:.2f} GiB"
+        )
     console.print(table)

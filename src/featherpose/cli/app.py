@@ -41,10 +41,18 @@ def launch(verb: str) -> None:
 
 
 def prepare_environment() -> None:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach `report` instead of Hydra's own printing
-    os.environ.setdefault("FEATHERPOSE_RUN_ID", secrets.token_hex(2))  # two runs of one second keep apart
-    os.environ.pop("WANDB_SERVICE", None)  # a caller's W&B process still holds the id of a run that was killed under it
+    os.environ.setdefault(
+        "NO_ALBUMENTATIONS_UPDATE", "1"
+    )  # its import asks the network for a newer version
+    os.environ.setdefault(
+        "HYDRA_FULL_ERROR", "1"
+    )  # errors reach `report` instead of Hydra's own printing
+    os.environ.setdefault(
+        "FEATHERPOSE_RUN_ID", secrets.token_hex(2)
+    )  # two runs of one second keep apart
+    os.environ.pop(
+        "WANDB_SERVICE", None
+    )  # a caller's W&B process still holds the id of a run that was killed under it
     keep_freed_memory()
 
 
@@ -69,7 +77,9 @@ def _run(verb: str) -> None:
     def task(cfg: DictConfig) -> float | None:
         main = importlib.import_module(f"featherpose.cli.{verb}").main
         if os.environ.get("HYDRA_MULTIRUN_JOB") or HydraConfig.get().mode == RunMode.MULTIRUN:
-            return main(cfg)  # the launcher records what fails and goes on; an exit would end a Ray worker
+            return main(
+                cfg
+            )  # the launcher records what fails and goes on; an exit would end a Ray worker
         try:
             return main(cfg)
         except Exception as error:
@@ -89,16 +99,26 @@ def report(error: BaseException) -> int:
 
 def describe(error: BaseException) -> tuple[int, str]:
     """The exit code and one clear sentence of any error."""
-    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+    from hydra.errors import (
+        ConfigCompositionException,
+        MissingConfigException,
+        OverrideParseException,
+    )
     from omegaconf.errors import OmegaConfBaseException
 
     for cause in _causes(error):
         if isinstance(cause, PoseError):
             return cause.exit_code, str(cause)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return 1, f"The disk is full: {cause.filename or 'no room to write'}. Free some space, then run it again."
+            return (
+                1,
+                f"The disk is full: {cause.filename or 'no room to write'}. Free some space, then run it again.",
+            )
         if isinstance(cause, PermissionError):
-            return 1, f"No permission to write or read {cause.filename}. Choose another folder, e.g. paths.runs=DIR."
+            return (
+                1,
+                f"No permission to write or read {cause.filename}. Choose another folder, e.g. paths.runs=DIR.",
+            )
     if isinstance(error, MissingConfigException):
         return UsageError.exit_code, _unknown_choice(error)
     if isinstance(error, (OverrideParseException, ConfigCompositionException)):

@@ -17,7 +17,9 @@ def main(cfg: DictConfig) -> None:
     assert isinstance(keys, dict)
     target = keys.pop("_target_", None)
     if target is None:
-        raise UsageError(f"Say what to measure, e.g. python src/benchmark.py sizes. Known: {', '.join(known())}.")
+        raise UsageError(
+            f"Say what to measure, e.g. python src/benchmark.py sizes. Known: {', '.join(known())}."
+        )
     keys.pop("paths", None)
     get_method(str(target))(**{str(key): value for key, value in keys.items()})
 

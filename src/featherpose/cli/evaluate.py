@@ -18,7 +18,13 @@ from rich.console import Console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import coco_json, network, plots, report
-from featherpose.evaluation.predictions import Predictions, annotation_file, read_keypoints, write_mpii, write_run
+from featherpose.evaluation.predictions import (
+    Predictions,
+    annotation_file,
+    read_keypoints,
+    write_mpii,
+    write_run,
+)
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
@@ -45,7 +51,9 @@ def main(cfg: DictConfig) -> float:
         if isinstance(_new_metric(data, protocol), OKS) and ".json" in path.suffixes:
             found = score_results(path, data, cfg.oracle)
         else:
-            predictions = read_keypoints(path, data.val_people, len(data.skeleton), _first_pixel(cfg, data))
+            predictions = read_keypoints(
+                path, data.val_people, len(data.skeleton), _first_pixel(cfg, data)
+            )
             found = score(predictions, data, protocol, folder, cfg)
     else:
         data, predictions = run_network(cfg, source, protocol)
@@ -66,7 +74,9 @@ def main(cfg: DictConfig) -> float:
     report.show(console, record)
     if earlier:
         report.compare(console, [record, *earlier])
-    console.print(f"written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if each.is_file()))}")
+    console.print(
+        f"written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if each.is_file()))}"
+    )
     return record["scores"][record["main"]]
 
 
@@ -74,9 +84,13 @@ def _source(cfg: DictConfig) -> str:
     given = [name for name in SOURCES if cfg[name] is not None]
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
-        raise UsageError(f"Say what to score with one of {'=, '.join(SOURCES)}=; {found} was given.")
+        raise UsageError(
+            f"Say what to score with one of {'=, '.join(SOURCES)}=; {found} was given."
+        )
     if given[0] == "weights" and cfg.get("model") is None:
-        raise UsageError("weights= holds numbers only: say which network they are of with model=NETWORK.")
+        raise UsageError(
+            "weights= holds numbers only: say which network they are of with model=NETWORK."
+        )
     return given[0]
 
 
@@ -86,9 +100,17 @@ def _chosen_data(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg.data, resolve=True)  # ty: ignore[invalid-explicit-return]
 
 
-def build_data(config: dict[str, Any], cfg: DictConfig, pictures_needed: bool = True, **shape: Any) -> PoseDataModule:
+def build_data(
+    config: dict[str, Any], cfg: DictConfig, pictures_needed: bool = True, **shape: Any
+) -> PoseDataModule:
     """The data module of a config; without pictures, people whose picture is not there are scored too."""
-    config = {**config, "augment": None, "batch_size": cfg.batch_size, "workers": cfg.workers, "cache": None}
+    config = {
+        **config,
+        "augment": None,
+        "batch_size": cfg.batch_size,
+        "workers": cfg.workers,
+        "cache": None,
+    }
     data: PoseDataModule = instantiate(config, **shape)
     if not pictures_needed and "pictures" in inspect.signature(data.read).parameters:
         data.read = partial(data.read, pictures="ignore")
@@ -100,9 +122,13 @@ def _first_pixel(cfg: DictConfig, data: PoseDataModule) -> int:
     return int(data.name == "mpii") if cfg.first_pixel is None else int(cfg.first_pixel)
 
 
-def run_network(cfg: DictConfig, source: str, protocol: dict[str, Any]) -> tuple[PoseDataModule, Predictions]:
+def run_network(
+    cfg: DictConfig, source: str, protocol: dict[str, Any]
+) -> tuple[PoseDataModule, Predictions]:
     """Everybody's keypoints by a network, on the data chosen or on those it was trained for."""
-    device = cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = (
+        cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    )
     if source == "checkpoint":
         model, path = network.from_checkpoint(cfg.checkpoint)
         trained = model.config["protocol"]["name"]
@@ -115,14 +141,21 @@ def run_network(cfg: DictConfig, source: str, protocol: dict[str, Any]) -> tuple
         config["input_size"] = config.get("input_size") or list(model.input_size)
         data = build_data(config, cfg, stride=model.stride)
     elif source == "weights":
-        config = {"data": _chosen_data(cfg), "model": OmegaConf.to_container(cfg.model, resolve=True)}
+        config = {
+            "data": _chosen_data(cfg),
+            "model": OmegaConf.to_container(cfg.model, resolve=True),
+        }
         model = network.from_weights(cfg.weights, {**config, "protocol": protocol})
-        data = build_data(config["data"], cfg, stride=model.stride, natural_height=model.network.natural_height)
+        data = build_data(
+            config["data"], cfg, stride=model.stride, natural_height=model.network.natural_height
+        )
     else:
         config = _chosen_data(cfg)
         device = "cpu"
         model = network.OnnxNetwork(cfg.onnx, instantiate(config).skeleton, protocol)
-        data = build_data({**config, "input_size": list(model.input_size)}, cfg, stride=model.stride)
+        data = build_data(
+            {**config, "input_size": list(model.input_size)}, cfg, stride=model.stride
+        )
     _check_skeleton(model.skeleton, data.skeleton)
     if protocol["boxes"] == "detections":
         _use_detections(data)
@@ -142,10 +175,14 @@ def _check_skeleton(network: Skeleton, data: Skeleton) -> None:
 def _use_detections(data: PoseDataModule) -> None:
     """Detected boxes take the place of the annotated ones."""
     if data.detections is None:
-        raise PoseError("The protocol scores detected boxes: say where they are with data.detections=FILE.json.")
+        raise PoseError(
+            "The protocol scores detected boxes: say where they are with data.detections=FILE.json."
+        )
     annotations = annotation_file(data.val_people)
     folder = Path(data.val_people.persons[0].image).parent
-    people = coco_json.detected_people(Path(data.detections), annotations, folder, len(data.skeleton))
+    people = coco_json.detected_people(
+        Path(data.detections), annotations, folder, len(data.skeleton)
+    )
     people.sources = {**data.val_people.sources, **people.sources}
     data.val_people = people
 
@@ -158,12 +195,18 @@ def _new_metric(data: PoseDataModule, protocol: dict[str, Any]) -> KeypointMetri
 
 
 def score(
-    predictions: Predictions, data: PoseDataModule, protocol: dict[str, Any], folder: Path, cfg: DictConfig
+    predictions: Predictions,
+    data: PoseDataModule,
+    protocol: dict[str, Any],
+    folder: Path,
+    cfg: DictConfig,
 ) -> dict[str, Any]:
     """Scores of all stages; submission files and pictures go to the folder."""
     metrics = []
     first = 0 if cfg.stages else len(predictions.keypoints) - 1
-    for keypoints, confidence in zip(predictions.keypoints[first:], predictions.confidence[first:], strict=True):
+    for keypoints, confidence in zip(
+        predictions.keypoints[first:], predictions.confidence[first:], strict=True
+    ):
         metric = _new_metric(data, protocol)
         metric.update(*map(torch.from_numpy, (predictions.index, keypoints, confidence)))
         metrics.append(metric)
@@ -173,7 +216,9 @@ def score(
     results = write_submission(folder, data, last, predictions)
     title = f"{last.main} {stages[-1][last.main]:.2f} on {data.name}, {len(predictions.index):,} persons"
     plots.by_joint(folder / "joints.png", metrics, data.skeleton, title)
-    if cfg.worst and not plots.worst(folder / "worst.png", last, data.load, data.skeleton, cfg.worst):
+    if cfg.worst and not plots.worst(
+        folder / "worst.png", last, data.load, data.skeleton, cfg.worst
+    ):
         console.print("[dim]no picture is there to show the worst cases on[/]")
     values, counts = last.by_joint()
     return {
@@ -224,7 +269,9 @@ def score_results(path: Path, data: PoseDataModule, oracle: bool) -> dict[str, A
     }
 
 
-def ask_pycocotools(data: PoseDataModule, results: Path, scores: dict[str, float]) -> dict[str, Any]:
+def ask_pycocotools(
+    data: PoseDataModule, results: Path, scores: dict[str, float]
+) -> dict[str, Any]:
     """The official evaluator's numbers for the same files, and how far ours are from them."""
     theirs = coco_json.official_scores(annotation_file(data.val_people), results, data.skeleton)
     apart = np.nanmax([abs(scores[name] - value) for name, value in theirs.items()])

@@ -39,9 +39,15 @@ def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
     module, source = open_module(cfg)
     flip = bool(module.protocol["flip"]) if cfg.flip is None else bool(cfg.flip)
-    protocol = {**module.protocol, "flip": flip, "decoder": cfg.decoder or module.protocol["decoder"]}
+    protocol = {
+        **module.protocol,
+        "flip": flip,
+        "decoder": cfg.decoder or module.protocol["decoder"],
+    }
     if cfg.flip_inside and not flip:
-        raise UsageError("flip_inside=true puts the flip test into the graph; this protocol has none: add flip=true.")
+        raise UsageError(
+            "flip_inside=true puts the flip test into the graph; this protocol has none: add flip=true."
+        )
     if cfg.flip_inside not in (False, True, "passes"):
         raise UsageError(f"flip_inside is true, false or passes, not {cfg.flip_inside}.")
     decoder = protocol["decoder"] if cfg.decode else None
@@ -58,7 +64,12 @@ def main(cfg: DictConfig) -> None:
     )
     passes = cfg.flip_inside == "passes"
     deployed = Deployed(
-        module.network, module.skeleton, bool(cfg.flip_inside), bool(protocol["shift"]), decoder, passes
+        module.network,
+        module.skeleton,
+        bool(cfg.flip_inside),
+        bool(protocol["shift"]),
+        decoder,
+        passes,
     )
     path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
     if path.suffix != ".onnx":
@@ -66,12 +77,19 @@ def main(cfg: DictConfig) -> None:
     data = data_of(module)
     crops, origin = some_crops(module, data, cfg.crops, int(cfg.check))
     started = time.perf_counter()
-    parity = export(deployed, path, crops, description, bool(cfg.rewrite), cfg.batch, float(cfg.tolerance))
+    parity = export(
+        deployed, path, crops, description, bool(cfg.rewrite), cfg.batch, float(cfg.tolerance)
+    )
     told(path, parity, origin, time.perf_counter() - started)
     if cfg.openvino:
         xml = path.with_suffix(".xml")
         started = time.perf_counter()
-        told(xml, export_openvino(deployed, xml, crops, description), origin, time.perf_counter() - started)
+        told(
+            xml,
+            export_openvino(deployed, xml, crops, description),
+            origin,
+            time.perf_counter() - started,
+        )
     if cfg.int8:
         write_int8(cfg, path, module, data)
 
@@ -84,14 +102,24 @@ def open_module(cfg: DictConfig) -> tuple[PoseModule, Path]:
         return from_checkpoint(cfg.checkpoint)
     choices = HydraConfig.get().runtime.choices
     if not choices.get("model") or not choices.get("data"):
-        raise UsageError("weights= holds numbers only: say which network they are of with model=… and data=…")
+        raise UsageError(
+            "weights= holds numbers only: say which network they are of with model=… and data=…"
+        )
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    return module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), Path(cfg.weights)
+    return module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), Path(
+        cfg.weights
+    )
 
 
 def data_of(module: PoseModule) -> PoseDataModule | None:
     """The dataset the network was made for, where it is on this machine."""
-    config = {**module.config["data"], "augment": None, "workers": 0, "cache": None, "batch_size": 8}
+    config = {
+        **module.config["data"],
+        "augment": None,
+        "workers": 0,
+        "cache": None,
+        "batch_size": 8,
+    }
     try:
         data: PoseDataModule = instantiate(config, stride=module.stride)
         data.setup("validate")
@@ -102,7 +130,9 @@ def data_of(module: PoseModule) -> PoseDataModule | None:
     return data
 
 
-def some_crops(module: PoseModule, data: PoseDataModule | None, pictures: str | None, count: int) -> tuple[Tensor, str]:
+def some_crops(
+    module: PoseModule, data: PoseDataModule | None, pictures: str | None, count: int
+) -> tuple[Tensor, str]:
     """Crops to check on, and what they are of: pictures given, the network's own data, or synthetic people."""
     size_wh = (module.input_size[1], module.input_size[0])
     if pictures is not None:
@@ -122,7 +152,9 @@ def some_crops(module: PoseModule, data: PoseDataModule | None, pictures: str | 
 
 def crops_of(data: PoseDataModule, people: People, count: int) -> Tensor:
     dataset = CropDataset(people, data.load, data.skeleton, data.input_size)
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    )
     return torch.stack([dataset[int(i)]["image"] for i in chosen])
 
 
@@ -133,15 +165,21 @@ def told(path: Path, parity: Parity, origin: str, seconds: float) -> None:
         f"{parity.keypoints:.4f} heatmap pixels"
     )
     if parity.unsettled:
-        console.print(f"[dim]{parity.unsettled} keypoints left out: rounding decides which of two pixels is higher[/]")
+        console.print(
+            f"[dim]{parity.unsettled} keypoints left out: rounding decides which of two pixels is higher[/]"
+        )
     if parity.changes:
         made = ", ".join(f"{count} {name}" for name, count in parity.changes.items() if count)
         console.print(f"[dim]rewritten: {made}[/]")
 
 
-def write_int8(cfg: DictConfig, path: Path, module: PoseModule, data: PoseDataModule | None) -> None:
+def write_int8(
+    cfg: DictConfig, path: Path, module: PoseModule, data: PoseDataModule | None
+) -> None:
     if data is None:
-        raise PoseError("int8=true needs the network's own dataset, to calibrate on and to score with.")
+        raise PoseError(
+            "int8=true needs the network's own dataset, to calibrate on and to score with."
+        )
     target = path.with_name(f"{path.stem}-int8.onnx")
     quantise(path, target, crops_of(data, data.train_people, int(cfg.calibrate)))
     before = score(FileEstimator(OnnxRuntime(path)), data, int(cfg.score_on))

@@ -27,7 +27,9 @@ console = Console(highlight=False, soft_wrap=True)
 def main(cfg: DictConfig) -> None:
     """Predicts on every frame of the source; writes pictures or video, keypoints.json and keypoints.csv to `out`."""
     if cfg.source is None:
-        raise UsageError("Say what to predict on with source=PICTURE|FOLDER|'GLOB'|VIDEO|CAMERA_NUMBER.")
+        raise UsageError(
+            "Say what to predict on with source=PICTURE|FOLDER|'GLOB'|VIDEO|CAMERA_NUMBER."
+        )
     pose = open_pose(cfg)
     source = open_source(cfg.source)
     find, every = boxes_for(cfg, source)
@@ -36,11 +38,18 @@ def main(cfg: DictConfig) -> None:
     name = Path(source.name).stem.replace(" ", "") or "video"
     people = frames = 0
     started = time.perf_counter()
-    with Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name) as results, bar() as progress:
+    with (
+        Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name) as results,
+        bar() as progress,
+    ):
         task = progress.add_task("predicting", total=source.total, rate="")
         try:
             for frame, found in predict(source, pose, find, every, smooth):
-                results.add(frame, found, pose.draw(frame.picture, found, cfg.draw_threshold) if cfg.pictures else None)
+                results.add(
+                    frame,
+                    found,
+                    pose.draw(frame.picture, found, cfg.draw_threshold) if cfg.pictures else None,
+                )
                 frames, people = frames + 1, people + len(found)
                 speed = frames / (time.perf_counter() - started)
                 progress.update(task, completed=frame.index + 1, rate=f"{speed:.1f} frames/s")
@@ -56,13 +65,20 @@ def main(cfg: DictConfig) -> None:
         f"{frames} {what}, {people} poses in {seconds:.1f} s: {frames / seconds:.1f} frames/s, "
         f"{people / seconds:.1f} people/s with reading, drawing and writing"
     )
-    written = sorted(each.name for each in Path(cfg.out).iterdir() if each.is_file() and each.name[0] != ".")
+    written = sorted(
+        each.name for each in Path(cfg.out).iterdir() if each.is_file() and each.name[0] != "."
+    )
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
     console.print(f"written to {cfg.out}: {', '.join(written[:6])}{more}")
 
 
 def bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, TextColumn("{task.fields[rate]}"), console=console, transient=True)
 
 
@@ -71,16 +87,22 @@ def open_pose(cfg: DictConfig) -> Pose:
     given = [name for name in NETWORKS if cfg[name] is not None]
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
-        raise UsageError(f"Say which network with one of {'=, '.join(NETWORKS)}=; {found} was given.")
+        raise UsageError(
+            f"Say which network with one of {'=, '.join(NETWORKS)}=; {found} was given."
+        )
     changes = {key: cfg[key] for key in ("flip", "decoder") if cfg[key] is not None}
     how: dict[str, Any] = {"device": cfg.device, "batch_size": cfg.batch_size, "protocol": changes}
     if given[0] != "weights":
         return Pose(cfg[given[0]], runtime=cfg.runtime, threads=cfg.threads, **how)
     choices = HydraConfig.get().runtime.choices
     if not choices.get("model") or not choices.get("data"):
-        raise UsageError("weights= holds numbers only: say which network they are of with model=… and data=…")
+        raise UsageError(
+            "weights= holds numbers only: say which network they are of with model=… and data=…"
+        )
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    return Pose(module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), **how)
+    return Pose(
+        module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), **how
+    )
 
 
 def boxes_for(cfg: DictConfig, source: Source) -> tuple[FindBoxes, int]:

@@ -22,7 +22,9 @@ def expand(arguments: list[str]) -> list[str]:
     if folder is None:
         return arguments
     if any(a in ("-m", "--multirun") for a in arguments):
-        raise UsageError("resume= goes on with one run; for a sweep say the same -m command with sweep.resume=true.")
+        raise UsageError(
+            "resume= goes on with one run; for a sweep say the same -m command with sweep.resume=true."
+        )
     then = first_overrides(folder)
     now = [a for a in arguments if not a.startswith(("resume=", "ckpt_path="))]
     changed = {key_of(a) for a in now}
@@ -30,7 +32,11 @@ def expand(arguments: list[str]) -> list[str]:
     kept = [a for a in then if key_of(a) not in changed | {"resume", "ckpt_path"}]
     words = [*kept, *now, f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
     words.append(f"hydra.output_subdir={RESUMED}")
-    return [*words, f"ckpt_path={quoted(Path(checkpoint).absolute())}"] if checkpoint not in ("", "null") else words
+    return (
+        [*words, f"ckpt_path={quoted(Path(checkpoint).absolute())}"]
+        if checkpoint not in ("", "null")
+        else words
+    )
 
 
 def accept(folder: Path) -> None:
@@ -47,16 +53,24 @@ def run_folder(given: dict[str, str]) -> Path | None:
     if resume not in ("", "null"):
         folder = Path(resume).absolute()
         if not (folder / ".hydra" / "overrides.yaml").is_file():
-            raise PoseError(f"resume={resume}: that is no run folder (there is no .hydra/overrides.yaml in it).")
+            raise PoseError(
+                f"resume={resume}: that is no run folder (there is no .hydra/overrides.yaml in it)."
+            )
         return folder
     folder = Path(checkpoint).absolute().parent.parent
-    return folder if checkpoint not in ("", "null") and (folder / ".hydra" / "overrides.yaml").is_file() else None
+    return (
+        folder
+        if checkpoint not in ("", "null") and (folder / ".hydra" / "overrides.yaml").is_file()
+        else None
+    )
 
 
 def first_overrides(folder: Path) -> list[str]:
     import yaml
 
-    return list(yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or [])
+    return list(
+        yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
+    )
 
 
 def key_of(argument: str) -> str:

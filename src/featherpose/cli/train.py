@@ -76,7 +76,10 @@ def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
     module = PoseModule(config)
     data = instantiate(
-        cfg.data, stride=module.stride, natural_height=getattr(module.network, "natural_height", 256), seed=cfg.seed
+        cfg.data,
+        stride=module.stride,
+        natural_height=getattr(module.network, "natural_height", 256),
+        seed=cfg.seed,
     )
     config["data"]["input_size"] = [int(side) for side in data.input_size]
     return module, data, config
@@ -91,7 +94,9 @@ def precision(choice: str, accelerator: str) -> str:
     if choice != "auto":
         return choice
     if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+        return (
+            "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+        )
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if native else "32-true"
 
@@ -119,10 +124,20 @@ def refuse_another_network(cfg: DictConfig, path: str) -> None:
             f"{path} is of the skeleton {then.name} ({len(then)} joints), but the data has {module.skeleton.name} "
             f"({len(module.skeleton)} joints): go on with the data it was trained on."
         )
-    shapes = {name: value.shape for name, value in module.state_dict().items() if name.startswith("network.")}
-    kept = {name: value.shape for name, value in saved["state_dict"].items() if name.startswith("network.")}
+    shapes = {
+        name: value.shape
+        for name, value in module.state_dict().items()
+        if name.startswith("network.")
+    }
+    kept = {
+        name: value.shape
+        for name, value in saved["state_dict"].items()
+        if name.startswith("network.")
+    }
     if shapes != kept:
-        other = min(name for name in shapes.keys() | kept.keys() if shapes.get(name) != kept.get(name))
+        other = min(
+            name for name in shapes.keys() | kept.keys() if shapes.get(name) != kept.get(name)
+        )
         raise PoseError(
             f"{path} is of another network than the one chosen (first at {other.removeprefix('network.')}): "
             "leave model= and its values as they were."
@@ -132,16 +147,23 @@ def refuse_another_network(cfg: DictConfig, path: str) -> None:
 def refuse_ranks_that_sweep(trainer: L.Trainer) -> None:
     """Lightning starts the other ranks by the same command line, which under `-m` is the whole sweep."""
     launcher = trainer.strategy.launcher
-    if HydraConfig.get().mode == RunMode.MULTIRUN and isinstance(launcher, _SubprocessScriptLauncher):
+    if HydraConfig.get().mode == RunMode.MULTIRUN and isinstance(
+        launcher, _SubprocessScriptLauncher
+    ):
         raise PoseError(
             "With this launcher every DDP rank would start the whole sweep again: leave hydra/launcher=processes, "
             "or take hydra/launcher=slurm with tasks_per_node equal to trainer.devices."
         )
 
 
-def finish(cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, record: RunRecord) -> float | None:
+def finish(
+    cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, record: RunRecord
+) -> float | None:
     """Scores the best checkpoint, keeps its predictions and a picture, and says what to do next."""
-    best = next((c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == "val/score"), None)
+    best = next(
+        (c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == "val/score"),
+        None,
+    )
     path = getattr(best, "best_model_path", "")
     if not path or not cfg.evaluate_best:
         return None
@@ -150,7 +172,9 @@ def finish(cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, r
     module.keep_predictions = True
     scores = score(trainer, module, data)
     if trainer.is_global_zero:
-        record.update(best={"path": str(path), "epoch": checkpoint["epoch"], "score": scores["val/score"]})
+        record.update(
+            best={"path": str(path), "epoch": checkpoint["epoch"], "score": scores["val/score"]}
+        )
         summary.end(record, module, data, scores)
     trainer.strategy.barrier()
     return scores["val/score"]
@@ -161,7 +185,11 @@ def score(trainer: L.Trainer, module: PoseModule, data: Any) -> dict[str, float]
     loggers, trainer.loggers = trainer.loggers, []
     trainer.validate(module, datamodule=data, verbose=False)
     trainer.loggers = loggers
-    return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+    return {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("val/")
+    }
 
 
 def quieten_libraries() -> None:
@@ -175,6 +203,10 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*")
-    warnings.filterwarnings("ignore", message=".*recommended to use .self.log.*sync_dist.*")  # equal on all ranks
+    warnings.filterwarnings(
+        "ignore", message=".*recommended to use .self.log.*sync_dist.*"
+    )  # equal on all ranks
     warnings.filterwarnings("ignore", message=".*Grad strides do not match bucket view strides.*")
-    warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch.*")
+    warnings.filterwarnings(
+        "ignore", message=".*resuming from a checkpoint that ended before the epoch.*"
+    )

@@ -10,7 +10,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or its import asks the network for a newer version
+os.environ.setdefault(
+    "NO_ALBUMENTATIONS_UPDATE", "1"
+)  # or its import asks the network for a newer version
 
 import albumentations as A
 import numpy as np
@@ -19,7 +21,9 @@ from featherpose import crop
 from featherpose.person import Person
 from featherpose.skeletons import Skeleton
 
-HALF_BODY_PADDING = 1.5  # HRNet's half-body crop: the joints' extent, grown to the aspect ratio, times 1.5
+HALF_BODY_PADDING = (
+    1.5  # HRNet's half-body crop: the joints' extent, grown to the aspect ratio, times 1.5
+)
 Frame = tuple[np.ndarray, np.ndarray]  # centre and scale
 
 
@@ -48,7 +52,9 @@ class CropWarp(A.DualTransform):
         """`sample` carries the person, the crop's size and the skeleton in, and matrix, joints and visible out."""
         return {"image": self.apply, "sample": self.apply_to_sample}
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
         sample = data["sample"]
         person: Person = sample["person"]
         draw = self.py_random
@@ -56,7 +62,11 @@ class CropWarp(A.DualTransform):
         if draw.random() < self.half_body:
             centre, scale = self._half_body(person, sample["skeleton"], sample["size_wh"])
         zoom = draw.uniform(*self.scale)
-        rotation = draw.uniform(-self.rotation, self.rotation) if draw.random() < self.rotation_probability else 0.0
+        rotation = (
+            draw.uniform(-self.rotation, self.rotation)
+            if draw.random() < self.rotation_probability
+            else 0.0
+        )
         flip = draw.random() < self.flip
         matrix = crop.crop_matrix(centre, scale * zoom, sample["size_wh"], rotation, flip)
         drawn = {"centre": centre, "scale": scale * zoom, "rotation": rotation, "flip": flip}
@@ -68,9 +78,15 @@ class CropWarp(A.DualTransform):
     def apply_to_sample(self, sample: dict[str, Any], **params: Any) -> dict[str, Any]:
         order = sample["flip_order"] if params["flip"] else slice(None)
         person: Person = sample["person"]
-        return {"matrix": params["matrix"], "joints": person.joints[order], "visible": person.visible[order]}
+        return {
+            "matrix": params["matrix"],
+            "joints": person.joints[order],
+            "visible": person.visible[order],
+        }
 
-    def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def apply_with_params(
+        self, params: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
         return {key: self.targets[key](value, **params) for key, value in kwargs.items()}
 
     def _half_body(self, person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> Frame:
@@ -83,7 +99,9 @@ class CropWarp(A.DualTransform):
         return first or other or whole
 
 
-def halves(person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> tuple[Frame | None, Frame | None]:
+def halves(
+    person: Person, skeleton: Skeleton, size_wh: Sequence[int]
+) -> tuple[Frame | None, Frame | None]:
     """Centre and scale around the upper and the lower body; None where fewer than three joints tell them."""
     frames: list[Frame | None] = []
     upper = np.isin(np.arange(len(person.joints)), skeleton.upper)
@@ -118,7 +136,9 @@ class Augment:
         half_body_joints: int = 8,
         colour: Sequence[A.ImageOnlyTransform] = (),
     ) -> None:
-        self.warp = CropWarp(scale, rotation, rotation_probability, flip, half_body, half_body_joints)
+        self.warp = CropWarp(
+            scale, rotation, rotation_probability, flip, half_body, half_body_joints
+        )
         self.colour = list(colour)
         self.transform = A.Compose([self.warp, *self.colour])
 

@@ -25,7 +25,10 @@ def mean_pose(people: People, input_size: Sequence[int]) -> np.ndarray:
         matrix = crop_matrix(person.centre, person.scale, (width, height))
         total = total + np.where(annotated, apply(matrix, person.joints), 0.0)
         count = count + annotated
-    return np.where(count > 0, total / np.maximum(count, 1), (width / 2, height / 2)) / (width, height)
+    return np.where(count > 0, total / np.maximum(count, 1), (width / 2, height / 2)) / (
+        width,
+        height,
+    )
 
 
 def predict_mean_pose(people: People, mean: np.ndarray, input_size: Sequence[int]) -> np.ndarray:

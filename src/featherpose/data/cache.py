@@ -76,7 +76,11 @@ class CropCache:
 
 
 def plan(
-    people: People, load: Load, skeleton: Skeleton, size_wh: Sequence[int], augment: Augment | None = None
+    people: People,
+    load: Load,
+    skeleton: Skeleton,
+    size_wh: Sequence[int],
+    augment: Augment | None = None,
 ) -> Plan:
     """Regions for all crops that may be drawn; people of one picture share one where that is smaller."""
     by_picture: dict[str, list[int]] = {}
@@ -89,7 +93,9 @@ def plan(
     for image, indices in by_picture.items():
         first = people.persons[indices[0]]
         size = _size(first, load)
-        boxes = np.array([_region(people.persons[i], skeleton, size_wh, augment, size) for i in indices])
+        boxes = np.array(
+            [_region(people.persons[i], skeleton, size_wh, augment, size) for i in indices]
+        )
         low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
         union = np.concatenate([low, high - low])
         if np.prod(union[2:]) <= np.prod(boxes[:, 2:], axis=1).sum():
@@ -100,7 +106,9 @@ def plan(
         regions.extend(boxes)
         source.extend([first] * len(boxes))
         digest.update(json.dumps([image, _stamp(image), boxes.tolist(), places]).encode())
-    return Plan(np.array(regions, np.int64).reshape(-1, 4), source, region_of, digest.hexdigest()[:20])
+    return Plan(
+        np.array(regions, np.int64).reshape(-1, 4), source, region_of, digest.hexdigest()[:20]
+    )
 
 
 def open_crops(plan: Plan, folder: Path, load: Load) -> CropCache:
@@ -115,7 +123,9 @@ def open_crops(plan: Plan, folder: Path, load: Load) -> CropCache:
 
 
 def _build(target: Path, plan: Plan, load: Load) -> None:
-    for left_over in target.parent.glob(f".building-{plan.key}-*"):  # of a killed build: its lock was free
+    for left_over in target.parent.glob(
+        f".building-{plan.key}-*"
+    ):  # of a killed build: its lock was free
         shutil.rmtree(left_over, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
     free = shutil.disk_usage(target.parent).free
@@ -126,16 +136,22 @@ def _build(target: Path, plan: Plan, load: Load) -> None:
             "Choose another disk with data.cache_folder=FOLDER, or train without: data.cache=null."
         )
     console = Console(stderr=True)
-    console.print(f"Crop cache: {said} ({gigabytes(free)} free). It is made once; delete the folder when done.")
+    console.print(
+        f"Crop cache: {said} ({gigabytes(free)} free). It is made once; delete the folder when done."
+    )
     building = target.parent / f".building-{plan.key}-{os.getpid()}"
     building.mkdir()
     try:
         with (building / "pixels.bin").open("wb") as file:
-            for region in track(_regions(plan, load), "crop cache", len(plan.regions), console=console):
+            for region in track(
+                _regions(plan, load), "crop cache", len(plan.regions), console=console
+            ):
                 file.write(region.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        (building / "about.json").write_text(json.dumps({"format": FORMAT, "bytes": plan.size, "key": plan.key}))
+        (building / "about.json").write_text(
+            json.dumps({"format": FORMAT, "bytes": plan.size, "key": plan.key})
+        )
         building.rename(target)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
@@ -144,26 +160,39 @@ def _build(target: Path, plan: Plan, load: Load) -> None:
 
 def _regions(plan: Plan, load: Load) -> Iterator[np.ndarray]:
     """The pixels of each region in order; each picture is decoded once."""
-    starts = [i for i, person in enumerate(plan.source) if i == 0 or person is not plan.source[i - 1]]
+    starts = [
+        i for i, person in enumerate(plan.source) if i == 0 or person is not plan.source[i - 1]
+    ]
     ends = [*starts[1:], len(plan.source)]
 
     def cut(span: tuple[int, int]) -> list[np.ndarray]:
         whole = load(plan.source[span[0]])
-        return [np.ascontiguousarray(whole[y : y + h, x : x + w]) for x, y, w, h in plan.regions[slice(*span)].tolist()]
+        return [
+            np.ascontiguousarray(whole[y : y + h, x : x + w])
+            for x, y, w, h in plan.regions[slice(*span)].tolist()
+        ]
 
     spans = list(zip(starts, ends, strict=True))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for i in range(0, len(spans), AT_ONCE):
             for number, parts in enumerate(pool.map(cut, spans[i : i + AT_ONCE])):
-                for part, region in zip(parts, plan.regions[slice(*spans[i + number])], strict=True):
+                for part, region in zip(
+                    parts, plan.regions[slice(*spans[i + number])], strict=True
+                ):
                     if part.shape != (region[3], region[2], 3):
                         source = plan.source[spans[i + number][0]]
-                        raise PoseError(f"{source.image} is smaller than the annotation of {source.person_id} says.")
+                        raise PoseError(
+                            f"{source.image} is smaller than the annotation of {source.person_id} says."
+                        )
                     yield part
 
 
 def _region(
-    person: Person, skeleton: Skeleton, size_wh: Sequence[int], augment: Augment | None, size: tuple[int, int]
+    person: Person,
+    skeleton: Skeleton,
+    size_wh: Sequence[int],
+    augment: Augment | None,
+    size: tuple[int, int],
 ) -> np.ndarray:
     """x, y, width, height of the part of the picture that any crop of this person may show."""
     frames = [(person.centre, person.scale)]
@@ -172,10 +201,17 @@ def _region(
         frames, zoom = augment.frames(person, skeleton, size_wh), augment.reach
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for centre, scale in frames:
-        radius = np.linalg.norm(crop.fit_aspect(scale, size_wh)) * crop.PIXEL_STD / 2 * zoom + MARGIN
-        low, high = np.minimum(low, np.floor(centre - radius)), np.maximum(high, np.ceil(centre + radius) + 1)
+        radius = (
+            np.linalg.norm(crop.fit_aspect(scale, size_wh)) * crop.PIXEL_STD / 2 * zoom + MARGIN
+        )
+        low, high = (
+            np.minimum(low, np.floor(centre - radius)),
+            np.maximum(high, np.ceil(centre + radius) + 1),
+        )
     low = np.clip(low, 0, np.array(size) - 1).astype(np.int64)
-    high = np.clip(high, low + 1, size).astype(np.int64)  # a person outside the picture keeps one pixel, never seen
+    high = np.clip(high, low + 1, size).astype(
+        np.int64
+    )  # a person outside the picture keeps one pixel, never seen
     return np.concatenate([low, high - low])
 
 
@@ -207,7 +243,9 @@ def _versions(load: Load) -> str:
 
 def _whole(target: Path, plan: Plan) -> bool:
     try:
-        return (target / "about.json").is_file() and (target / "pixels.bin").stat().st_size == plan.size
+        return (target / "about.json").is_file() and (
+            target / "pixels.bin"
+        ).stat().st_size == plan.size
     except OSError:
         return False
 

@@ -72,7 +72,9 @@ class PoseDataModule(L.LightningDataModule):
         self.name = name
         self.skeleton = skeleton_of(skeleton)
         if joints is not None and joints != len(self.skeleton):
-            raise PoseError(f"data.joints is {joints}, but the skeleton {self.skeleton.name} has {len(self.skeleton)}.")
+            raise PoseError(
+                f"data.joints is {joints}, but the skeleton {self.skeleton.name} has {len(self.skeleton)}."
+            )
         if cache not in (None, "crops"):
             raise PoseError(f"data.cache is {cache!r}; it can be null or crops.")
         self.read, self.load = read, load
@@ -114,7 +116,9 @@ class PoseDataModule(L.LightningDataModule):
     def val_dataset(self) -> CropDataset:
         return self.dataset(self.val_people)
 
-    def dataset(self, people: People, augment: Augment | None = None, cached: bool = True) -> CropDataset:
+    def dataset(
+        self, people: People, augment: Augment | None = None, cached: bool = True
+    ) -> CropDataset:
         dataset = CropDataset(people, self.load, self.skeleton, self.input_size, augment, self.seed)
         if cached and self.cache == "crops":
             planned = plan(people, self.load, self.skeleton, dataset.size_wh, augment)
@@ -157,7 +161,10 @@ class PoseDataModule(L.LightningDataModule):
     @staticmethod
     def _not_empty(people: People, split: str) -> None:
         if not people.persons:
-            left_out = ", ".join(f"{count} {why}" for why, count in people.skipped.items()) or "nothing was left out"
+            left_out = (
+                ", ".join(f"{count} {why}" for why, count in people.skipped.items())
+                or "nothing was left out"
+            )
             raise PoseError(f"The split {split} has no person to use ({left_out}).")
 
 
@@ -167,8 +174,12 @@ def calm_worker(_: int) -> None:
     keep_freed_memory()
 
 
-def _input_size(size: Sequence[int] | None, natural_height: int, aspect: float, stride: int) -> tuple[int, int]:
+def _input_size(
+    size: Sequence[int] | None, natural_height: int, aspect: float, stride: int
+) -> tuple[int, int]:
     height, width = size if size is not None else (natural_height, round(natural_height * aspect))
     if height % stride or width % stride or min(height, width) <= 0:
-        raise PoseError(f"data.input_size [{height}, {width}] must be a multiple of the network's stride, {stride}.")
+        raise PoseError(
+            f"data.input_size [{height}, {width}] must be a multiple of the network's stride, {stride}."
+        )
     return int(height), int(width)

@@ -53,12 +53,22 @@ class CropDataset(Dataset):
         picture, origin = self.picture(index)
         if self.augment is None:
             matrix = crop.crop_matrix(person.centre, person.scale, self.size_wh)
-            image, joints, annotated = crop.cut(picture, matrix, self.size_wh, origin), person.joints, person.visible
+            image, joints, annotated = (
+                crop.cut(picture, matrix, self.size_wh, origin),
+                person.joints,
+                person.visible,
+            )
         else:
-            seeds = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1 + len(self.augment.colour))
-            image, matrix, joints, annotated = self.augment(picture, person, self.skeleton, self.size_wh, seeds, origin)
+            seeds = np.random.SeedSequence([self.seed, epoch, index]).generate_state(
+                1 + len(self.augment.colour)
+            )
+            image, matrix, joints, annotated = self.augment(
+                picture, person, self.skeleton, self.size_wh, seeds, origin
+            )
         known = annotated > 0
-        points = np.where(known[:, None], crop.apply(matrix, np.where(known[:, None], joints, 0.0)), 0.0)
+        points = np.where(
+            known[:, None], crop.apply(matrix, np.where(known[:, None], joints, 0.0)), 0.0
+        )
         visible = known & crop.inside(points, self.size_wh)
         return {
             "image": torch.from_numpy(planes(image)),
@@ -78,7 +88,9 @@ class CropDataset(Dataset):
         except PoseError:
             raise
         except Exception as error:
-            raise PoseError(f"{person.image}, person {person.person_id}, can't be read: {error}.") from error
+            raise PoseError(
+                f"{person.image}, person {person.person_id}, can't be read: {error}."
+            ) from error
 
 
 def planes(image: np.ndarray) -> np.ndarray:

@@ -14,7 +14,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from featherpose.data.readers.source import checksum
 from featherpose.errors import PoseError
@@ -30,7 +36,9 @@ class File:
     url: str
     folder: str  # below the folder of all datasets
     size: str  # as the page says it
-    sha256: str | None = None  # the pages publish none; the first download's is kept beside the file
+    sha256: str | None = (
+        None  # the pages publish none; the first download's is kept beside the file
+    )
     strip: int = 0  # leading folders of the archive's names that are dropped
 
     @property
@@ -48,7 +56,11 @@ class Dataset:
 DATASETS = {
     "coco": Dataset(
         files=(
-            File("http://images.cocodataset.org/annotations/annotations_trainval2017.zip", "coco", "241 MB"),
+            File(
+                "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+                "coco",
+                "241 MB",
+            ),
             File("http://images.cocodataset.org/zips/val2017.zip", "coco", "1 GB"),
             File("http://images.cocodataset.org/zips/train2017.zip", "coco", "18 GB"),
         ),
@@ -66,7 +78,11 @@ DATASETS = {
                 "12.5 MB",
                 strip=1,
             ),
-            File("https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr/mpii_human_pose_v1.tar.gz", "mpii", "12.9 GB"),
+            File(
+                "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr/mpii_human_pose_v1.tar.gz",
+                "mpii",
+                "12.9 GB",
+            ),
         ),
         checks=("mpii",),
         by_hand=(
@@ -81,7 +97,9 @@ DATASETS = {
             File("http://sam.johnson.io/research/lspet_dataset.zip", "lspet", "155 MB"),
         ),
         checks=("lsp", "lspet"),
-        by_hand=("If the author's page is down, fetch the two archives in a browser from one of its mirrors.",),
+        by_hand=(
+            "If the author's page is down, fetch the two archives in a browser from one of its mirrors.",
+        ),
     ),
 }
 
@@ -102,7 +120,9 @@ def fetch(file: File, to: Path, keep: bool = False, wait: float = 3.0) -> Path:
     digest = checksum(archive)
     if file.sha256 is not None and digest != file.sha256:
         archive.unlink()
-        raise PoseError(f"{file.name} has the SHA-256 {digest[:16]} instead of {file.sha256[:16]}: fetch it again.")
+        raise PoseError(
+            f"{file.name} has the SHA-256 {digest[:16]} instead of {file.sha256[:16]}: fetch it again."
+        )
     unpack(archive, folder, file.strip)
     done.write_text(f"{digest}  {file.name}\n", encoding="utf-8")
     if not keep:
@@ -116,13 +136,17 @@ def _with_retries(step: Callable[[], None], url: str, wait: float) -> None:
             return step()
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code != 429:
-                raise PoseError(f"{url} answers {error.code} {error.reason}: fetch it in a browser.") from error
+                raise PoseError(
+                    f"{url} answers {error.code} {error.reason}: fetch it in a browser."
+                ) from error
             reason = f"{error.code} {error.reason}"
         except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         if attempt + 1 < TRIES:
             time.sleep(wait * 2**attempt)
-    raise PoseError(f"{url} can't be reached ({reason}); run the same command again to go on where it was.")
+    raise PoseError(
+        f"{url} can't be reached ({reason}); run the same command again to go on where it was."
+    )
 
 
 def _download(url: str, partly: Path) -> None:
@@ -155,7 +179,13 @@ def _length(content_range: str) -> int | None:
 
 
 def _copy(source: IO[bytes], out: IO[bytes], have: int, total: int | None, name: str) -> None:
-    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         task = progress.add_task(name, total=total, completed=have)
         while block := source.read(BLOCK):
@@ -186,13 +216,17 @@ def unpack(archive: Path, folder: Path, strip: int = 0) -> None:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         archive.unlink()
-        raise PoseError(f"{archive.name} is damaged ({error}) and was deleted: run the same command again.") from error
+        raise PoseError(
+            f"{archive.name} is damaged ({error}) and was deleted: run the same command again."
+        ) from error
 
 
 def _target(name: str, folder: Path, strip: int) -> Path | None:
     parts = [part for part in Path(name).parts if part not in ("/", ".")][strip:]
     if ".." in parts:
-        raise PoseError(f"The archive holds {name!r}, which leads out of {folder}; it was not unpacked.")
+        raise PoseError(
+            f"The archive holds {name!r}, which leads out of {folder}; it was not unpacked."
+        )
     return folder.joinpath(*parts) if parts else None
 
 

@@ -23,7 +23,9 @@ from featherpose.skeletons import Skeleton
 PERSON = 1  # COCO's category id
 
 
-def read_results(path: Path, truth: GroundTruth, skeleton: Skeleton) -> tuple[Detections, np.ndarray]:
+def read_results(
+    path: Path, truth: GroundTruth, skeleton: Skeleton
+) -> tuple[Detections, np.ndarray]:
     """A result file as arrays, and the third number (M, K) of its keypoints.
 
     A detection's area is that of its `bbox` where the file has boxes, else of its keypoints' extent, as pycocotools
@@ -36,7 +38,9 @@ def read_results(path: Path, truth: GroundTruth, skeleton: Skeleton) -> tuple[De
         if problem:
             raise PoseError(f"{path}, record {number}: {problem}.")
     records = [record for record in records if record.get("category_id", PERSON) == PERSON]
-    flat = np.fromiter(chain.from_iterable(r["keypoints"] for r in records), np.float64, len(records) * joints * 3)
+    flat = np.fromiter(
+        chain.from_iterable(r["keypoints"] for r in records), np.float64, len(records) * joints * 3
+    )
     score = np.array([record["score"] for record in records], np.float64)
     image_id = np.array([record["image_id"] for record in records], np.int64)
     table = flat.reshape(-1, joints, 3)
@@ -60,9 +64,13 @@ def read_results(path: Path, truth: GroundTruth, skeleton: Skeleton) -> tuple[De
 def _records(path: Path) -> list[dict[str, Any]]:
     records = source.read_json(path)
     if isinstance(records, dict) and "annotations" in records:
-        raise PoseError(f"{path} is an annotation file; predictions are a list of image_id, keypoints and score.")
+        raise PoseError(
+            f"{path} is an annotation file; predictions are a list of image_id, keypoints and score."
+        )
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise PoseError(f"{path} is not a list of records with image_id, category_id, keypoints and score.")
+        raise PoseError(
+            f"{path} is not a list of records with image_id, category_id, keypoints and score."
+        )
     if not records:
         raise PoseError(f"{path} holds no prediction at all: an empty list has no score.")
     return records
@@ -88,7 +96,11 @@ def _box_areas(records: Sequence[dict[str, Any]]) -> np.ndarray:
 
 
 def write_results(
-    path: Path, image_id: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray, score: np.ndarray
+    path: Path,
+    image_id: np.ndarray,
+    keypoints: np.ndarray,
+    confidence: np.ndarray,
+    score: np.ndarray,
 ) -> None:
     """COCO's submission format without a space more than needed; written piece by piece."""
     with path.open("w", encoding="utf-8") as file:
@@ -101,9 +113,16 @@ def write_results(
 def _submission(
     image_id: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray, score: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    table = np.concatenate([keypoints, confidence[..., None].round(4)], axis=-1).reshape(len(keypoints), -1)
+    table = np.concatenate([keypoints, confidence[..., None].round(4)], axis=-1).reshape(
+        len(keypoints), -1
+    )
     for picture, row, value in zip(image_id.tolist(), table, score.tolist(), strict=True):
-        yield {"image_id": picture, "category_id": PERSON, "keypoints": row.tolist(), "score": value}
+        yield {
+            "image_id": picture,
+            "category_id": PERSON,
+            "keypoints": row.tolist(),
+            "score": value,
+        }
 
 
 def detected_people(detections: Path, annotations: Path, pictures: Path, joints: int) -> People:
@@ -115,10 +134,14 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
         pictures: their folder.
         joints: of the skeleton; none is annotated.
     """
-    names = {record["id"]: record["file_name"] for record in source.read_json(annotations)["images"]}
+    names = {
+        record["id"]: record["file_name"] for record in source.read_json(annotations)["images"]
+    }
     found = source.read_json(detections)
     if not isinstance(found, list) or not found:
-        raise PoseError(f"{detections} is not a list of detected boxes with image_id, category_id, bbox and score.")
+        raise PoseError(
+            f"{detections} is not a list of detected boxes with image_id, category_id, bbox and score."
+        )
     persons, skipped = [], dict[str, int]()
     for number, record in enumerate(found):
         why = _unusable(record, names)
@@ -129,7 +152,9 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
         centre, scale = centre_and_scale(box)
         persons.append(
             Person(
-                image=source.picture_path(pictures, names[record["image_id"]], annotations, record["image_id"]),
+                image=source.picture_path(
+                    pictures, names[record["image_id"]], annotations, record["image_id"]
+                ),
                 joints=np.zeros((joints, 2)),
                 visible=np.zeros(joints, np.uint8),
                 centre=centre,
@@ -170,5 +195,6 @@ def official_scores(annotations: Path, results: Path, skeleton: Skeleton) -> dic
         evaluation.accumulate()
         evaluation.summarize()
     return {
-        name: 100 * value if value > -1 else float("nan") for name, value in zip(NAMES, evaluation.stats, strict=True)
+        name: 100 * value if value > -1 else float("nan")
+        for name, value in zip(NAMES, evaluation.stats, strict=True)
     }

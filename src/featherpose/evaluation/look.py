@@ -29,14 +29,21 @@ def load_module(run: Run, which: str = "best") -> PoseModule:
 
 def load_data(config: dict[str, Any], module: PoseModule | None = None) -> Any:
     """The data module of a resolved config, fitted to the network if there is one."""
-    fitted = {} if module is None else {"stride": module.stride, "natural_height": module.network.natural_height}
+    fitted = (
+        {}
+        if module is None
+        else {"stride": module.stride, "natural_height": module.network.natural_height}
+    )
     return instantiate(config["data"], **fitted)
 
 
 def batch_of(dataset: Any, count: int = 4) -> dict[str, Tensor]:
     """Some samples of a dataset, spread evenly, as one batch."""
     found = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset)))]
-    return {key: torch.stack([sample[key] for sample in found]) for key in ("image", "joints", "visible", "matrix")}
+    return {
+        key: torch.stack([sample[key] for sample in found])
+        for key in ("image", "joints", "visible", "matrix")
+    }
 
 
 @torch.no_grad()
@@ -60,16 +67,24 @@ def attention_maps(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return maps
 
 
-def attention_sheet(module: PoseModule, batch: dict[str, Tensor], joint: int = 0, side: int = 192) -> np.ndarray:
+def attention_sheet(
+    module: PoseModule, batch: dict[str, Tensor], joint: int = 0, side: int = 192
+) -> np.ndarray:
     """One row per sample: the crop, then where each Non-Local module looks from one joint's place."""
     maps = attention_maps(module.network, batch["image"])
     if not maps:
-        raise PoseError(f"{type(module.network).__name__} has no Non-Local modules in this configuration.")
+        raise PoseError(
+            f"{type(module.network).__name__} has no Non-Local modules in this configuration."
+        )
     tiles, labels = [], []
     for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
         x, y = batch["joints"][row, joint].tolist()
-        picture = cv2.resize(np.ascontiguousarray(image), (round(side * image.shape[1] / image.shape[0]), side))
-        marked = cv2.circle(picture.copy(), _place(x, y, image, picture), 5, (255, 255, 255), -1, cv2.LINE_AA)
+        picture = cv2.resize(
+            np.ascontiguousarray(image), (round(side * image.shape[1] / image.shape[0]), side)
+        )
+        marked = cv2.circle(
+            picture.copy(), _place(x, y, image, picture), 5, (255, 255, 255), -1, cv2.LINE_AA
+        )
         tiles.append(marked)
         labels.append(module.skeleton.joints[joint])
         for name, weights in maps.items():
@@ -84,13 +99,17 @@ def attention_sheet(module: PoseModule, batch: dict[str, Tensor], joint: int = 0
     return contact_sheet(tiles, columns=1 + len(maps), labels=labels)
 
 
-def target_sheet(batch: dict[str, Tensor], stride: int, sigma: float, quantised: bool = True) -> np.ndarray:
+def target_sheet(
+    batch: dict[str, Tensor], stride: int, sigma: float, quantised: bool = True
+) -> np.ndarray:
     """The crops with their target heatmaps laid over them."""
     height, width = batch["image"].shape[2:]
     size = (height // stride, width // stride)
     targets, _ = encode(batch["joints"] / stride, batch["visible"], size, sigma, quantised)
     images = batch["image"].permute(0, 2, 3, 1).numpy()
-    tiles = [overlay_heatmaps(image, maps.numpy()) for image, maps in zip(images, targets, strict=True)]
+    tiles = [
+        overlay_heatmaps(image, maps.numpy()) for image, maps in zip(images, targets, strict=True)
+    ]
     return contact_sheet(tiles, columns=min(6, len(tiles)))
 
 
@@ -107,9 +126,15 @@ def _recorder(maps: dict[str, Tensor], name: str) -> Any:
 
 def _shade(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Bright where the attention goes; relative to its own maximum."""
-    large = cv2.resize(weights / max(float(weights.max()), 1e-9), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    large = cv2.resize(
+        weights / max(float(weights.max()), 1e-9),
+        picture.shape[1::-1],
+        interpolation=cv2.INTER_NEAREST,
+    )
     return (picture * (0.2 + 0.8 * large[..., None])).astype(np.uint8)
 
 
 def _place(x: float, y: float, image: np.ndarray, picture: np.ndarray) -> tuple[int, int]:
-    return round(x * picture.shape[1] / image.shape[1]), round(y * picture.shape[0] / image.shape[0])
+    return round(x * picture.shape[1] / image.shape[1]), round(
+        y * picture.shape[0] / image.shape[0]
+    )

@@ -33,7 +33,9 @@ class Network(Protocol):
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
-def predict(network: Network, batches: Iterable[Mapping[str, Tensor]], device: str, quiet: bool = False) -> Predictions:
+def predict(
+    network: Network, batches: Iterable[Mapping[str, Tensor]], device: str, quiet: bool = False
+) -> Predictions:
     """Everybody's keypoints of every output. Only coordinates are kept, so memory does not grow with the pictures."""
     index, keypoints, confidence = [], [], []
     columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -48,8 +50,12 @@ def predict(network: Network, batches: Iterable[Mapping[str, Tensor]], device: s
         raise PoseError("There is nobody to predict on.")
     points = np.concatenate(keypoints, axis=1).astype(np.float64).round(DECIMALS)
     if not np.isfinite(points).all():
-        raise PoseError("The network gives NaN or infinite keypoints: its weights are damaged or do not fit.")
-    return Predictions(np.concatenate(index), points, np.concatenate(confidence, axis=1).astype(np.float64))
+        raise PoseError(
+            "The network gives NaN or infinite keypoints: its weights are damaged or do not fit."
+        )
+    return Predictions(
+        np.concatenate(index), points, np.concatenate(confidence, axis=1).astype(np.float64)
+    )
 
 
 def from_checkpoint(path: str | Path) -> tuple[PoseModule, Path]:
@@ -66,7 +72,9 @@ def from_checkpoint(path: str | Path) -> tuple[PoseModule, Path]:
 
 def from_weights(path: str | Path, config: dict[str, Any]) -> PoseModule:
     """A network of the config's `model` with weights from a file."""
-    loss = {"_target_": "featherpose.training.losses.HeatmapLoss"}  # a module has one; it is not used here
+    loss = {
+        "_target_": "featherpose.training.losses.HeatmapLoss"
+    }  # a module has one; it is not used here
     module = PoseModule({**config, "loss": loss})
     load_published(module.network, path)
     return module.eval()
@@ -75,7 +83,9 @@ def from_weights(path: str | Path, config: dict[str, Any]) -> PoseModule:
 class OnnxNetwork:
     """An ONNX file with the crops as input and heatmaps as output."""
 
-    def __init__(self, path: str | Path, skeleton: Skeleton, protocol: Mapping[str, Any], threads: int = 0) -> None:
+    def __init__(
+        self, path: str | Path, skeleton: Skeleton, protocol: Mapping[str, Any], threads: int = 0
+    ) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -85,24 +95,34 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # onnxruntime's own kinds of errors
-            raise PoseError(f"{path} is not an ONNX file that onnxruntime can run: {error}") from error
+            raise PoseError(
+                f"{path} is not an ONNX file that onnxruntime can run: {error}"
+            ) from error
         entry = self.session.get_inputs()[0]
         self.name, self.raw = entry.name, "uint8" in entry.type
         batch, _, height, width = entry.shape
         self.batch = batch if isinstance(batch, int) else None
         if not isinstance(height, int) or not isinstance(width, int):
-            raise PoseError(f"{path} leaves its input size open: export it with fixed height and width.")
+            raise PoseError(
+                f"{path} leaves its input size open: export it with fixed height and width."
+            )
         self.input_size = (height, width)
         outputs = self.session.get_outputs()
         maps = [i for i, output in enumerate(outputs) if len(output.shape) == 4]
         if not maps:
-            raise PoseError(f"{path} gives no heatmaps, so no protocol can decode them: export it with heatmaps.")
+            raise PoseError(
+                f"{path} gives no heatmaps, so no protocol can decode them: export it with heatmaps."
+            )
         self.outputs = [outputs[i].name for i in maps]
         joints = outputs[maps[-1]].shape[1]
         if joints != len(skeleton):
-            raise PoseError(f"{path} gives {joints} heatmaps, but the data's skeleton has {len(skeleton)} joints.")
+            raise PoseError(
+                f"{path} gives {joints} heatmaps, but the data's skeleton has {len(skeleton)} joints."
+            )
         self.stride = height // outputs[maps[-1]].shape[2]
         self.skeleton, self.protocol, self.flip = skeleton, protocol, bool(protocol["flip"])
         text = self.session.get_modelmeta().custom_metadata_map.get(KEY)
@@ -128,7 +148,10 @@ class OnnxNetwork:
             return plain
         mirrored = self._run(images.flip(3))
         order, shift = self.skeleton.flip_order, self.protocol["shift"]
-        return [(one + flip_back(other, order, shift)) / 2 for one, other in zip(plain, mirrored, strict=True)]
+        return [
+            (one + flip_back(other, order, shift)) / 2
+            for one, other in zip(plain, mirrored, strict=True)
+        ]
 
     def _run(self, images: Tensor) -> list[Tensor]:
         inputs = (images if self.raw else normalise(images)).contiguous().numpy()
@@ -137,11 +160,15 @@ class OnnxNetwork:
         for start in range(0, len(inputs), step):
             part = inputs[start : start + step]
             missing = step - len(part)
-            filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            filled = (
+                np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            )
             found = self.session.run(self.outputs, {self.name: filled})
             parts.append([torch.from_numpy(np.asarray(each)[: len(part)]) for each in found])
         return [torch.cat(each) for each in zip(*parts, strict=True)]
 
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
-        points, confidence = zip(*(decode(output, self.protocol["decoder"]) for output in outputs), strict=True)
+        points, confidence = zip(
+            *(decode(output, self.protocol["decoder"]) for output in outputs), strict=True
+        )
         return to_picture(torch.stack(points), matrix, self.stride), torch.stack(confidence)

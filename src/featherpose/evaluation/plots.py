@@ -28,13 +28,25 @@ def by_joint(path: Path, metrics: Sequence[Any], skeleton: Skeleton, title: str)
     values, counts = last.by_joint()
     curved = isinstance(last, PercentageOfCorrectKeypoints)
     figure = Figure(figsize=(11 if curved else 7, 0.28 * len(skeleton) + 1.4), layout="constrained")
-    axes = figure.subplots(1, 2 if curved else 1, squeeze=False, width_ratios=[3, 2] if curved else [1])[0]
+    axes = figure.subplots(
+        1, 2 if curved else 1, squeeze=False, width_ratios=[3, 2] if curved else [1]
+    )[0]
     scored = [joint in skeleton.scored for joint in range(len(skeleton))]
     places = np.arange(len(skeleton))
-    axes[0].barh(places, np.nan_to_num(values), color=[BLUE if s else GREY for s in scored], height=0.7)
+    axes[0].barh(
+        places, np.nan_to_num(values), color=[BLUE if s else GREY for s in scored], height=0.7
+    )
     for number, metric in enumerate(metrics[:-1], start=1):
         label = "earlier stages" if number == 1 else None
-        axes[0].plot(metric.by_joint()[0], places, "|", color=ORANGE, markersize=9, markeredgewidth=2, label=label)
+        axes[0].plot(
+            metric.by_joint()[0],
+            places,
+            "|",
+            color=ORANGE,
+            markersize=9,
+            markeredgewidth=2,
+            label=label,
+        )
     for place, value, count in zip(places, values, counts, strict=True):
         if count:
             axes[0].text(value + 1, place, f"{value:.1f}", va="center", fontsize=8)
@@ -43,7 +55,10 @@ def by_joint(path: Path, metrics: Sequence[Any], skeleton: Skeleton, title: str)
         for joint, s in zip(skeleton.joints, scored, strict=True)
     ]
     axes[0].set(
-        yticks=places, yticklabels=names, xlim=(0, 108), xlabel=f"{last.main} (%)" if curved else "mean similarity (%)"
+        yticks=places,
+        yticklabels=names,
+        xlim=(0, 108),
+        xlabel=f"{last.main} (%)" if curved else "mean similarity (%)",
     )
     axes[0].invert_yaxis()
     if len(metrics) > 1:
@@ -59,12 +74,23 @@ def _curve(axes: Any, metrics: Sequence[PercentageOfCorrectKeypoints]) -> None:
     thresholds = np.linspace(0, last.threshold, 51)
     for number, metric in enumerate(metrics, start=1):
         errors = metric.measured()[1]
-        curve = [getattr(pck(errors, threshold, metric.skeleton.scored), metric.mean) for threshold in thresholds]
+        curve = [
+            getattr(pck(errors, threshold, metric.skeleton.scored), metric.mean)
+            for threshold in thresholds
+        ]
         final = number == len(metrics)
         axes.plot(
-            thresholds, curve, color=BLUE if final else ORANGE, alpha=1 if final else 0.4 + 0.5 * number / len(metrics)
+            thresholds,
+            curve,
+            color=BLUE if final else ORANGE,
+            alpha=1 if final else 0.4 + 0.5 * number / len(metrics),
         )
-    axes.set(xlim=(0, last.threshold), ylim=(0, 100), xlabel="threshold", ylabel=f"{last.name}, {last.mean} mean (%)")
+    axes.set(
+        xlim=(0, last.threshold),
+        ylim=(0, 100),
+        xlabel="threshold",
+        ylabel=f"{last.name}, {last.mean} mean (%)",
+    )
     axes.grid(color="#e4e7ea")
     axes.set_axisbelow(True)
 
@@ -88,18 +114,24 @@ def worst(
         if not (person.image.startswith("synthetic") or os.path.isfile(person.image)):
             continue
         tiles.append(_pair(load(person), person, keypoints[place[int(index[at])]], skeleton))
-        labels.append(f"person {index[at]}: error {error[at]:.2f}  (left: annotated, right: predicted)")
+        labels.append(
+            f"person {index[at]}: error {error[at]:.2f}  (left: annotated, right: predicted)"
+        )
     if tiles:
         sheet = contact_sheet(tiles, columns=3, labels=labels)
         cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     return len(tiles)
 
 
-def _pair(picture: np.ndarray, person: Person, keypoints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+def _pair(
+    picture: np.ndarray, person: Person, keypoints: np.ndarray, skeleton: Skeleton
+) -> np.ndarray:
     """Both skeletons on the same square around the person, drawn at the square's own resolution."""
     side = np.full(2, person.scale.max() * 1.1)
     matrix = crop.crop_matrix(person.centre, side, (TILE, TILE))
     around = cv2.warpAffine(picture, matrix, (TILE, TILE), flags=cv2.INTER_LINEAR)
     annotated = draw_pose(around, crop.apply(matrix, person.joints), person.visible, skeleton)
-    predicted = draw_pose(around, crop.apply(matrix, keypoints), np.where(person.visible > 0, 2, 0), skeleton)
+    predicted = draw_pose(
+        around, crop.apply(matrix, keypoints), np.where(person.visible > 0, 2, 0), skeleton
+    )
     return np.concatenate([annotated, predicted], axis=1)

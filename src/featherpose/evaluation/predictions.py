@@ -59,22 +59,38 @@ def _content(path: Path) -> dict[str, Any]:
         raise PoseError(f"{path} is empty.")
     try:
         if path.suffix == ".mat" and not h5py.is_hdf5(path):
-            return {name: value for name, value in scipy.io.loadmat(path).items() if not name.startswith("__")}
+            return {
+                name: value
+                for name, value in scipy.io.loadmat(path).items()
+                if not name.startswith("__")
+            }
         if path.suffix in (".mat", ".h5", ".hdf5"):
             with h5py.File(path) as file:
-                return {name: value[()] for name, value in file.items() if isinstance(value, h5py.Dataset)}
+                return {
+                    name: value[()]
+                    for name, value in file.items()
+                    if isinstance(value, h5py.Dataset)
+                }
         if path.suffix == ".npy":
             return {KEY: np.load(path)}
         if path.suffix == ".npz":
             with np.load(path) as file:
                 return {name: file[name] for name in file.files}
     except Exception as error:  # whatever the four parsers raise on a damaged file
-        raise PoseError(f"{path} can't be read ({error}): is it whole, and of the kind its name says?") from error
-    raise PoseError(f"{path}: predictions are .mat, .h5, .npy or .npz arrays, or a COCO result .json.")
+        raise PoseError(
+            f"{path} can't be read ({error}): is it whole, and of the kind its name says?"
+        ) from error
+    raise PoseError(
+        f"{path}: predictions are .mat, .h5, .npy or .npz arrays, or a COCO result .json."
+    )
 
 
 def _array(path: Path, content: dict[str, Any]) -> np.ndarray:
-    arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray) and value.ndim == 3}
+    arrays = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, np.ndarray) and value.ndim == 3
+    }
     if KEY in arrays:
         return arrays[KEY]
     if len(arrays) == 1:
@@ -113,7 +129,9 @@ def _check_order(path: Path, keypoints: np.ndarray, people: People) -> None:
 def _of_run(path: Path, content: dict[str, Any], people: People, joints: int) -> Predictions:
     index, keypoints = content["index"].astype(np.int64), content["keypoints"].astype(np.float64)
     if keypoints.ndim != 4 or keypoints.shape[1:] != (len(index), joints, 2):
-        raise PoseError(f"{path}: its keypoints are {keypoints.shape}, not stages x {len(index)} x {joints} x 2.")
+        raise PoseError(
+            f"{path}: its keypoints are {keypoints.shape}, not stages x {len(index)} x {joints} x 2."
+        )
     if len(index) and index.max() >= len(people.persons):
         raise PoseError(
             f"{path} predicts person {index.max()}, but this split has {len(people.persons)}: is it of another dataset?"

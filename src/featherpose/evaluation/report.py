@@ -54,7 +54,11 @@ def read(path: str | Path) -> Record:
     path = path / "metrics.json" if path.is_dir() else path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {**record, "name": record.get("name") or path.parent.name, "scores": dict(record["scores"])}
+        return {
+            **record,
+            "name": record.get("name") or path.parent.name,
+            "scores": dict(record["scores"]),
+        }
     except FileNotFoundError as error:
         raise PoseError(f"There is no {path} to compare with.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -64,18 +68,28 @@ def read(path: str | Path) -> Record:
 def show(console: Console, record: Record) -> None:
     """Scores by column, a row for each stage; then what they are measured on and by."""
     main, scores = record["main"], record["scores"]
-    columns = [name for name in scores if name.startswith("joint/")] if main.startswith("PCK") else list(NAMES[1:])
+    columns = (
+        [name for name in scores if name.startswith("joint/")]
+        if main.startswith("PCK")
+        else list(NAMES[1:])
+    )
     title = f"{record['name']}: {main} on {record['dataset']} {record['split']}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
     table.add_column("")
     table.add_column(main, justify="right", style="bold", no_wrap=True)
     for column in columns:
         table.add_column(column.removeprefix("joint/"), justify="right", no_wrap=True)
-    decimals = 2 if main.startswith("PCK") else 1  # as the papers' tables; COCO's ten fit a narrow terminal so
+    decimals = (
+        2 if main.startswith("PCK") else 1
+    )  # as the papers' tables; COCO's ten fit a narrow terminal so
     stages = record["stages"] or [scores]
     for number, stage in enumerate(stages, start=1):
         label = "" if len(stages) == 1 else f"stage {number}/{len(stages)}"
-        table.add_row(label, _number(stage.get(main), 3), *(_number(stage.get(c), decimals) for c in columns))
+        table.add_row(
+            label, _number(stage.get(main), 3), *(_number(stage.get(c), decimals) for c in columns)
+        )
     console.print(table)
     others = {name: value for name, value in scores.items() if name not in columns and name != main}
     if others:
@@ -94,7 +108,9 @@ def conditions(record: Record) -> str:
             flip = "flip test with shift" if protocol["shift"] else "flip test without shift"
         how = f"protocol {protocol['name']}: {flip}, decoder {protocol['decoder']}"
     mean = f", {protocol['mean']} mean" if record["main"].startswith("PCK") else ""
-    boxes = {"ground_truth": ", annotated boxes", "detections": ", detected boxes"}.get(protocol["boxes"], "")
+    boxes = {"ground_truth": ", annotated boxes", "detections": ", detected boxes"}.get(
+        protocol["boxes"], ""
+    )
     left_out = sum(record["skipped"].values())
     skipped = f", {left_out:,} left out" if left_out else ""
     people = f"{record['persons']:,} persons"
@@ -105,7 +121,9 @@ def conditions(record: Record) -> str:
 
 def fingerprint(record: Record) -> str:
     """Eight figures of the annotations' checksums."""
-    return " ".join(checksum[:8] for checksum in record["annotations"].values()) or "drawn on demand"
+    return (
+        " ".join(checksum[:8] for checksum in record["annotations"].values()) or "drawn on demand"
+    )
 
 
 def differences(records: Sequence[Record]) -> list[str]:
@@ -116,7 +134,9 @@ def differences(records: Sequence[Record]) -> list[str]:
         if UNKNOWN in values:
             lines.append(f"{name}: not known of [{values.index(UNKNOWN) + 1}]")
         elif len(set(values)) > 1:
-            lines.append(f"{name}: " + ", ".join(f"[{n}] {value}" for n, value in enumerate(values, start=1)))
+            lines.append(
+                f"{name}: " + ", ".join(f"[{n}] {value}" for n, value in enumerate(values, start=1))
+            )
     return lines
 
 
@@ -144,7 +164,9 @@ def compare(console: Console, records: Sequence[Record]) -> None:
     console.print(table)
     found = differences(records)
     if found:
-        console.print("[bold yellow]These were not measured alike, so do not compare the numbers:[/]")
+        console.print(
+            "[bold yellow]These were not measured alike, so do not compare the numbers:[/]"
+        )
         for line in found:
             console.print(f"  {line}", markup=False)
 

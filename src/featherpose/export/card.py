@@ -26,7 +26,11 @@ def ship(run: str | Path) -> list[Path]:
         raise PoseError(f"{folder} is not a finished run with a best checkpoint.")
     checkpoint = load_checkpoint(folder / "checkpoints" / Path(record["best"]["path"]).name)
     prefix = "network."
-    state = {n.removeprefix(prefix): v for n, v in checkpoint["state_dict"].items() if n.startswith(prefix)}
+    state = {
+        n.removeprefix(prefix): v
+        for n, v in checkpoint["state_dict"].items()
+        if n.startswith(prefix)
+    }
     weights, card = folder / "weights.pt", folder / "MODEL_CARD.md"
     torch.save(state, weights)
     write_atomically(card, card_text(record, weights.stat().st_size))
@@ -37,7 +41,10 @@ def card_text(record: dict[str, Any], size: int) -> str:
     network, data, protocol = record["network"], record["data"], record["protocol"]
     height, width = data["input_size"]
     kind = str(data["name"]).split("_")[0]
-    main = next((n.removeprefix("val/") for n in record["scores"] if n.startswith(("val/PCK", "val/AP"))), "score")
+    main = next(
+        (n.removeprefix("val/") for n in record["scores"] if n.startswith(("val/PCK", "val/AP"))),
+        "score",
+    )
     lines = [
         f"# {record['name']}",
         "",

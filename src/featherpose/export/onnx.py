@@ -51,7 +51,12 @@ class Deployed(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).eval().float().cpu().requires_grad_(False)
         self.network.to(memory_format=torch.contiguous_format)  # ty: ignore[no-matching-overload]
-        self.order, self.flip, self.shift, self.decoder = list(skeleton.flip_order), flip, shift, decoder
+        self.order, self.flip, self.shift, self.decoder = (
+            list(skeleton.flip_order),
+            flip,
+            shift,
+            decoder,
+        )
         self.stride: int = network.stride  # ty: ignore[invalid-assignment]
         self.passes = passes
 
@@ -101,7 +106,11 @@ def quiet() -> Generator[None, None, None]:
 
 
 def graph_of(
-    module: nn.Module, input_size: tuple[int, int], names: tuple[str, ...], batch: int | None, optimize: bool = False
+    module: nn.Module,
+    input_size: tuple[int, int],
+    names: tuple[str, ...],
+    batch: int | None,
+    optimize: bool = False,
 ) -> ir.Model:
     """torch's export; `batch=None` leaves the batch open.
 
@@ -136,7 +145,9 @@ def graph_of(
 def exportable(module: nn.Module) -> nn.Module:
     """Lets parts that have a form for exporting take it, in place."""
     for name, child in module.named_children():
-        setattr(module, name, child.for_export() if hasattr(child, "for_export") else exportable(child))  # ty: ignore
+        setattr(
+            module, name, child.for_export() if hasattr(child, "for_export") else exportable(child)
+        )  # ty: ignore
     return module
 
 
@@ -184,11 +195,15 @@ def export(
     names = NAMES if deployed.decoder else NAMES[:1]
     with torch.inference_mode():
         if not bool(torch.isfinite(deployed.heatmaps(normalise(crops))).all()):
-            raise PoseError("The network gives NaN or infinite heatmaps in torch already: its weights are damaged.")
+            raise PoseError(
+                "The network gives NaN or infinite heatmaps in torch already: its weights are damaged."
+            )
     model = graph_of(deployed, description.input_size, names, batch)
     with quiet():
         changes = rewrite(model) if rewritten else None
-        common.DeduplicateInitializersPass(size_limit=2**30)(model)  # two passes share their weights
+        common.DeduplicateInitializersPass(size_limit=2**30)(
+            model
+        )  # two passes share their weights
     model.metadata_props[KEY] = description.to_json()
     model.producer_name, model.producer_version = "featherpose", description.version
     beside = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
@@ -213,7 +228,9 @@ def compare(
 ) -> Parity:
     """Runs file and torch on the crops, one crop and the rest so that the batch varies; PoseError where they differ."""
     runner = runner or partial(run, open_session(file))
-    sizes = [batch] * (len(crops) // batch) if batch else [1, len(crops) - 1] if len(crops) > 1 else [1]
+    sizes = (
+        [batch] * (len(crops) // batch) if batch else [1, len(crops) - 1] if len(crops) > 1 else [1]
+    )
     parts = [part for part in torch.split(crops[: sum(sizes)], sizes) if len(part)]
     found = [runner(numbers(part, description)) for part in parts]
     with torch.inference_mode():
@@ -234,7 +251,9 @@ def compare(
     how = deployed.decoder or str(description.protocol["decoder"])
     points = decode(wanted, how)[0]
     if deployed.decoder:
-        theirs = torch.cat([torch.from_numpy(each["keypoints"]) for each in found]) / deployed.stride
+        theirs = (
+            torch.cat([torch.from_numpy(each["keypoints"]) for each in found]) / deployed.stride
+        )
     else:
         theirs = decode(heatmaps, how)[0]
     distance = (points - theirs).norm(dim=-1)

@@ -17,22 +17,34 @@ from featherpose.inference.description import KEY, Description
 
 
 def export_openvino(
-    deployed: Deployed, path: Path, crops: Tensor, description: Description, tolerance: float = TOLERANCE
+    deployed: Deployed,
+    path: Path,
+    crops: Tensor,
+    description: Description,
+    tolerance: float = TOLERANCE,
 ) -> Parity:
     """Writes `path` (.xml) and its .bin, in float32. The graph is the plain one: OpenVINO's own kernels suit it."""
     try:
         import openvino
     except ImportError as error:
-        raise PoseError("openvino=true needs openvino: pip install 'featherpose[openvino]'.") from error
+        raise PoseError(
+            "openvino=true needs openvino: pip install 'featherpose[openvino]'."
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    model = graph_of(deployed, description.input_size, NAMES if deployed.decoder else NAMES[:1], None)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.{os.getpid()}") as folder:
+    model = graph_of(
+        deployed, description.input_size, NAMES if deployed.decoder else NAMES[:1], None
+    )
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.stem}.{os.getpid()}"
+    ) as folder:
         plain, converted = Path(folder) / "plain.onnx", Path(folder) / path.name
         ir.save(model, plain)
         found = openvino.convert_model(str(plain))
         found.set_rt_info(replace(description, extra={"format": "openvino"}).to_json(), [KEY])
         openvino.save_model(found, str(converted), compress_to_fp16=False)
-        parity = compare(deployed, converted, crops, description, path, tolerance, runner=OpenVINO(converted).run)
+        parity = compare(
+            deployed, converted, crops, description, path, tolerance, runner=OpenVINO(converted).run
+        )
         os.replace(converted.with_suffix(".bin"), path.with_suffix(".bin"))
         os.replace(converted, path)
     return parity

@@ -71,7 +71,9 @@ def quantise(source: Path, target: Path, crops: Tensor, keep: Sequence[str] = ()
             nodes_to_exclude=[*cheap_or_last(model), *keep],
         )
         quantised = onnx.load(beside)
-        onnx.helper.set_model_props(quantised, {KEY: replace(description, precision="int8").to_json()})
+        onnx.helper.set_model_props(
+            quantised, {KEY: replace(description, precision="int8").to_json()}
+        )
         onnx.save(quantised, beside)
         os.replace(beside, target)
     finally:
@@ -112,7 +114,9 @@ def behind(model: onnx.ModelProto, values: set[str]) -> set[str]:
 def score(estimator: Estimator, data: PoseDataModule, most: int) -> dict[str, Any]:
     """The dataset's main score on up to `most` validation people spread over the set."""
     persons = data.val_people.persons
-    chosen = np.unique(np.linspace(0, len(persons) - 1, min(most, len(persons))).round().astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(persons) - 1, min(most, len(persons))).round().astype(int)
+    )
     picked = replace(data.val_people, persons=[persons[i] for i in chosen])
     dataset = CropDataset(picked, data.load, data.skeleton, data.input_size)
     metric = data.metric(picked.persons)
@@ -121,7 +125,13 @@ def score(estimator: Estimator, data: PoseDataModule, most: int) -> dict[str, An
         points, confidence = estimator(torch.stack([sample["image"] for sample in samples]))
         matrices = torch.stack([sample["matrix"] for sample in samples])
         back = torch.linalg.inv(matrices[:, :, :2])
-        keypoints = torch.einsum("bij,bkj->bki", back, torch.from_numpy(points).double() - matrices[:, None, :, 2])
+        keypoints = torch.einsum(
+            "bij,bkj->bki", back, torch.from_numpy(points).double() - matrices[:, None, :, 2]
+        )
         index = torch.tensor([sample["index"] for sample in samples])
         metric.update(index, keypoints, torch.from_numpy(confidence))
-    return {"name": metric.main, "score": float(metric.compute()[metric.main]), "persons": len(chosen)}
+    return {
+        "name": metric.main,
+        "score": float(metric.compute()[metric.main]),
+        "persons": len(chosen),
+    }

@@ -26,16 +26,30 @@ class Graph:
         self.made += 1
         tensor = ir.tensor(np.asarray(array, order="C"), name=f"{name}_{self.made}")
         value = ir.Value(
-            name=tensor.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+            name=tensor.name,
+            shape=ir.Shape(array.shape),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
         )
         self.graph.initializers[value.name or ""] = value
         return value
 
     def add(
-        self, before: ir.Node, op: str, *inputs: ir.Value | None, outputs: int = 1, **attributes: object
+        self,
+        before: ir.Node,
+        op: str,
+        *inputs: ir.Value | None,
+        outputs: int = 1,
+        **attributes: object,
     ) -> ir.Node:
         self.made += 1
-        node = ir.node(op, list(inputs), attributes, num_outputs=outputs, name=f"{op.lower()}_rewritten_{self.made}")  # ty: ignore
+        node = ir.node(
+            op,
+            list(inputs),
+            attributes,
+            num_outputs=outputs,
+            name=f"{op.lower()}_rewritten_{self.made}",
+        )  # ty: ignore
         for output in node.outputs:
             output.name = f"{node.name}_{output.index()}"
         self.graph.insert_before(before, node)
@@ -70,10 +84,17 @@ def is_pointwise(node: ir.Node | None) -> bool:
     if node is None or node.op_type != "Conv" or array_of(node.inputs[1]) is None:
         return False
     weight = array_of(node.inputs[1])
-    plain = weight is not None and weight.ndim == 4 and weight.shape[2:] == (1, 1) and attribute(node, "group", 1) == 1
+    plain = (
+        weight is not None
+        and weight.ndim == 4
+        and weight.shape[2:] == (1, 1)
+        and attribute(node, "group", 1) == 1
+    )
     padding, strides = attribute(node, "pads", [0]), attribute(node, "strides", [1])
     auto = attribute(node, "auto_pad", "NOTSET")
-    return plain and not any(padding) and all(s == 1 for s in strides) and auto in ("NOTSET", "VALID")  # ty: ignore
+    return (
+        plain and not any(padding) and all(s == 1 for s in strides) and auto in ("NOTSET", "VALID")
+    )  # ty: ignore
 
 
 def bias_of(node: ir.Node, channels: int) -> np.ndarray | None:
@@ -89,13 +110,21 @@ def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
     if node.op_type != "Add":
         return False
     for direct, second in (node.inputs, node.inputs[::-1]):
-        a, c = (direct.producer(), second.producer()) if direct is not None and second is not None else (None, None)
+        a, c = (
+            (direct.producer(), second.producer())
+            if direct is not None and second is not None
+            else (None, None)
+        )
         if a is None or c is None or a is c or not (is_pointwise(a) and is_pointwise(c)):
             continue
         b = c.inputs[0].producer() if c.inputs[0] is not None else None
         if b is None or not is_pointwise(b) or b.inputs[0] is not a.inputs[0]:
             continue
-        if not (only_user(a.outputs[0], node) and only_user(c.outputs[0], node) and only_user(b.outputs[0], c)):
+        if not (
+            only_user(a.outputs[0], node)
+            and only_user(c.outputs[0], node)
+            and only_user(b.outputs[0], c)
+        ):
             continue
         wa, wb, wc = (array_of(n.inputs[1])[:, :, 0, 0].astype(np.float64) for n in (a, b, c))  # ty: ignore
         biases = [bias_of(n, w.shape[0]) for n, w in ((a, wa), (b, wb), (c, wc))]
@@ -104,7 +133,11 @@ def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
         weight = (wa + wc @ wb)[:, :, None, None].astype(np.float32)
         bias = (biases[0] + wc @ biases[1] + biases[2]).astype(np.float32)
         merged = graph.add(
-            node, "Conv", a.inputs[0], graph.constant(weight, "merged_weight"), graph.constant(bias, "merged_bias")
+            node,
+            "Conv",
+            a.inputs[0],
+            graph.constant(weight, "merged_weight"),
+            graph.constant(bias, "merged_bias"),
         )
         graph.replace(node, merged.outputs[0])
         return True
@@ -144,7 +177,9 @@ def fold_norm(graph: Graph, node: ir.Node) -> bool:
     return True
 
 
-def per_channel(graph: Graph, node: ir.Node, x: ir.Value, factor: np.ndarray, offset: np.ndarray | None) -> ir.Node:
+def per_channel(
+    graph: Graph, node: ir.Node, x: ir.Value, factor: np.ndarray, offset: np.ndarray | None
+) -> ir.Node:
     """`factor * x + offset` as a depthwise 1x1 convolution, which keeps the runtime's blocked layout."""
     values = [x, graph.constant(factor.reshape(-1, 1, 1, 1).astype(np.float32), "factor")]
     if offset is not None:
@@ -158,10 +193,20 @@ def gate(graph: Graph, node: ir.Node) -> bool:
         return False
     for x, factor in (node.inputs, node.inputs[::-1]):
         array = array_of(factor)
-        if x is None or array is None or x.shape is None or len(x.shape) != 4 or array_of(x) is not None:
+        if (
+            x is None
+            or array is None
+            or x.shape is None
+            or len(x.shape) != 4
+            or array_of(x) is not None
+        ):
             continue
         channels = x.shape[1]
-        if not isinstance(channels, int) or array.shape[-3:] != (channels, 1, 1) or array.size != channels:
+        if (
+            not isinstance(channels, int)
+            or array.shape[-3:] != (channels, 1, 1)
+            or array.size != channels
+        ):
             continue
         graph.replace(node, per_channel(graph, node, x, array.reshape(-1), None).outputs[0])
         return True
@@ -186,7 +231,12 @@ def elu(graph: Graph, node: ir.Node) -> bool:
 def channel_axes(node: ir.Node) -> bool:
     """A reduction over the channels of a 4-D value that keeps the dimension."""
     x = node.inputs[0]
-    if x is None or x.shape is None or len(x.shape) != 4 or not all(isinstance(d, int) for d in list(x.shape)[1:]):
+    if (
+        x is None
+        or x.shape is None
+        or len(x.shape) != 4
+        or not all(isinstance(d, int) for d in list(x.shape)[1:])
+    ):
         return False
     axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "axes", None)
     if axes is None or attribute(node, "keepdims", 1) != 1:
@@ -202,7 +252,9 @@ def channel_maximum(graph: Graph, node: ir.Node) -> bool:
     assert x is not None and x.shape is not None
     channels = int(x.shape[1])  # ty: ignore
     while channels > 1:
-        half = (channels + 1) // 2  # odd: the middle channel is in both halves, which a maximum does not mind
+        half = (
+            channels + 1
+        ) // 2  # odd: the middle channel is in both halves, which a maximum does not mind
         axis, step = graph.constant(np.array([1]), "axis"), graph.constant(np.array([1]), "step")
         ends = [graph.constant(np.array([e]), "end") for e in (0, half, channels - half, channels)]
         low = graph.add(node, "Slice", x, ends[0], ends[1], axis, step)
@@ -220,9 +272,13 @@ def channel_mean(graph: Graph, node: ir.Node) -> bool:
     assert x is not None and x.shape is not None
     _, channels, height, width = x.shape
     row = graph.constant(np.full((1, channels), 1 / channels, np.float32), "mean_row")  # ty: ignore
-    planes = graph.add(node, "Reshape", x, graph.constant(np.array([0, channels, height * width]), "planes"))
+    planes = graph.add(
+        node, "Reshape", x, graph.constant(np.array([0, channels, height * width]), "planes")
+    )
     mean = graph.add(node, "MatMul", row, planes.outputs[0])
-    image = graph.add(node, "Reshape", mean.outputs[0], graph.constant(np.array([0, 1, height, width]), "image"))
+    image = graph.add(
+        node, "Reshape", mean.outputs[0], graph.constant(np.array([0, 1, height, width]), "image")
+    )
     graph.replace(node, image.outputs[0])
     return True
 

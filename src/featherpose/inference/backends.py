@@ -41,7 +41,9 @@ def open_session(path: str | Path, threads: int = 0, small: bool = True) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has its own kinds
-        raise PoseError(f"{path} is not an ONNX file that can be run: {str(error).splitlines()[0]}") from error
+        raise PoseError(
+            f"{path} is not an ONNX file that can be run: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def run(session: Any, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -117,13 +119,19 @@ class OpenVINO:
         try:
             model = core.read_model(str(path))
         except Exception as error:  # openvino has its own kinds
-            raise PoseError(f"{path} is not a file that OpenVINO can read: {str(error).splitlines()[-1]}") from error
+            raise PoseError(
+                f"{path} is not a file that OpenVINO can read: {str(error).splitlines()[-1]}"
+            ) from error
         if Path(path).suffix == ".onnx":
             self.description = describe(path, open_session(path, 1))
         elif model.has_rt_info([KEY]):
-            self.description = Description.from_json(model.get_rt_info([KEY]).astype(str), str(path))
+            self.description = Description.from_json(
+                model.get_rt_info([KEY]).astype(str), str(path)
+            )
         else:
-            raise PoseError(f"{path} holds no featherpose metadata: write it with src/export.py openvino=true.")
+            raise PoseError(
+                f"{path} holds no featherpose metadata: write it with src/export.py openvino=true."
+            )
         size = model.inputs[0].partial_shape[0]
         self.batch = None if size.is_dynamic else int(size.get_length())
         # the CPU's own default may be bfloat16, which moves heatmaps by 2%

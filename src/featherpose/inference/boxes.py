@@ -14,7 +14,9 @@ from featherpose.inference.streams import Frame
 
 Boxes = tuple[np.ndarray, np.ndarray]  # (N, 4) x, y, width, height; (N,) scores
 FindBoxes = Callable[[Frame], Boxes]
-MARGIN = 1.25  # the box of joints, grown to what an annotated box holds: the head's top, hands and feet
+MARGIN = (
+    1.25  # the box of joints, grown to what an annotated box holds: the head's top, hands and feet
+)
 LOST = 0.25  # a person is lost where the mean confidence of its joints falls below this
 
 
@@ -41,7 +43,11 @@ class BoxesFromFile:
             raise PoseError(f"{path} is not a json file of boxes: {error}.") from error
         self.path, self.by_name, self.by_number = path, {}, {}
         records = content.get("annotations", []) if isinstance(content, dict) else content
-        names = {i["id"]: i["file_name"] for i in content.get("images", [])} if isinstance(content, dict) else {}
+        names = (
+            {i["id"]: i["file_name"] for i in content.get("images", [])}
+            if isinstance(content, dict)
+            else {}
+        )
         if not isinstance(records, list) or not records:
             raise PoseError(
                 f"{path} holds no boxes: expected is a list of records with bbox and image_id or file_name."
@@ -57,7 +63,12 @@ class BoxesFromFile:
         if box.shape != (4,) or not np.isfinite(box).all():
             raise PoseError(f"{self.path}, record {number}: its bbox is not x, y, width, height.")
         score = float(record.get("score", 1.0))
-        if record.get("category_id", 1) != 1 or score < threshold or min(box[2:]) <= 0 or record.get("iscrowd"):
+        if (
+            record.get("category_id", 1) != 1
+            or score < threshold
+            or min(box[2:]) <= 0
+            or record.get("iscrowd")
+        ):
             return
         name = record.get("file_name", names.get(record.get("image_id")))
         if name is not None:
@@ -112,7 +123,9 @@ class Follow:
                 self.next += 1
         return names
 
-    def update(self, keypoints: np.ndarray, confidence: np.ndarray, size_wh: tuple[int, int]) -> None:
+    def update(
+        self, keypoints: np.ndarray, confidence: np.ndarray, size_wh: tuple[int, int]
+    ) -> None:
         """Takes in what the network saw in the boxes given last; boxes for the next frame come from it."""
         boxes, names = [], []
         for points, sure, name in zip(keypoints, confidence, self.identities, strict=True):

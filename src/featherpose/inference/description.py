@@ -45,7 +45,9 @@ class Description:
             fields["mean"], fields["deviation"] = tuple(fields["mean"]), tuple(fields["deviation"])
             return cls(**fields)
         except (ValueError, KeyError, TypeError) as error:
-            raise PoseError(f"The featherpose metadata of {origin} is damaged ({error}): export it again.") from error
+            raise PoseError(
+                f"The featherpose metadata of {origin} is damaged ({error}): export it again."
+            ) from error
 
 
 def mapping_of(skeleton: Skeleton) -> dict[str, Any]:

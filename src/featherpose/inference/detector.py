@@ -28,13 +28,19 @@ RTMDET_MEAN, RTMDET_DEVIATION = (103.53, 116.28, 123.675), (57.375, 57.12, 58.39
 DEFAULT_SIZE = (640, 640)  # height, width where the file leaves them open
 
 
-def letterbox(picture: np.ndarray, size: tuple[int, int], middle: bool) -> tuple[np.ndarray, float, np.ndarray]:
+def letterbox(
+    picture: np.ndarray, size: tuple[int, int], middle: bool
+) -> tuple[np.ndarray, float, np.ndarray]:
     """The picture scaled to fit `size` and padded; the zoom and the offset (x, y) at which it lies."""
     height, width = size
     zoom = min(height / picture.shape[0], width / picture.shape[1])
     shape = (max(1, round(picture.shape[1] * zoom)), max(1, round(picture.shape[0] * zoom)))
     small = cv2.resize(picture, shape, interpolation=cv2.INTER_LINEAR)
-    offset = np.array([(width - shape[0]) // 2, (height - shape[1]) // 2]) if middle else np.zeros(2, int)
+    offset = (
+        np.array([(width - shape[0]) // 2, (height - shape[1]) // 2])
+        if middle
+        else np.zeros(2, int)
+    )
     canvas = np.full((height, width, 3), PAD, np.uint8)
     canvas[offset[1] : offset[1] + shape[1], offset[0] : offset[0] + shape[0]] = small
     return canvas, zoom, offset
@@ -50,7 +56,9 @@ def yolox_boxes(outputs: list[np.ndarray], size: tuple[int, int]) -> tuple[np.nd
         strides.append(np.full(x.size, stride))
     grid, stride = np.concatenate(places), np.concatenate(strides)[:, None]
     if len(grid) != len(rows):
-        raise PoseError(f"This detector gives {len(rows)} rows; a YOLOX of {size[0]}x{size[1]} gives {len(grid)}.")
+        raise PoseError(
+            f"This detector gives {len(rows)} rows; a YOLOX of {size[0]}x{size[1]} gives {len(grid)}."
+        )
     centre, half = (rows[:, :2] + grid) * stride, np.exp(rows[:, 2:4]) * stride / 2
     return np.concatenate([centre - half, centre + half], axis=1), rows[:, 4] * rows[:, 5 + PERSON]
 
@@ -66,7 +74,9 @@ def yolo_boxes(outputs: list[np.ndarray], size: tuple[int, int]) -> tuple[np.nda
     return np.concatenate([centre - half, centre + half], axis=1), score
 
 
-def yolo_end_boxes(outputs: list[np.ndarray], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def yolo_end_boxes(
+    outputs: list[np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     rows = outputs[0][0].astype(np.float64)
     rows = rows[rows[:, 5].round() == PERSON]
     return rows[:, :4], rows[:, 4]
@@ -113,7 +123,9 @@ class Detector:
         self.session = open_session(path, threads)
         entry = self.session.get_inputs()[0]
         if len(entry.shape) != 4 or entry.shape[1] != 3:
-            raise PoseError(f"The detector {path} takes {entry.shape}; known ones take pictures (1, 3, height, width).")
+            raise PoseError(
+                f"The detector {path} takes {entry.shape}; known ones take pictures (1, 3, height, width)."
+            )
         self.name = entry.name
         height, width = (side if isinstance(side, int) else None for side in entry.shape[2:])
         self.size = (height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1])
@@ -145,7 +157,9 @@ class Detector:
         else:
             pixels = pixels[..., ::-1]  # BGR
         if self.kind == "rtmdet":
-            pixels = (pixels - np.array(RTMDET_MEAN, np.float32)) / np.array(RTMDET_DEVIATION, np.float32)
+            pixels = (pixels - np.array(RTMDET_MEAN, np.float32)) / np.array(
+                RTMDET_DEVIATION, np.float32
+            )
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]), zoom, offset
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +169,9 @@ class Detector:
             corners, scores = KINDS[self.kind](outputs, self.size)
         except (IndexError, ValueError, StopIteration) as error:
             shapes = [each.shape for each in outputs]
-            raise PoseError(f"The detector {self.path} gives {shapes}, which is not what {self.kind} gives.") from error
+            raise PoseError(
+                f"The detector {self.path} gives {shapes}, which is not what {self.kind} gives."
+            ) from error
         corners = (corners - np.tile(offset, 2)) / zoom
         limit = np.array([picture.shape[1], picture.shape[0]] * 2)
         corners = np.clip(corners, 0, limit)

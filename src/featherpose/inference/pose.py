@@ -24,7 +24,9 @@ from featherpose.inference.description import Description
 from featherpose.inference.streams import Frame
 from featherpose.training.module import PoseModule
 
-CLEAR = 0.2  # joints below this confidence do not count for a person's score, as in HRNet's rescoring
+CLEAR = (
+    0.2  # joints below this confidence do not count for a person's score, as in HRNet's rescoring
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,17 @@ class Estimator(Protocol):
 class TorchEstimator:
     """A checkpoint's network, by its own protocol."""
 
-    def __init__(self, module: PoseModule, device: str = "auto", protocol: Mapping[str, Any] | None = None) -> None:
-        self.device = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(
+        self, module: PoseModule, device: str = "auto", protocol: Mapping[str, Any] | None = None
+    ) -> None:
+        self.device = (
+            device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+        )
         self.module = module.eval().to(self.device)
         self.module.protocol = dict(protocol or module.protocol)
-        self.description = Description(module.skeleton, module.input_size, module.stride, self.module.protocol)
+        self.description = Description(
+            module.skeleton, module.input_size, module.stride, self.module.protocol
+        )
 
     @torch.inference_mode()
     def __call__(self, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -65,11 +73,15 @@ class TorchEstimator:
 class FileEstimator:
     """An exported file, in ONNX Runtime or OpenVINO."""
 
-    def __init__(self, runtime: OnnxRuntime | OpenVINO, protocol: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, runtime: OnnxRuntime | OpenVINO, protocol: Mapping[str, Any] | None = None
+    ) -> None:
         self.runtime, self.description = runtime, runtime.description
         self.protocol = dict(protocol or self.description.protocol)
         inside = self.description.decoder_inside
-        self.decodes = inside is not None and inside == self.protocol["decoder"] and not self._flips()
+        self.decodes = (
+            inside is not None and inside == self.protocol["decoder"] and not self._flips()
+        )
 
     def _flips(self) -> bool:
         return bool(self.protocol["flip"]) and not self.description.flip_inside
@@ -94,7 +106,9 @@ class FileEstimator:
         missing = -len(images) % size  # a file of a fixed batch: fill the last one up
         filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         parts = [self.runtime.run(part) for part in np.split(filled, len(filled) // size)]
-        return {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]}
+        return {
+            name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]
+        }
 
 
 class Pose:
@@ -135,10 +149,17 @@ class Pose:
         """Published weights hold numbers only: the config says which network, skeleton and input size they are of."""
         return cls(module_of_weights(path, model, data, protocol), **how)
 
-    def __call__(self, picture: str | Path | np.ndarray, boxes: Sequence | np.ndarray | None = None) -> list[FoundPose]:
+    def __call__(
+        self, picture: str | Path | np.ndarray, boxes: Sequence | np.ndarray | None = None
+    ) -> list[FoundPose]:
         """Poses of the people in `boxes` (N, 4: x, y, width, height), or of one person who fills the picture."""
         image = read(picture, obey_exif=True) if isinstance(picture, (str, Path)) else picture
-        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+        if not (
+            isinstance(image, np.ndarray)
+            and image.dtype == np.uint8
+            and image.ndim == 3
+            and image.shape[2] == 3
+        ):
             raise PoseError("A picture is a file's name or a uint8 RGB array (height, width, 3).")
         if boxes is None:
             found, scores = whole_picture(Frame("", 0, image))
@@ -147,7 +168,9 @@ class Pose:
             scores = np.ones(len(found))
         return self.many([(image, found, scores)])[0]
 
-    def many(self, work: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list[list[FoundPose]]:
+    def many(
+        self, work: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    ) -> list[list[FoundPose]]:
         """Poses in several pictures (picture, boxes, the boxes' scores), all their people in common batches."""
         size_wh = (self.description.input_size[1], self.description.input_size[0])
         matrices, crops = [], []
@@ -157,7 +180,9 @@ class Pose:
                 matrices.append(matrix)
                 crops.append(torch.from_numpy(planes(crop.cut(picture, matrix, size_wh))))
         starts = range(0, len(crops), self.batch_size)
-        parts = [self.estimator(torch.stack(crops[start : start + self.batch_size])) for start in starts]
+        parts = [
+            self.estimator(torch.stack(crops[start : start + self.batch_size])) for start in starts
+        ]
         points = [each for part, _ in parts for each in part]
         confidence = [each for _, part in parts for each in part]
         number, found = 0, []
@@ -170,10 +195,14 @@ class Pose:
             found.append(people)
         return found
 
-    def draw(self, picture: np.ndarray, people: Sequence[FoundPose], threshold: float = CLEAR) -> np.ndarray:
+    def draw(
+        self, picture: np.ndarray, people: Sequence[FoundPose], threshold: float = CLEAR
+    ) -> np.ndarray:
         """The picture with the poses on it, without the joints whose confidence is below the threshold."""
         for person in people:
-            picture = draw_pose(picture, person.keypoints, 2 * (person.confidence >= threshold), self.skeleton)
+            picture = draw_pose(
+                picture, person.keypoints, 2 * (person.confidence >= threshold), self.skeleton
+            )
         return picture
 
 
@@ -184,18 +213,29 @@ def module_of_weights(
     module = from_weights(path, {"model": model, "data": data, "protocol": protocol})
     if data.get("input_size") is None:
         height = int(module.network.natural_height)  # ty: ignore[invalid-argument-type]
-        module.config["data"] = {**data, "input_size": [height, round(height * data.get("aspect", 1.0))]}
+        module.config["data"] = {
+            **data,
+            "input_size": [height, round(height * data.get("aspect", 1.0))],
+        }
     return module
 
 
-def _found(keypoints: np.ndarray, confidence: np.ndarray, box: np.ndarray, score: float) -> FoundPose:
+def _found(
+    keypoints: np.ndarray, confidence: np.ndarray, box: np.ndarray, score: float
+) -> FoundPose:
     clear = confidence[confidence > CLEAR]
     confidence = confidence.astype(np.float64)
-    return FoundPose(keypoints, confidence, np.asarray(box), score * float(clear.mean() if len(clear) else 0.0))
+    return FoundPose(
+        keypoints, confidence, np.asarray(box), score * float(clear.mean() if len(clear) else 0.0)
+    )
 
 
 def _open(
-    source: str | Path | PoseModule, device: str, runtime: str, threads: int, protocol: Mapping[str, Any] | None
+    source: str | Path | PoseModule,
+    device: str,
+    runtime: str,
+    threads: int,
+    protocol: Mapping[str, Any] | None,
 ) -> Estimator:
     if runtime not in ("onnxruntime", "openvino"):
         raise PoseError(f"There is no runtime={runtime}; known: onnxruntime, openvino.")

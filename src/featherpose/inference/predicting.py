@@ -54,11 +54,16 @@ def _moving(source: Source, pose: Pose, follow: Follow, smooth: OneEuro | None) 
     for frame in source.frames():
         boxes, scores = follow(frame)
         people = pose.many([(frame.picture, boxes, scores)])[0]
-        people = [replace(person, identity=name) for person, name in zip(people, follow.identities, strict=True)]
+        people = [
+            replace(person, identity=name)
+            for person, name in zip(people, follow.identities, strict=True)
+        ]
         if people:
             height, width = frame.picture.shape[:2]
             points = np.stack([person.keypoints for person in people])
-            follow.update(points, np.stack([person.confidence for person in people]), (width, height))
+            follow.update(
+                points, np.stack([person.confidence for person in people]), (width, height)
+            )
         if smooth is not None:
             people = [_smoothed(person, frame.seconds, smooth, filters) for person in people]
         yield frame, people

@@ -34,9 +34,19 @@ class Results:
     """
 
     def __init__(
-        self, folder: Path, skeleton: Skeleton, rate: float | None = None, pictures: bool = True, name: str = "video"
+        self,
+        folder: Path,
+        skeleton: Skeleton,
+        rate: float | None = None,
+        pictures: bool = True,
+        name: str = "video",
     ) -> None:
-        self.folder, self.skeleton, self.rate, self.pictures = Path(folder), skeleton, rate, pictures
+        self.folder, self.skeleton, self.rate, self.pictures = (
+            Path(folder),
+            skeleton,
+            rate,
+            pictures,
+        )
         self.video_path = self.folder / f"{name}.mp4"
         self.video: cv2.VideoWriter | None = None
         self.size: tuple[int, int] | None = None
@@ -49,7 +59,10 @@ class Results:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self.video is not None:
             self.video.release()
@@ -60,19 +73,36 @@ class Results:
         write_atomically(self.folder / "keypoints.json", json_of(self.records))
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["file", "frame", "seconds", "person", "score", "x", "y", "width", "height", *self._columns()])
+        writer.writerow(
+            [
+                "file",
+                "frame",
+                "seconds",
+                "person",
+                "score",
+                "x",
+                "y",
+                "width",
+                "height",
+                *self._columns(),
+            ]
+        )
         writer.writerows(self.rows)
         write_atomically(self.folder / "keypoints.csv", table.getvalue())
 
     def _columns(self) -> list[str]:
-        return [f"{joint}_{what}" for joint in self.skeleton.joints for what in ("x", "y", "confidence")]
+        return [
+            f"{joint}_{what}" for joint in self.skeleton.joints for what in ("x", "y", "confidence")
+        ]
 
     def add(self, frame: Frame, people: Sequence[FoundPose], drawn: np.ndarray | None) -> None:
         """One picture's people, and the picture with them drawn on it."""
         stem = Path(frame.name).stem
         image_id = int(stem) if self.rate is None and stem.isdigit() else frame.index
         for number, person in enumerate(people):
-            table = np.concatenate([person.keypoints.round(3), person.confidence[:, None].round(4)], axis=1)
+            table = np.concatenate(
+                [person.keypoints.round(3), person.confidence[:, None].round(4)], axis=1
+            )
             flat, box = table.reshape(-1).tolist(), np.round(person.box, 3).tolist()
             record = {
                 "image_id": image_id,
@@ -87,7 +117,17 @@ class Results:
             self.records.append(record)
             who = number if person.identity is None else person.identity
             name = Path(frame.name).name
-            self.rows.append([name, frame.index, round(frame.seconds, 3), who, round(person.score, 5), *box, *flat])
+            self.rows.append(
+                [
+                    name,
+                    frame.index,
+                    round(frame.seconds, 3),
+                    who,
+                    round(person.score, 5),
+                    *box,
+                    *flat,
+                ]
+            )
         if drawn is not None and self.pictures:
             if self.rate is None:
                 self._picture(stem, drawn)
@@ -96,7 +136,9 @@ class Results:
 
     def _picture(self, stem: str, drawn: np.ndarray) -> None:
         count = self.written[stem] = self.written.get(stem, 0) + 1
-        path = self.folder / (f"{stem}.jpg" if count == 1 else f"{stem}_{count}.jpg")  # same names in two folders
+        path = self.folder / (
+            f"{stem}.jpg" if count == 1 else f"{stem}_{count}.jpg"
+        )  # same names in two folders
         done, data = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         if not done:
             raise PoseError(f"{path} can't be encoded.")
@@ -115,7 +157,9 @@ class Results:
             self.video = cv2.VideoWriter(str(self._beside()), fourcc, self.rate or 25.0, self.size)
             if not self.video.isOpened():
                 self.video = None
-                raise PoseError(f"{self.video_path} can't be written: this OpenCV has no encoder for mp4 video.")
+                raise PoseError(
+                    f"{self.video_path} can't be written: this OpenCV has no encoder for mp4 video."
+                )
         if (width, height) != self.size:
             drawn = cv2.resize(drawn, self.size or (width, height))
         self.video.write(np.ascontiguousarray(drawn[..., ::-1]))
@@ -123,4 +167,8 @@ class Results:
 
 def json_of(records: Sequence[dict[str, Any]]) -> str:
     """A list with one record a line, as COCO's result files read."""
-    return "[\n" + ",\n".join(json.dumps(record, separators=(",", ":")) for record in records) + "\n]\n"
+    return (
+        "[\n"
+        + ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
+        + "\n]\n"
+    )

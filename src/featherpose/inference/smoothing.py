@@ -31,7 +31,9 @@ class OneEuro:
         velocity = (points - self.last) / seconds
         self.velocity += _weight(self.speed_cutoff, seconds) * (velocity - self.velocity)
         speed = np.linalg.norm(self.velocity, axis=1, keepdims=True) / max(size, 1.0)
-        self.last = self.last + _weight(self.cutoff + self.speed * speed, seconds) * (points - self.last)
+        self.last = self.last + _weight(self.cutoff + self.speed * speed, seconds) * (
+            points - self.last
+        )
         return self.last.copy()
 
 

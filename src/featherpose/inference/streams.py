@@ -70,7 +70,9 @@ class Source:
             grabbed, picture = self.capture.read()
             if grabbed and picture is not None and picture.size:
                 if failed:
-                    self.problems.append(f"{self.name}: {failed} frames before frame {index} can't be read.")
+                    self.problems.append(
+                        f"{self.name}: {failed} frames before frame {index} can't be read."
+                    )
                 failed, good = 0, good + 1
                 seconds = time.perf_counter() - begun if self.live else index / self.rate
                 yield Frame(self.name, index, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), seconds)
@@ -105,9 +107,15 @@ def open_source(source: str | int | Path) -> Source:
             return open_video(path)
         return Source(moving=False, total=1, pictures=[path], name=text)
     if any(letter in text for letter in "*?["):
-        found = sorted(Path(each) for each in glob.glob(text, recursive=True) if Path(each).suffix.lower() in PICTURES)
+        found = sorted(
+            Path(each)
+            for each in glob.glob(text, recursive=True)
+            if Path(each).suffix.lower() in PICTURES
+        )
         if not found:
-            raise PoseError(f"No picture fits {text}; put the pattern in quotes, so that the shell leaves it as it is.")
+            raise PoseError(
+                f"No picture fits {text}; put the pattern in quotes, so that the shell leaves it as it is."
+            )
         return Source(moving=False, total=len(found), pictures=found, name=text)
     raise PoseError(f"There is no picture, folder or video {text}.")
 
@@ -119,7 +127,9 @@ def open_video(path: Path) -> Source:
     rate = capture.get(cv2.CAP_PROP_FPS)
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     rate = rate if 0 < rate < 1000 else 25.0
-    return Source(moving=True, total=count if count > 0 else None, rate=rate, capture=capture, name=str(path))
+    return Source(
+        moving=True, total=count if count > 0 else None, rate=rate, capture=capture, name=str(path)
+    )
 
 
 def open_camera(number: int) -> Source:
@@ -127,7 +137,14 @@ def open_camera(number: int) -> Source:
     if not capture.isOpened():
         raise PoseError(f"There is no camera {number}, or another program uses it.")
     rate = capture.get(cv2.CAP_PROP_FPS)
-    return Source(moving=True, total=None, rate=rate or 25.0, capture=capture, name=f"camera {number}", live=True)
+    return Source(
+        moving=True,
+        total=None,
+        rate=rate or 25.0,
+        capture=capture,
+        name=f"camera {number}",
+        live=True,
+    )
 
 
 def _capture(what: str | int) -> cv2.VideoCapture:

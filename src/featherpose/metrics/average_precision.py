@@ -19,7 +19,9 @@ NAMES = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", 
 WIDTHS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, *(2**n for n in range(6, 31))])
 
 
-def average_precision(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> dict[str, float]:
+def average_precision(
+    truth: GroundTruth, found: Detections, sigmas: Sequence[float]
+) -> dict[str, float]:
     """COCO's ten numbers, from 0 to 1; -1 where there is nothing to measure, as pycocotools says it.
 
     Args:
@@ -30,7 +32,9 @@ def average_precision(truth: GroundTruth, found: Detections, sigmas: Sequence[fl
     truth = truth[np.isin(truth.image_id, truth.images)]
     counting = np.flatnonzero(np.isin(found.image_id, truth.images))
     found = found[counting[best_of_each_picture(found.image_id[counting], found.score[counting])]]
-    ignored = np.stack([truth.ignore | (truth.area < low) | (truth.area > high) for low, high in AREAS.values()])
+    ignored = np.stack(
+        [truth.ignore | (truth.area < low) | (truth.area > high) for low, high in AREAS.values()]
+    )
     outside = np.stack([(found.area < low) | (found.area > high) for low, high in AREAS.values()])
     matched, excused = _match(truth, found, ignored, np.asarray(sigmas, np.float64))
     excused |= ~matched & outside[:, None]
@@ -39,7 +43,9 @@ def average_precision(truth: GroundTruth, found: Detections, sigmas: Sequence[fl
     return _summary(precision, recall)
 
 
-def best_of_each_picture(image_id: np.ndarray, score: np.ndarray, most: int = MAX_DETECTIONS) -> np.ndarray:
+def best_of_each_picture(
+    image_id: np.ndarray, score: np.ndarray, most: int = MAX_DETECTIONS
+) -> np.ndarray:
     """Indices sorted by picture, then by falling score (equal scores stay in order); at most so many of a picture."""
     order = np.lexsort((-score, image_id))
     ids = image_id[order]
@@ -97,14 +103,18 @@ def _match_table(
         excused[a, t, detections[p, d]] = ~has_proper[paired]
 
 
-def _tables(truth_image: np.ndarray, found_image: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _tables(
+    truth_image: np.ndarray, found_image: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pictures with both persons and detections, in batches of similar numbers of persons.
 
     Gives the persons' (P, G) and the detections' (P, D) indices, -1 where a picture has fewer, pictures with more
     detections first. `found_image` is sorted.
     """
     by_picture = np.argsort(truth_image, kind="stable")
-    pictures, start, count = np.unique(truth_image[by_picture], return_index=True, return_counts=True)
+    pictures, start, count = np.unique(
+        truth_image[by_picture], return_index=True, return_counts=True
+    )
     detected, first, number = np.unique(found_image, return_index=True, return_counts=True)
     _, i, j = np.intersect1d(pictures, detected, assume_unique=True, return_indices=True)
     start, count, first, number = start[i], count[i], first[j], number[j]
@@ -113,7 +123,10 @@ def _tables(truth_image: np.ndarray, found_image: np.ndarray) -> Iterator[tuple[
         chosen = np.flatnonzero(width == each)
         chosen = chosen[np.argsort(-number[chosen], kind="stable")]
         persons = _ranges(start[chosen], count[chosen])
-        yield np.where(persons >= 0, by_picture[persons], -1), _ranges(first[chosen], number[chosen])
+        yield (
+            np.where(persons >= 0, by_picture[persons], -1),
+            _ranges(first[chosen], number[chosen]),
+        )
 
 
 def _ranges(start: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -122,7 +135,9 @@ def _ranges(start: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.where(step < count[:, None], start[:, None] + step, -1)
 
 
-def _curves(matched: np.ndarray, excused: np.ndarray, persons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _curves(
+    matched: np.ndarray, excused: np.ndarray, persons: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Precision at 101 recalls (A, T, 101) and the highest recall (A, T); -1 where an area range has no person."""
     areas, thresholds, detections = matched.shape
     precision = np.zeros((areas, thresholds, len(RECALLS)))
@@ -151,6 +166,9 @@ def _summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
 
     def ten(values: np.ndarray) -> list[float]:
         parts = [values[0], values[0, at[50]], values[0, at[75]], values[1], values[2]]
-        return [float(np.mean(part[part > -1])) if (part > -1).any() else -1.0 for part in map(np.atleast_1d, parts)]
+        return [
+            float(np.mean(part[part > -1])) if (part > -1).any() else -1.0
+            for part in map(np.atleast_1d, parts)
+        ]
 
     return dict(zip(NAMES, ten(precision) + ten(recall), strict=True))

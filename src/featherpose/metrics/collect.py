@@ -36,7 +36,11 @@ class KeypointMetric(Metric):
 
     def update(self, index: Tensor, keypoints: Tensor, confidence: Tensor) -> None:
         """Adds predictions: index (B,) into the persons, keypoints (B, K, 2) in the picture, confidence (B, K)."""
-        for state, values in (("index", index), ("keypoints", keypoints), ("confidence", confidence)):
+        for state, values in (
+            ("index", index),
+            ("keypoints", keypoints),
+            ("confidence", confidence),
+        ):
             getattr(self, state).append(values.detach().flatten())
 
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +54,11 @@ class KeypointMetric(Metric):
     def collected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """index (N,) in rising order without repetitions, keypoints (N, K, 2) and confidence (N, K), in float64."""
         if not len(self.index):
-            return np.zeros(0, np.int64), np.zeros((0, len(self.skeleton), 2)), np.zeros((0, len(self.skeleton)))
+            return (
+                np.zeros(0, np.int64),
+                np.zeros((0, len(self.skeleton), 2)),
+                np.zeros((0, len(self.skeleton))),
+            )
         index = _whole(self.index).astype(np.int64)
         keypoints = _whole(self.keypoints).astype(np.float64).reshape(len(index), -1, 2)
         confidence = _whole(self.confidence).astype(np.float64).reshape(len(index), -1)

@@ -92,12 +92,20 @@ def _pictures(image_id: np.ndarray, score: np.ndarray) -> Iterator[np.ndarray]:
         upto = min(similar, at + max(1, PAIRS // few**2))
         chosen = by_count[at:upto]
         step = np.arange(count[chosen].max())
-        yield np.where(step < count[chosen, None], order[np.minimum(start[chosen, None] + step, len(order) - 1)], -1)
+        yield np.where(
+            step < count[chosen, None],
+            order[np.minimum(start[chosen, None] + step, len(order) - 1)],
+            -1,
+        )
         at = upto
 
 
 def _overlaps(
-    table: np.ndarray, keypoints: np.ndarray, area: np.ndarray, sigmas: np.ndarray, threshold: float | None
+    table: np.ndarray,
+    keypoints: np.ndarray,
+    area: np.ndarray,
+    sigmas: np.ndarray,
+    threshold: float | None,
 ) -> np.ndarray:
     """OKS between all detections of a picture (P, D, D), with the mean of both areas.
 
@@ -119,7 +127,11 @@ def _overlaps(
 
 
 def _terms(
-    keypoints: np.ndarray, one: np.ndarray, other: np.ndarray, variances: np.ndarray, size: np.ndarray
+    keypoints: np.ndarray,
+    one: np.ndarray,
+    other: np.ndarray,
+    variances: np.ndarray,
+    size: np.ndarray,
 ) -> np.ndarray:
     offset = keypoints[one] - keypoints[other]
     squared = offset[..., 0] ** 2 + offset[..., 1] ** 2

@@ -46,9 +46,13 @@ class OKS(KeypointMetric):
     ) -> None:
         super().__init__(persons, skeleton)
         if skeleton.sigmas is None:
-            raise PoseError(f"OKS needs per-joint sigmas: the skeleton {skeleton.name} has to name its `sigmas`.")
+            raise PoseError(
+                f"OKS needs per-joint sigmas: the skeleton {skeleton.name} has to name its `sigmas`."
+            )
         if suppression not in SUPPRESSIONS:
-            raise PoseError(f"There is no suppression {suppression!r}; known: {', '.join(SUPPRESSIONS)}.")
+            raise PoseError(
+                f"There is no suppression {suppression!r}; known: {', '.join(SUPPRESSIONS)}."
+            )
         self.sigmas = skeleton.sigmas
         self.suppression, self.threshold = suppression, threshold
         self.least_confidence, self.rescoring = least_confidence, rescoring
@@ -77,7 +81,9 @@ class OKS(KeypointMetric):
         image = np.array([self.persons[i].image_id for i in index], np.int64)
         found = Detections(image, kept, score, extent_area(kept))
         numbers = average_precision(self._truth_of(predicted), found, self.sigmas)
-        result = {name: 100.0 * value if value > -1 else float("nan") for name, value in numbers.items()}
+        result = {
+            name: 100.0 * value if value > -1 else float("nan") for name, value in numbers.items()
+        }
         by_joint, _ = self.by_joint()
         for column, members in self.skeleton.columns.items():
             values = by_joint[list(members)]
@@ -98,7 +104,9 @@ class OKS(KeypointMetric):
         _, similarity = self._similarity()
         counts = (~np.isnan(similarity)).sum(axis=0)
         with np.errstate(invalid="ignore"):
-            return 100 * np.nansum(similarity, axis=0) / np.where(counts > 0, counts, np.nan), counts
+            return 100 * np.nansum(similarity, axis=0) / np.where(
+                counts > 0, counts, np.nan
+            ), counts
 
     def by_person(self) -> tuple[np.ndarray, np.ndarray]:
         """Index (N,) and 1 - OKS of the annotated persons with their own predictions: 0 best, 1 worst."""
@@ -127,7 +135,9 @@ def truth_of_persons(persons: Sequence[Person], joints: int) -> GroundTruth:
     image_id = np.array([person.image_id for person in persons], np.int64)
     return GroundTruth(
         image_id=image_id,
-        keypoints=np.array([person.joints for person in persons], np.float64).reshape(-1, joints, 2),
+        keypoints=np.array([person.joints for person in persons], np.float64).reshape(
+            -1, joints, 2
+        ),
         visible=visible,
         box=np.array([person.box for person in persons], np.float64).reshape(-1, 4),
         area=np.array([person.area for person in persons], np.float64),

@@ -15,7 +15,9 @@ from featherpose.skeletons import Skeleton
 MEANS = ("weighted", "unweighted")
 
 
-def distances(predicted: np.ndarray, joints: np.ndarray, visible: np.ndarray, size: np.ndarray | float) -> np.ndarray:
+def distances(
+    predicted: np.ndarray, joints: np.ndarray, visible: np.ndarray, size: np.ndarray | float
+) -> np.ndarray:
     """(N, K) errors in units of each person's `size` (N,); infinite where nothing was predicted.
 
     Joints that are not annotated (`visible` 0) are NaN: neither right nor wrong.
@@ -48,7 +50,9 @@ def pck(errors: np.ndarray, threshold: float, scored: Sequence[int]) -> Pck:
     return Pck(joints, counts, float(weighted), float(joints[counted].mean()))
 
 
-def area_under_curve(errors: np.ndarray, until: float, scored: Sequence[int], mean: str = "weighted") -> float:
+def area_under_curve(
+    errors: np.ndarray, until: float, scored: Sequence[int], mean: str = "weighted"
+) -> float:
     """Area under the curve of mean PCK over thresholds 0 to `until` in steps of a fiftieth, as a percentage."""
     curve = [getattr(pck(errors, until * i / 50, scored), mean) for i in range(51)]
     return float(np.mean((np.array(curve[1:]) + curve[:-1]) / 2))
@@ -86,7 +90,13 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         super().__init__(persons, skeleton)
         if mean not in MEANS:
             raise PoseError(f"There is no mean {mean!r} over joints; known: {', '.join(MEANS)}.")
-        self.sizes, self.name, self.threshold, self.fine, self.mean = sizes, name, threshold, fine, mean
+        self.sizes, self.name, self.threshold, self.fine, self.mean = (
+            sizes,
+            name,
+            threshold,
+            fine,
+            mean,
+        )
         self.main = f"{name}@{threshold:g}"
 
     def measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,7 +122,9 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         }
         for column, members in self.skeleton.columns.items():
             values = coarse.joints[list(members)]
-            result[f"joint/{column}"] = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+            result[f"joint/{column}"] = (
+                float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+            )
         return result
 
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +153,9 @@ class PCKh(PercentageOfCorrectKeypoints):
     ) -> None:
         sizes = np.array([person.head_size for person in persons], dtype=np.float64)
         if len(sizes) and not np.isfinite(sizes).any():
-            raise PoseError("PCKh needs head sizes and these annotations have none: use the metric PCK.")
+            raise PoseError(
+                "PCKh needs head sizes and these annotations have none: use the metric PCK."
+            )
         super().__init__(persons, skeleton, sizes, "PCKh", threshold, fine, mean)
 
 
@@ -160,19 +174,28 @@ class PCK(PercentageOfCorrectKeypoints):
         mean: str = "weighted",
     ) -> None:
         if skeleton.torso is None:
-            raise PoseError(f"PCK measures in torso lengths: the skeleton {skeleton.name} has to name its `torso`.")
-        super().__init__(persons, skeleton, torso_sizes(persons, skeleton.torso), "PCK", threshold, fine, mean)
+            raise PoseError(
+                f"PCK measures in torso lengths: the skeleton {skeleton.name} has to name its `torso`."
+            )
+        super().__init__(
+            persons, skeleton, torso_sizes(persons, skeleton.torso), "PCK", threshold, fine, mean
+        )
 
 
 def torso_sizes(persons: Sequence[Person], ends: tuple[int, int]) -> np.ndarray:
     """Each person's distance between two joints; NaN where one of them is not annotated."""
     a, b = ends
     return np.array(
-        [np.linalg.norm(p.joints[a] - p.joints[b]) if p.visible[a] and p.visible[b] else np.nan for p in persons]
+        [
+            np.linalg.norm(p.joints[a] - p.joints[b]) if p.visible[a] and p.visible[b] else np.nan
+            for p in persons
+        ]
     )
 
 
-def truth(persons: Sequence[Person], index: np.ndarray, joints: int) -> tuple[np.ndarray, np.ndarray]:
+def truth(
+    persons: Sequence[Person], index: np.ndarray, joints: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Annotated joints (N, K, 2) and their visibility (N, K) of the persons at `index`."""
     chosen = [persons[i] for i in index]
     return (

@@ -25,7 +25,9 @@ class GroundTruth:
         return len(self.image_id)
 
     def __getitem__(self, chosen: np.ndarray) -> GroundTruth:
-        per_person = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "images"}
+        per_person = {
+            f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "images"
+        }
         return GroundTruth(**per_person, images=self.images)
 
     def only(self, images: np.ndarray) -> GroundTruth:
@@ -46,7 +48,9 @@ class Detections:
         return len(self.image_id)
 
     def __getitem__(self, chosen: np.ndarray) -> Detections:
-        return Detections(self.image_id[chosen], self.keypoints[chosen], self.score[chosen], self.area[chosen])
+        return Detections(
+            self.image_id[chosen], self.keypoints[chosen], self.score[chosen], self.area[chosen]
+        )
 
 
 def extent_area(keypoints: np.ndarray) -> np.ndarray:
@@ -56,7 +60,11 @@ def extent_area(keypoints: np.ndarray) -> np.ndarray:
 
 
 def similarity(
-    truth: GroundTruth, found_keypoints: np.ndarray, of: np.ndarray, at: np.ndarray, sigmas: np.ndarray
+    truth: GroundTruth,
+    found_keypoints: np.ndarray,
+    of: np.ndarray,
+    at: np.ndarray,
+    sigmas: np.ndarray,
 ) -> np.ndarray:
     """OKS of the persons `of` (P,) with the detections `at` (P,).
 
@@ -71,12 +79,16 @@ def similarity(
     if bare.any():
         start, length = truth.box[of[bare], None, :2], truth.box[of[bare], None, 2:]
         points = found_keypoints[at[bare]]
-        offset[bare] = np.maximum(0, start - length - points) + np.maximum(0, points - (start + length * 2))
+        offset[bare] = np.maximum(0, start - length - points) + np.maximum(
+            0, points - (start + length * 2)
+        )
         seen[bare], annotated[bare] = True, len(sigmas)
     squared = offset[..., 0] ** 2 + offset[..., 1] ** 2
     exponent = squared / variances / (truth.area[of, None] + np.spacing(1)) / 2
     oks = np.empty(len(of))
-    for count in np.unique(annotated):  # equal counts form a matrix, summed row by row as pycocotools sums one row
+    for count in np.unique(
+        annotated
+    ):  # equal counts form a matrix, summed row by row as pycocotools sums one row
         rows = annotated == count
         oks[rows] = np.exp(-exponent[rows][seen[rows]].reshape(-1, count)).sum(axis=1) / count
     return oks

@@ -55,7 +55,9 @@ def count(network: nn.Module, height: int, width: int) -> Size:
 
     def on_resize(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal resizes
-        resizes += output.numel() + (inputs[0].numel() if isinstance(layer, nn.AdaptiveAvgPool2d) else 0)
+        resizes += output.numel() + (
+            inputs[0].numel() if isinstance(layer, nn.AdaptiveAvgPool2d) else 0
+        )
 
     for module in network.modules():
         if isinstance(module, _CONVOLUTIONS):
@@ -66,15 +68,23 @@ def count(network: nn.Module, height: int, width: int) -> Size:
             module.register_forward_hook(on_resize)
     with torch.no_grad():
         network(torch.empty(1, 3, height, width, device="meta"))
-    layers = (m for m in network.modules() if isinstance(m, (*_CONVOLUTIONS, nn.BatchNorm2d, nn.GroupNorm)))
+    layers = (
+        m
+        for m in network.modules()
+        if isinstance(m, (*_CONVOLUTIONS, nn.BatchNorm2d, nn.GroupNorm))
+    )
     return Size(
         parameters=sum(p.numel() for p in network.parameters()),
         convolution_macs=macs,
         norm_elements=norms,
         resize_operations=resizes,
         convolution_outputs=outputs,
-        layer_parameters=sum(p.numel() for layer in layers for p in layer.parameters(recurse=False)),
-        norm_statistics=sum(b.numel() for n, b in network.named_buffers() if n.endswith(("_mean", "_var"))),
+        layer_parameters=sum(
+            p.numel() for layer in layers for p in layer.parameters(recurse=False)
+        ),
+        norm_statistics=sum(
+            b.numel() for n, b in network.named_buffers() if n.endswith(("_mean", "_var"))
+        ),
     )
 
 

@@ -73,9 +73,13 @@ class FastLevel(nn.Module):
 class FastStage(nn.Module):
     """An hourglass, the features after it, and the heatmaps they give."""
 
-    def __init__(self, channels: Sequence[int], joints: int, neck: str | None, attention_name: str | None):
+    def __init__(
+        self, channels: Sequence[int], joints: int, neck: str | None, attention_name: str | None
+    ):
         super().__init__()
-        inner: nn.Module = nn.Sequential(FastBlock(channels[-1], channels[-1]), attention(neck, channels[-1]))
+        inner: nn.Module = nn.Sequential(
+            FastBlock(channels[-1], channels[-1]), attention(neck, channels[-1])
+        )
         for here, below in reversed(list(pairwise(channels))):
             inner = FastLevel(here, below, inner)
         self.hourglass = inner
@@ -103,10 +107,16 @@ class FastHourglass(Hourglass):
     ):
         nn.Module.__init__(self)  # of Hourglass, only how stages follow each other is the same
         if stages < 1 or joints < 1 or len(channels) < 2:
-            raise PoseError("A fast hourglass needs at least one stage, one joint and the channels of two sizes.")
+            raise PoseError(
+                "A fast hourglass needs at least one stage, one joint and the channels of two sizes."
+            )
         if any(width % 8 or width < 16 for width in channels):
-            raise PoseError(f"A fast hourglass's channels are multiples of 8 and at least 16, not {list(channels)}.")
+            raise PoseError(
+                f"A fast hourglass's channels are multiples of 8 and at least 16, not {list(channels)}."
+            )
         self.joints, self.depth, self.channels = joints, len(channels) - 1, channels[0]
         self.stem = FastStem(channels[0], stem_attention)
-        self.stages = nn.ModuleList(FastStage(channels, joints, name, stage_attention) for name in necks(neck, stages))
+        self.stages = nn.ModuleList(
+            FastStage(channels, joints, name, stage_attention) for name in necks(neck, stages)
+        )
         self.returns = nn.ModuleList(Return(channels[0], joints) for _ in range(stages - 1))

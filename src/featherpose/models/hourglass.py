@@ -54,10 +54,18 @@ class Stage(nn.Module):
     """An hourglass with its neck at the smallest size, the features after it, and the heatmaps they give."""
 
     def __init__(
-        self, channels: int, joints: int, depth: int, soft_gate: bool, neck: str | None, attention_name: str | None
+        self,
+        channels: int,
+        joints: int,
+        depth: int,
+        soft_gate: bool,
+        neck: str | None,
+        attention_name: str | None,
     ):
         super().__init__()
-        inner: nn.Module = nn.Sequential(DepthwiseBlock(channels, channels, soft_gate), attention(neck, channels))
+        inner: nn.Module = nn.Sequential(
+            DepthwiseBlock(channels, channels, soft_gate), attention(neck, channels)
+        )
         for _ in range(depth):
             inner = Level(channels, soft_gate, inner)
         self.hourglass = inner
@@ -106,14 +114,19 @@ class Hourglass(nn.Module):
     ):
         super().__init__()
         if stages < 1 or depth < 1 or joints < 1:
-            raise PoseError(f"An hourglass needs stages, depth and joints of at least 1, not {stages, depth, joints}.")
+            raise PoseError(
+                f"An hourglass needs stages, depth and joints of at least 1, not {stages, depth, joints}."
+            )
         self.joints, self.depth = joints, depth
         self.channels = channels = channels or channels_for(stages)
         if channels % 4 or channels < 16:
-            raise PoseError(f"The hourglass's channels must be a multiple of 4 and at least 16, not {channels}.")
+            raise PoseError(
+                f"The hourglass's channels must be a multiple of 4 and at least 16, not {channels}."
+            )
         self.stem = Stem(channels, stem_attention)
         self.stages = nn.ModuleList(
-            Stage(channels, joints, depth, soft_gate, name, stage_attention) for name in necks(neck, stages)
+            Stage(channels, joints, depth, soft_gate, name, stage_attention)
+            for name in necks(neck, stages)
         )
         self.returns = nn.ModuleList(Return(channels, joints) for _ in range(stages - 1))
 
@@ -144,5 +157,7 @@ def necks(neck: str | Sequence[str | None] | None, stages: int) -> list[str | No
     if neck is None or isinstance(neck, str):
         return [neck] * stages
     if len(neck) != stages:
-        raise PoseError(f"model.neck lists {len(neck)} modules for {stages} stages; give one per stage.")
+        raise PoseError(
+            f"model.neck lists {len(neck)} modules for {stages} stages; give one per stage."
+        )
     return list(neck)

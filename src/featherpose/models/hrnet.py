@@ -28,17 +28,23 @@ class Convolutions:
 
     def block(self, channels: int) -> nn.Module:
         return ResidualBlock(
-            channels, LConv if self.lean else conv3, EMA(channels) if self.attention else nn.Identity()
+            channels,
+            LConv if self.lean else conv3,
+            EMA(channels) if self.attention else nn.Identity(),
         )
 
     def conv(self, inputs: int, outputs: int, stride: int = 1) -> nn.Module:
         """The convolution outside the blocks."""
         return (LConv if self.lean_everywhere else conv3)(inputs, outputs, stride)
 
-    def between(self, inputs: int, outputs: int, stride: int = 1, act: bool = True) -> nn.Sequential:
+    def between(
+        self, inputs: int, outputs: int, stride: int = 1, act: bool = True
+    ) -> nn.Sequential:
         """The same with batch norm and ReLU."""
         conv = self.conv(inputs, outputs, stride)
-        return nn.Sequential(conv, nn.BatchNorm2d(outputs), *([nn.ReLU(inplace=True)] if act else []))
+        return nn.Sequential(
+            conv, nn.BatchNorm2d(outputs), *([nn.ReLU(inplace=True)] if act else [])
+        )
 
 
 def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -70,7 +76,9 @@ class Bottleneck(nn.Module):
         self.conv3, self.bn3 = nn.Conv2d(middle, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
         self.downsample = nn.Identity()
         if inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -83,7 +91,9 @@ class FusionModule(nn.Module):
 
     def __init__(self, widths: Sequence[int], outputs: int, blocks: int, kind: Convolutions):
         super().__init__()
-        self.branches = nn.ModuleList(nn.Sequential(*(kind.block(w) for _ in range(blocks))) for w in widths)
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(kind.block(w) for _ in range(blocks))) for w in widths
+        )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._link(widths, source, target, kind) for source in range(len(widths)))
             for target in range(outputs)
@@ -135,7 +145,9 @@ class HRNet(nn.Module):
         kind = Convolutions(block, scope)
         unit = 32 if kind.attention else 4 if kind.lean else 1
         if channels < 1 or channels % unit:
-            raise PoseError(f"With block={block} the channels must be a multiple of {unit}, not {channels}.")
+            raise PoseError(
+                f"With block={block} the channels must be a multiple of {unit}, not {channels}."
+            )
         if len(modules) != 3 or min(*modules, blocks) < 1:
             raise PoseError(
                 f"model.modules is three numbers and model.blocks one, all at least 1; not {modules}, {blocks}."
@@ -154,7 +166,10 @@ class HRNet(nn.Module):
         self.transition3 = kind.between(w[2], w[3], 2)
         self.stage2, self.stage3, self.stage4 = (
             nn.Sequential(
-                *(FusionModule(w[:n], 1 if n == 4 and m == last - 1 else n, blocks, kind) for m in range(last))
+                *(
+                    FusionModule(w[:n], 1 if n == 4 and m == last - 1 else n, blocks, kind)
+                    for m in range(last)
+                )
             )
             for n, last in zip((2, 3, 4), modules, strict=True)
         )

@@ -38,10 +38,14 @@ class Graph:
 def graph_of(skeleton: Skeleton, order: str = "hips_first") -> Graph:
     """The graph of a skeleton; one that is not known here takes its limbs as edges."""
     if order not in _ORDERS:
-        raise PoseError(f"There is no update order {order!r} of joints; known: {', '.join(_ORDERS)}.")
+        raise PoseError(
+            f"There is no update order {order!r} of joints; known: {', '.join(_ORDERS)}."
+        )
     if skeleton.joints not in _EDGES:
         return Graph(skeleton.limbs, _order(skeleton.joints, order))
-    return Graph(tuple(_expand(skeleton.joints, _EDGES[skeleton.joints])), _order(skeleton.joints, order))
+    return Graph(
+        tuple(_expand(skeleton.joints, _EDGES[skeleton.joints])), _order(skeleton.joints, order)
+    )
 
 
 def skeleton_for(joints: int) -> Skeleton:
@@ -65,7 +69,9 @@ def _expand(joints: tuple[str, ...], edges: str) -> list[tuple[int, int]]:
 
 
 def _sides(joints: tuple[str, ...], name: str) -> list[int]:
-    return [joints.index(full) for full in (name, f"right_{name}", f"left_{name}") if full in joints]
+    return [
+        joints.index(full) for full in (name, f"right_{name}", f"left_{name}") if full in joints
+    ]
 
 
 def _order(joints: tuple[str, ...], order: str) -> tuple[int, ...]:

@@ -17,9 +17,17 @@ class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, then an activation or none."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, act: nn.Module | None = None, groups: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        act: nn.Module | None = None,
+        groups: int = 1,
     ):
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+        conv = nn.Conv2d(
+            inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+        )
         super().__init__(conv, nn.BatchNorm2d(outputs), *([act] if act else []))
 
 
@@ -87,7 +95,10 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.conv(torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)).sigmoid()
+        return (
+            x
+            * self.conv(torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)).sigmoid()
+        )
 
 
 class NonLocal(nn.Module):
@@ -104,7 +115,9 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         queries, keys, values = (layer(x).flatten(2) for layer in (self.theta, self.phi, self.g))
-        weights = (queries.transpose(1, 2) @ keys).softmax(-1)  # no 1/sqrt(d), as in the authors' network
+        weights = (queries.transpose(1, 2) @ keys).softmax(
+            -1
+        )  # no 1/sqrt(d), as in the authors' network
         context = (values @ weights.to(values.dtype).transpose(1, 2)).unflatten(2, x.shape[2:])
         return self.gamma.to(x.dtype) * self.project(context) + x
 
@@ -122,4 +135,6 @@ def attention(name: str | None, channels: int) -> nn.Module:
             return nn.Sequential(ECA(channels), SpatialAttention())
         case "eca_nonlocal":
             return nn.Sequential(ECA(channels), NonLocal(channels))
-    raise PoseError(f"There is no attention module {name!r}; known: null, eca, cbam, eca_cbam, eca_nonlocal.")
+    raise PoseError(
+        f"There is no attention module {name!r}; known: null, eca, cbam, eca_cbam, eca_nonlocal."
+    )

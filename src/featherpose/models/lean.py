@@ -44,7 +44,9 @@ class SharedNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         groups = input.shape[1] // self.num_channels
-        return F.group_norm(input, input.shape[1], self.weight.repeat(groups), self.bias.repeat(groups), self.eps)
+        return F.group_norm(
+            input, input.shape[1], self.weight.repeat(groups), self.bias.repeat(groups), self.eps
+        )
 
 
 class EMA(nn.Module):

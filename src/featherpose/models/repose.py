@@ -27,7 +27,15 @@ FEATURES = 32  # of one keypoint
 class Block(nn.Sequential):
     """Convolution with bias, ReLU and, but for heatmaps, batch norm; `sets` are keypoints kept apart by grouping."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, sets: int = 1, norm: bool = True):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        sets: int = 1,
+        norm: bool = True,
+    ):
         conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=sets)
         bound = sqrt(6 / ((inputs + outputs) // sets * kernel**2))
         nn.init.uniform_(conv.weight, -bound, bound)
@@ -38,7 +46,9 @@ class Block(nn.Sequential):
 
 def blocks(inputs: int, outputs: int, number: int = 4, sets: int = 1) -> nn.Sequential:
     """The paper's (3, 1, outputs) repeated."""
-    return nn.Sequential(*(Block(inputs if i == 0 else outputs, outputs, sets=sets) for i in range(number)))
+    return nn.Sequential(
+        *(Block(inputs if i == 0 else outputs, outputs, sets=sets) for i in range(number))
+    )
 
 
 class KeypointHeatmaps(nn.Module):
@@ -84,7 +94,9 @@ class KinematicUpdates(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = list(x.chunk(len(self.graph.order), 1))
-        for updates, order in zip(self.passes, (self.graph.order, self.graph.order[::-1]), strict=True):
+        for updates, order in zip(
+            self.passes, (self.graph.order, self.graph.order[::-1]), strict=True
+        ):
             for update, k in zip(updates.children(), order, strict=True):
                 features[k] = update(features[k], [features[j] for j in self.graph.neighbours(k)])
         return torch.cat(features, 1)
@@ -97,7 +109,11 @@ def sequential_updates(joints: int, as_large_as: int) -> nn.Sequential:
     """
     ends = [Block(FEATURES * joints, WIDTH, 1), Block(WIDTH, FEATURES * joints, 1)]
     room = as_large_as - sum(parameters(end) for end in ends)
-    return nn.Sequential(ends[0], blocks(WIDTH, WIDTH, max(1, round(room / parameters(Block(WIDTH, WIDTH))))), ends[1])
+    return nn.Sequential(
+        ends[0],
+        blocks(WIDTH, WIDTH, max(1, round(room / parameters(Block(WIDTH, WIDTH))))),
+        ends[1],
+    )
 
 
 def parameters(module: nn.Module) -> int:
@@ -125,14 +141,24 @@ def resize(x: Tensor, like: Tensor) -> Tensor:
 class Stage(nn.Module):
     """One RePose; a later stage also reads the features of the stage before it, at every size, and its heatmaps."""
 
-    def __init__(self, graph: Graph, levels: int, number: int, how: str, updates: str, heatmaps: str, first: bool):
+    def __init__(
+        self,
+        graph: Graph,
+        levels: int,
+        number: int,
+        how: str,
+        updates: str,
+        heatmaps: str,
+        first: bool,
+    ):
         super().__init__()
         joints = len(graph.order)
         before = 0 if first else WIDTH
         self.start = blocks(3 if first else WIDTH + joints, WIDTH)
         self.down = nn.ModuleList(Block(WIDTH + before, WIDTH, 5, 2) for _ in range(levels))
         self.decouple = nn.Sequential(
-            Block(WIDTH, FEATURES * joints, 1), blocks(FEATURES * joints, FEATURES * joints, sets=joints)
+            Block(WIDTH, FEATURES * joints, 1),
+            blocks(FEATURES * joints, FEATURES * joints, sets=joints),
         )
         self.before = KeypointHeatmaps(joints)
         self.update: nn.Module = KinematicUpdates(graph, number, how)
@@ -196,7 +222,8 @@ class RePose(nn.Module):
             raise PoseError(f"model.skeleton has {len(body)} joints, but model.joints is {joints}.")
         self.joints, self.levels, self.graph = joints, levels, graph_of(body, order)
         self.stages = nn.ModuleList(
-            Stage(self.graph, levels, update_blocks, update, updates, heatmaps, first=i == 0) for i in range(stages)
+            Stage(self.graph, levels, update_blocks, update, updates, heatmaps, first=i == 0)
+            for i in range(stages)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -19,11 +19,22 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
 
-_BLOCK = {"norm1": "bn1", "reduce": "pw_conv1", "norm2": "bn2", "depthwise": "dw_conv", "norm3": "bn3"}
+_BLOCK = {
+    "norm1": "bn1",
+    "reduce": "pw_conv1",
+    "norm2": "bn2",
+    "depthwise": "dw_conv",
+    "norm3": "bn3",
+}
 _BLOCK |= {"expand": "pw_conv2", "skip": "downsample.0", "alpha": "alpha"}
 # Training scripts store their best score as a NumPy number, under a name that NumPy 2 has changed. Both only hold data.
 _SCALAR = np.float64(0).__reduce__()[0]
-_NUMBERS: list[Any] = [_SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype(np.float64))]
+_NUMBERS: list[Any] = [
+    _SCALAR,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    type(np.dtype(np.float64)),
+]
 _PREFIXES = ("module.", "model.", "network.")
 _NESTS = ("state_dict", "model_state_dict", "model", "net", "network")
 
@@ -94,7 +105,9 @@ def _attention_name(leaf: str) -> str:
 
 def to_published(network: Hourglass) -> dict[str, Tensor]:
     """The network's weights under the authors' names: a state dict that their code would load."""
-    return {published_name(name, network.depth): value for name, value in network.state_dict().items()}
+    return {
+        published_name(name, network.depth): value for name, value in network.state_dict().items()
+    }
 
 
 def load_published(network: nn.Module, source: str | Path | Mapping[str, Any]) -> None:
@@ -117,12 +130,16 @@ def load_published(network: nn.Module, source: str | Path | Mapping[str, Any]) -
 
 def _described(network: nn.Module) -> str:
     facts = (network.joints, "joints"), (getattr(network, "channels", None), "channels")
-    return f"{type(network).__name__} of " + ", ".join(f"{n} {what}" for n, what in facts if n is not None)
+    return f"{type(network).__name__} of " + ", ".join(
+        f"{n} {what}" for n, what in facts if n is not None
+    )
 
 
 def _differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
     """Each entry that does not fit; old files lack num_batches_tracked, which no output depends on."""
-    missing = [name for name in ours if name not in theirs and not name.endswith("num_batches_tracked")]
+    missing = [
+        name for name in ours if name not in theirs and not name.endswith("num_batches_tracked")
+    ]
     extra = [name for name in theirs if name not in ours]
     misshapen = [
         f"  {name}: {tuple(theirs[name].shape)} in the file, {tuple(value.shape)} in the network"
@@ -156,8 +173,12 @@ def state_dict_of(checkpoint: Any, origin: str) -> dict[str, Tensor]:
         if nest is None:
             break
         checkpoint = checkpoint[nest]
-    if not isinstance(checkpoint, Mapping) or not any(isinstance(v, Tensor) for v in checkpoint.values()):
-        raise PoseError(f"{origin} holds no state dict; looked for tensors at the top and under {', '.join(_NESTS)}.")
+    if not isinstance(checkpoint, Mapping) or not any(
+        isinstance(v, Tensor) for v in checkpoint.values()
+    ):
+        raise PoseError(
+            f"{origin} holds no state dict; looked for tensors at the top and under {', '.join(_NESTS)}."
+        )
     state = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
     while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None):
         state = {name.removeprefix(prefix): value for name, value in state.items()}

@@ -33,7 +33,9 @@ def select(places: Sequence[str], root: Path) -> list[Run]:
     return list(found.values())
 
 
-def list_runs(runs: Sequence[Run], console: Console, as_csv: bool = False, by_score: bool = False) -> None:
+def list_runs(
+    runs: Sequence[Run], console: Console, as_csv: bool = False, by_score: bool = False
+) -> None:
     frame = runs_frame(runs)
     if by_score and len(frame):
         frame = frame.sort_values("score", ascending=False, na_position="last")
@@ -42,7 +44,11 @@ def list_runs(runs: Sequence[Run], console: Console, as_csv: bool = False, by_sc
         return
     grid = Grid(box=None, header_style="bold", pad_edge=False)
     for name in ("run", "state", "score", "epochs", "size", "scored on", "started"):
-        grid.add_column(name, justify="right" if name in ("score", "epochs", "size") else "left", overflow="fold")
+        grid.add_column(
+            name,
+            justify="right" if name in ("score", "epochs", "size") else "left",
+            overflow="fold",
+        )
     grid.columns[0].ratio = 1
     for row in frame.to_dict("records"):
         score = "" if pd.isna(row["score"]) else f"{row['score']:.2f} {row['metric']}"
@@ -65,7 +71,13 @@ def show(run: Run, console: Console) -> None:
         "protocol": escape(run.protocol),
         "device": escape(f"{record.get('device')} on {record.get('host')}"),
         "time": f"{record.get('started')} to {record.get('finished')}, {len(run.metrics)} epochs",
-        "wandb": escape(str((record.get("wandb") or {}).get("url") or (record.get("wandb") or {}).get("dir") or "")),
+        "wandb": escape(
+            str(
+                (record.get("wandb") or {}).get("url")
+                or (record.get("wandb") or {}).get("dir")
+                or ""
+            )
+        ),
         "folder": escape(str(run.folder)),
     }
     for label, value in rows.items():
@@ -77,11 +89,17 @@ def show(run: Run, console: Console) -> None:
         scores.add_column(name, justify="right" if name else "left")
     joints = [n for n in run.scores if n.startswith("joint/")]
     if run.score is not None:
-        scores.add_row("best checkpoint", f"{run.score:.2f}", *[f"{run.scores[n]:.2f}" for n in joints])
+        scores.add_row(
+            "best checkpoint", f"{run.score:.2f}", *[f"{run.scores[n]:.2f}" for n in joints]
+        )
     baseline = record.get("baseline") or {}
     if "mean pose" in baseline:
         means = [baseline.get(f"mean pose/{n}") for n in joints]
-        scores.add_row("mean pose", f"{baseline['mean pose']:.2f}", *["" if m is None else f"{m:.2f}" for m in means])
+        scores.add_row(
+            "mean pose",
+            f"{baseline['mean pose']:.2f}",
+            *["" if m is None else f"{m:.2f}" for m in means],
+        )
     for row in published(run):
         values = [row.values.get(n[6:]) for n in joints]
         total = row.values.get("score")
@@ -94,7 +112,9 @@ def show_diff(runs: Sequence[Run], console: Console, incidental: bool = False) -
     if len(runs) < 2:
         raise PoseError("A difference needs at least two runs.")
     if len({run.protocol for run in runs}) > 1:
-        console.print("[yellow]the runs were scored in different ways: their scores do not compare[/]")
+        console.print(
+            "[yellow]the runs were scored in different ways: their scores do not compare[/]"
+        )
     frame = diff(runs, incidental)
     grid = Grid(box=None, header_style="bold", pad_edge=False)
     for name in ("", *frame.columns):
@@ -126,7 +146,9 @@ def write_curves(runs: Sequence[Run], column: str, out: Path) -> None:
         raise PoseError(f"None of the {len(runs)} runs has a column {column} in its metrics.csv.")
     out.parent.mkdir(parents=True, exist_ok=True)
     score = column == "val/score"
-    figure = curve_figure(with_it, column, " / ".join(sorted({run.metric for run in with_it})) if score else None)
+    figure = curve_figure(
+        with_it, column, " / ".join(sorted({run.metric for run in with_it})) if score else None
+    )
     means = {round(run.record.get("baseline", {}).get("mean pose", 0), 2) for run in with_it}
     if score and len(means) == 1 and max(means):
         axes = figure.axes[0]
@@ -144,7 +166,9 @@ def write_samples(run: Run, each: int, bare: bool, out: Path) -> None:
     from featherpose.runs import samples
 
     rows = samples.good_middling_and_bad(run, each)
-    sheet = samples.sample_sheet(run, rows, samples.blank if bare else None, columns=2 * each, side=180)
+    sheet = samples.sample_sheet(
+        run, rows, samples.blank if bare else None, columns=2 * each, side=180
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(out), sheet[:, :, ::-1])
     print(out)
@@ -160,13 +184,19 @@ def status(sweep: Path, console: Console) -> int:
     for job in found:
         score = "" if job.run is None or job.run.score is None else f"{job.run.score:.2f}"
         epochs = "" if job.run is None else str(len(job.run.metrics))
-        why = "" if job.run is None or not job.run.record.get("error") else f"\n{job.run.record['error']}"
+        why = (
+            ""
+            if job.run is None or not job.run.record.get("error")
+            else f"\n{job.run.record['error']}"
+        )
         own = " ".join(o for o in job.overrides if o not in common)
         grid.add_row(str(job.number), _state(job.state), score, epochs, escape(own + why))
     console.print(grid)
     console.print(", ".join(f"{number} {state}" for state, number in counts(found).items()))
     again = to_go_on(sweep)
-    if again and not any(job.state == "running" for job in found):  # else they may be about to start
+    if again and not any(
+        job.state == "running" for job in found
+    ):  # else they may be about to start
         console.print("to run what is not done:")
         for line in again:
             console.print(f"  {escape(line)}", soft_wrap=True)

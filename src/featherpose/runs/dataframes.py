@@ -39,10 +39,14 @@ def diff(runs: Sequence[Run], incidental: bool = False) -> pd.DataFrame:
     table = config_frame(runs, incidental)
     names = list(table.columns)
     rows = [_facts(run) for run in runs]
-    extra = pd.DataFrame({name: pd.Series(row, dtype=object) for name, row in zip(names, rows, strict=True)})
+    extra = pd.DataFrame(
+        {name: pd.Series(row, dtype=object) for name, row in zip(names, rows, strict=True)}
+    )
     table = pd.concat([table, extra])
     differs = [len({_text(value) for value in row}) > 1 for row in table.itertuples(index=False)]
-    return table[differs].sort_index(key=lambda keys: keys.map(lambda key: (key.startswith("score"), key)))
+    return table[differs].sort_index(
+        key=lambda keys: keys.map(lambda key: (key.startswith("score"), key))
+    )
 
 
 def curves(runs: Sequence[Run], column: str) -> pd.DataFrame:
@@ -64,7 +68,9 @@ def _row(run: Run) -> dict[str, Any]:
     network, data = record.get("network") or {}, record.get("data") or {}
     seconds = None
     if record.get("started") and record.get("finished"):
-        seconds = (pd.Timestamp(record["finished"]) - pd.Timestamp(record["started"])).total_seconds()
+        seconds = (
+            pd.Timestamp(record["finished"]) - pd.Timestamp(record["started"])
+        ).total_seconds()
     return {
         "name": run.name,
         "state": run.state,
@@ -91,7 +97,9 @@ def _facts(run: Run) -> dict[str, Any]:
     commit = (record.get("git") or {}).get("commit")
     dirty = " (changed)" if (record.get("git") or {}).get("dirty") else ""
     found: dict[str, Any] = {"run.commit": f"{str(commit)[:10]}{dirty}", "run.state": run.state}
-    found |= {f"run.versions.{name}": value for name, value in (record.get("versions") or {}).items()}
+    found |= {
+        f"run.versions.{name}": value for name, value in (record.get("versions") or {}).items()
+    }
     found |= {f"run.{key}": record.get(key) for key in ("host", "device")}
     found |= {f"score.{name}": value for name, value in run.scores.items()}
     return found

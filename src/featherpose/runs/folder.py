@@ -96,12 +96,17 @@ class Run:
     @property
     def scores(self) -> dict[str, float]:
         """All final scores of the best checkpoint, by names without `val/`."""
-        return {name.removeprefix("val/"): value for name, value in (self.record.get("scores") or {}).items()}
+        return {
+            name.removeprefix("val/"): value
+            for name, value in (self.record.get("scores") or {}).items()
+        }
 
     @property
     def metric(self) -> str:
         """The main score's published name, e.g. PCKh@0.5."""
-        plain = [n for n in self.scores if "/" not in n and n not in ("score", "loss", "epoch", "step")]
+        plain = [
+            n for n in self.scores if "/" not in n and n not in ("score", "loss", "epoch", "step")
+        ]
         same = [n for n in plain if self.scores[n] == self.scores.get("score")]
         return (same or plain or ["score"])[0]
 
@@ -110,7 +115,11 @@ class Run:
         """Everything that a score depends on beside the network, in a few words; equal words mean comparable scores."""
         data, protocol = self.record.get("data") or {}, self.record.get("protocol") or {}
         size = data.get("input_size") or self.config.get("data", {}).get("input_size") or []
-        flip = "flip" + (" + shift" if protocol.get("shift") else "") if protocol.get("flip") else "no flip"
+        flip = (
+            "flip" + (" + shift" if protocol.get("shift") else "")
+            if protocol.get("flip")
+            else "no flip"
+        )
         words = [
             str(data.get("name", "?")),
             f"{data.get('val', '?')} persons",
@@ -139,9 +148,13 @@ def find_runs(*places: str | Path) -> list[Run]:
         root = Path(place)
         if not root.exists():
             raise PoseError(f"There is no folder {root}.")
-        for path in [root / "run.json"] if (root / "run.json").is_file() else sorted(_records(root)):
+        for path in (
+            [root / "run.json"] if (root / "run.json").is_file() else sorted(_records(root))
+        ):
             found[path.parent.resolve()] = Run(path.parent)
-    return sorted(found.values(), key=lambda run: (str(run.record.get("started")), _job_number(run.folder)))
+    return sorted(
+        found.values(), key=lambda run: (str(run.record.get("started")), _job_number(run.folder))
+    )
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> Run:
@@ -174,7 +187,11 @@ def _records(root: Path) -> list[Path]:
             found.append(Path(folder) / "run.json")
             below.clear()
         else:
-            below[:] = [name for name in below if name not in ("wandb", "tensorboard", "mlruns", "trackio", ".hydra")]
+            below[:] = [
+                name
+                for name in below
+                if name not in ("wandb", "tensorboard", "mlruns", "trackio", ".hydra")
+            ]
     return found
 
 

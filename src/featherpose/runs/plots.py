@@ -26,7 +26,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 _SIZE = (6.4, 3.6)
 
 
-def curve_figure(runs: Sequence[Run], column: str = "val/score", title: str | None = None) -> Figure:
+def curve_figure(
+    runs: Sequence[Run], column: str = "val/score", title: str | None = None
+) -> Figure:
     """One column of metrics.csv by epoch, a line per run."""
     figure, axes = _new(title or column, "epoch", column)
     for colour, (name, values) in zip(cycle(COLOURS), curves(runs, column).items(), strict=False):
@@ -58,7 +60,13 @@ def joint_figure(runs: Sequence[Run]) -> Figure:
     width = 0.8 / max(1, len(runs))
     for i, (colour, run) in enumerate(zip(cycle(COLOURS), runs, strict=False)):
         values = [run.scores.get(f"joint/{name}", np.nan) for name in names]
-        axes.bar(np.arange(len(names)) + (i + 0.5) * width - 0.4, values, width, color=colour, label=run.name)
+        axes.bar(
+            np.arange(len(names)) + (i + 0.5) * width - 0.4,
+            values,
+            width,
+            color=colour,
+            label=run.name,
+        )
     axes.set_xticks(range(len(names)), names)
     _legend(axes)
     return figure
@@ -68,7 +76,11 @@ def stage_score_figure(runs: Sequence[Run]) -> Figure:
     """What each further stage gains: the best checkpoint's score after every supervised output."""
     figure, axes = _new("score after each stage", "stage", runs[0].metric if runs else "score")
     for colour, run in zip(cycle(COLOURS), runs, strict=False):
-        early = sorted((int(m[1]), v) for n, v in run.scores.items() if (m := re.fullmatch(r"stage(\d+)/score", n)))
+        early = sorted(
+            (int(m[1]), v)
+            for n, v in run.scores.items()
+            if (m := re.fullmatch(r"stage(\d+)/score", n))
+        )
         values = [value for _, value in early] + ([run.score] if run.score is not None else [])
         axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=run.name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -87,9 +99,13 @@ def speed_figure(benchmark: str | Path, out: str | Path) -> Path:
 
     table = pd.read_csv(benchmark)
     missing = [name for name in ("name", "parameters", "macs") if name not in table]
-    counts = [int(table[name].iloc[0]) for name in table.columns if str(name).startswith("threads_")]
+    counts = [
+        int(table[name].iloc[0]) for name in table.columns if str(name).startswith("threads_")
+    ]
     if missing or not counts:
-        raise PoseError(f"{benchmark} is not a latency benchmark: it has no {', '.join(missing) or 'threads_'} column.")
+        raise PoseError(
+            f"{benchmark} is not a latency benchmark: it has no {', '.join(missing) or 'threads_'} column."
+        )
     draw(table.to_dict("records"), counts, Path(out))
     return Path(out)
 
@@ -105,7 +121,11 @@ def svg(figure: Figure) -> str:
 
 def picture_uri(picture: Path | np.ndarray, widest: int = 1400) -> str:
     """A picture (a file, or RGB) as an address that needs no file beside the page; JPEG, a tenth of the PNG's size."""
-    bgr = cv2.imread(str(picture)) if isinstance(picture, Path) else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    bgr = (
+        cv2.imread(str(picture))
+        if isinstance(picture, Path)
+        else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    )
     if bgr is None:
         raise PoseError(f"{picture} cannot be read as a picture.")
     if bgr.shape[1] > widest:
@@ -133,7 +153,12 @@ def _new(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 def _line(axes: Axes, values: pd.Series, name: str, colour: str) -> None:
     """A run of one epoch is a point, which a line alone would hide."""
     axes.plot(
-        values.index, values.to_numpy(), "o-" if len(values) < 3 else "-", color=colour, label=name, linewidth=1.6
+        values.index,
+        values.to_numpy(),
+        "o-" if len(values) < 3 else "-",
+        color=colour,
+        label=name,
+        linewidth=1.6,
     )
 
 
@@ -142,4 +167,6 @@ def _legend(axes: Axes) -> None:
     if handles:
         axes.legend(handles, labels, fontsize=7, frameon=False, loc="best")
     else:
-        axes.text(0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center", color="#888888")
+        axes.text(
+            0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center", color="#888888"
+        )

@@ -29,7 +29,9 @@ class Row:
     config: dict[str, Any] | None = None
     tta: bool | None = None  # flip test; None where the paper does not say
     protocol: dict[str, Any] = field(default_factory=dict)  # further settings that the paper states
-    persons: int | None = None  # in the whole validation set; a score on part of it does not compare
+    persons: int | None = (
+        None  # in the whole validation set; a score on part of it does not compare
+    )
     input: tuple[int, int] | None = None
     index: int | None = None
     note: str | None = None
@@ -44,7 +46,9 @@ class Row:
     def fits(self, run: Run) -> bool:
         """Whether the run's config, data, input size and flip test are those of the row."""
         name = str((run.record.get("data") or {}).get("name"))
-        if self.config is None or self.data not in name.split("_") or not self.same_protocol(run):  # also lsp_mpii
+        if (
+            self.config is None or self.data not in name.split("_") or not self.same_protocol(run)
+        ):  # also lsp_mpii
             return False
         return all(_fits(run.select(key, _MISSING), wanted) for key, wanted in self.config.items())
 
@@ -65,7 +69,9 @@ def rows() -> tuple[Row, ...]:
     """Every row of the three papers' accuracy tables."""
     found: list[Row] = []
     for paper in ("lapx", "le_hrnet", "repose"):
-        text = (files("featherpose.runs") / "published" / f"{paper}.yaml").read_text(encoding="utf-8")
+        text = (files("featherpose.runs") / "published" / f"{paper}.yaml").read_text(
+            encoding="utf-8"
+        )
         document = yaml.safe_load(text)
         for table in document["tables"]:
             found += [_row(document, table, row) for row in table["rows"]]
@@ -76,7 +82,13 @@ def rows_frame() -> pd.DataFrame:
     """All rows as one frame, for people who plot."""
     return pd.DataFrame(
         [
-            {"paper": r.paper, "table": r.table, "data": r.data, "split": r.split, "metric": r.metric}
+            {
+                "paper": r.paper,
+                "table": r.table,
+                "data": r.data,
+                "split": r.split,
+                "metric": r.metric,
+            }
             | {"index": r.index, "method": r.method, "tta": r.tta, "input": r.input, "note": r.note}
             | r.extra
             | r.values
@@ -97,7 +109,11 @@ def _row(document: dict[str, Any], table: dict[str, Any], row: dict[str, Any]) -
         config = document["networks"][row.pop("network")] | row.pop("config", {})
     size = row.pop("input", table.get("input"))
     known = ("method", "index", "note", "tta")
-    extra = {key: row.pop(key) for key in ("backbone", "pretrained", "fps", "ram_mb", "runs", "model") if key in row}
+    extra = {
+        key: row.pop(key)
+        for key in ("backbone", "pretrained", "fps", "ram_mb", "runs", "model")
+        if key in row
+    }
     number = str(table["table"])
     return Row(
         paper=document["paper"],

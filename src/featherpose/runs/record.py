@@ -21,7 +21,15 @@ from typing_extensions import Self
 from featherpose import __version__
 from featherpose.files import read_record, write_atomically
 
-PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "opencv-python-headless")
+PACKAGES = (
+    "torch",
+    "lightning",
+    "hydra-core",
+    "torchmetrics",
+    "albumentations",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 class RunRecord:
@@ -30,7 +38,10 @@ class RunRecord:
     def __init__(self, folder: str | Path, **first: Any) -> None:
         self.folder = Path(folder)
         self.path = self.folder / "run.json"
-        self.writes = getattr(rank_zero_only, "rank", 0) in (None, 0) and os.environ.get("LOCAL_RANK", "0") == "0"
+        self.writes = (
+            getattr(rank_zero_only, "rank", 0) in (None, 0)
+            and os.environ.get("LOCAL_RANK", "0") == "0"
+        )
         self.fields = read_record(self.folder)
         if self.fields:  # a resumed run keeps its history
             self.fields["resumed"] = [*self.fields.get("resumed", []), now()]
@@ -39,8 +50,19 @@ class RunRecord:
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         started = self.fields.get("started", now())
-        self.update(**self.first, state="running", error=None, exit_code=None, started=started, finished=None)
-        self.update(command=shlex.join([Path(sys.executable).name, *sys.argv]), git=git_state(), versions=versions())
+        self.update(
+            **self.first,
+            state="running",
+            error=None,
+            exit_code=None,
+            started=started,
+            finished=None,
+        )
+        self.update(
+            command=shlex.join([Path(sys.executable).name, *sys.argv]),
+            git=git_state(),
+            versions=versions(),
+        )
         self.update(host=socket.gethostname(), platform=platform.platform(), pid=os.getpid())
         return self
 
@@ -50,7 +72,10 @@ class RunRecord:
             write_atomically(self.path, json.dumps(self.fields, indent=2, default=str) + "\n")
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if error is None:
             self.update(state="finished", exit_code=0, finished=now())
@@ -72,11 +97,16 @@ def git_state() -> dict[str, Any]:
 
     def git(*words: str) -> str:
         place = Path(__file__).parent
-        done = subprocess.run(["git", *words], cwd=place, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", *words], cwd=place, capture_output=True, text=True, timeout=20, check=False
+        )
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        return {"commit": git("rev-parse", "HEAD") or None, "dirty": bool(git("status", "--porcelain", "-uno"))}
+        return {
+            "commit": git("rev-parse", "HEAD") or None,
+            "dirty": bool(git("status", "--porcelain", "-uno")),
+        }
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 

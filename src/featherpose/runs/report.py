@@ -36,10 +36,15 @@ def page(runs: Sequence[Run], title: str = "Runs") -> str:
     found, left = tables(runs)
     parts = [
         _section("Runs", _frame(_overview(runs)), "overview"),
-        *[_section(f"Scores: {table.title}", _score_table(table), f"scores-{i}") for i, table in enumerate(found)],
+        *[
+            _section(f"Scores: {table.title}", _score_table(table), f"scores-{i}")
+            for i, table in enumerate(found)
+        ],
         _warning(found, left),
         _section("Curves", _comparisons(runs), "curves"),
-        _section("What differs", _frame(diff(runs).reset_index(names="key"))) if len(runs) > 1 else "",
+        _section("What differs", _frame(diff(runs).reset_index(names="key")))
+        if len(runs) > 1
+        else "",
         *[_section(run.name, _one(run), f"run-{i}") for i, run in enumerate(runs)],
     ]
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -54,13 +59,26 @@ def _overview(runs: Sequence[Run]) -> pd.DataFrame:
     table["macs"] = [f"{m / 1e9:.3f} G" if pd.notna(m) else "" for m in table["macs"]]
     table["minutes"] = table.pop("seconds").map(lambda s: f"{s / 60:.1f}" if pd.notna(s) else "")
     table["score"] = [f"{s:.2f}" if pd.notna(s) else "" for s in table["score"]]
-    columns = ["name", "state", "score", "metric", "best epoch", "epochs", "parameters", "macs", "minutes", "protocol"]
+    columns = [
+        "name",
+        "state",
+        "score",
+        "metric",
+        "best epoch",
+        "epochs",
+        "parameters",
+        "macs",
+        "minutes",
+        "protocol",
+    ]
     return table[columns + (["error"] if table["error"].notna().any() else [])]
 
 
 def _comparisons(runs: Sequence[Run]) -> str:
     shown = list(runs)[:_MOST_CURVES]
-    note = "" if len(runs) <= _MOST_CURVES else f"<p>The first {_MOST_CURVES} of {len(runs)} runs.</p>"
+    note = (
+        "" if len(runs) <= _MOST_CURVES else f"<p>The first {_MOST_CURVES} of {len(runs)} runs.</p>"
+    )
     drawn = [plots.curve_figure(shown, name) for name in ("val/score", "train/loss", "val/loss")]
     scored = [run for run in shown if run.scores]
     if scored and len({(run.protocol, run.metric) for run in scored}) == 1:
@@ -80,7 +98,11 @@ def _one(run: Run) -> str:
         "started": f"{record.get('started')} on {record.get('host')}, {record.get('device')}",
         "folder": str(run.folder),
     }
-    parts.append("<dl>" + "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()) + "</dl>")
+    parts.append(
+        "<dl>"
+        + "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
+        + "</dl>"
+    )
     drawn = [
         plots.stage_figure(run, r"train/loss/stage\d+", "loss by stage"),
         plots.stage_figure(run, r"val/(stage\d+/)?score", "score by stage"),
@@ -96,8 +118,15 @@ def _pictures(run: Run) -> str:
     folder = run.folder / "pictures"
     previews = sorted(folder.glob("preview_*.png"))
     shown = [("predictions of the best checkpoint", folder / "predictions.png")]
-    shown += [(f"previews, {path.stem.replace('preview_', 'epoch ')}", path) for path in previews[:1] + previews[-1:]]
-    blocks = [_picture(label, plots.picture_uri(path)) for label, path in dict.fromkeys(shown) if path.is_file()]
+    shown += [
+        (f"previews, {path.stem.replace('preview_', 'epoch ')}", path)
+        for path in previews[:1] + previews[-1:]
+    ]
+    blocks = [
+        _picture(label, plots.picture_uri(path))
+        for label, path in dict.fromkeys(shown)
+        if path.is_file()
+    ]
     if run.state == DONE and (run.folder / "predictions" / "val.npz").is_file():
         blocks += _errors(run)
     return "\n".join(blocks)
@@ -105,15 +134,24 @@ def _pictures(run: Run) -> str:
 
 def _errors(run: Run) -> list[str]:
     worst = samples.per_sample(run).index[:8]
-    small = {"joint": samples.by_joint(run), "size": samples.by_size(run), "occlusion": samples.by_occlusion(run)}
+    small = {
+        "joint": samples.by_joint(run),
+        "size": samples.by_size(run),
+        "occlusion": samples.by_occlusion(run),
+    }
     blocks = [
         f"<details><summary>errors by {name}</summary>{_frame(table.round(3).reset_index(names=name))}</details>"
         for name, table in small.items()
     ]
     try:
         sheet = samples.sample_sheet(run, list(map(int, worst)))
-    except PoseError as error:  # the data may lie elsewhere by now; the rest of the page stands without it
-        return [*blocks, f"<p class='warning'>No pictures of the worst samples: {html.escape(str(error))}</p>"]
+    except (
+        PoseError
+    ) as error:  # the data may lie elsewhere by now; the rest of the page stands without it
+        return [
+            *blocks,
+            f"<p class='warning'>No pictures of the worst samples: {html.escape(str(error))}</p>",
+        ]
     return [*blocks, _picture("the worst samples", plots.picture_uri(sheet))]
 
 
@@ -125,7 +163,10 @@ def _picture(label: str, address: str) -> str:
 def _score_table(table: Table) -> str:
     head, rows = table.cells()
     body = "".join(
-        f"<tr{_published(row)}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        f"<tr{_published(row)}>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        + "</tr>"
+        for row in rows
     )
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     return f"<div class='wide'><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -138,9 +179,13 @@ def _published(row: Sequence[str]) -> str:
 def _warning(found: Sequence[Table], left: Sequence[Run]) -> str:
     lines = []
     if len(found) > 1:
-        lines.append("The runs were scored in different ways: scores of different tables do not compare.")
+        lines.append(
+            "The runs were scored in different ways: scores of different tables do not compare."
+        )
     if left:
-        lines.append("Without a final score: " + ", ".join(f"{run.name} ({run.state})" for run in left) + ".")
+        lines.append(
+            "Without a final score: " + ", ".join(f"{run.name} ({run.state})" for run in left) + "."
+        )
     return "".join(f"<p class='warning'>{html.escape(line)}</p>" for line in lines)
 
 

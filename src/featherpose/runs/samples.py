@@ -55,7 +55,9 @@ def by_joint(run: Run, stage: int = -1) -> pd.DataFrame:
 
 def by_occlusion(run: Run, stage: int = -1) -> pd.DataFrame:
     table = errors(run, stage)
-    return _summary(table.assign(occluded=np.where(table["occluded"], "occluded", "visible")), "occluded")
+    return _summary(
+        table.assign(occluded=np.where(table["occluded"], "occluded", "visible")), "occluded"
+    )
 
 
 def by_size(run: Run, stage: int = -1, bins: int = 4) -> pd.DataFrame:
@@ -73,7 +75,9 @@ def by_stage(runs: Sequence[Run]) -> pd.DataFrame:
     found = {}
     for run in runs:
         stages = range(len(run.predictions["keypoints"]))
-        found[run.name] = pd.Series({f"stage {s + 1}": 100 * errors(run, s)["found"].mean() for s in stages})
+        found[run.name] = pd.Series(
+            {f"stage {s + 1}": 100 * errors(run, s)["found"].mean() for s in stages}
+        )
     return pd.DataFrame(found)
 
 
@@ -98,7 +102,9 @@ def disagreement(first: Run, second: Run) -> pd.DataFrame:
         raise PoseError(f"{first.name} and {second.name} have different skeletons.")
     left, right = (per_sample(run).reset_index().set_index("index") for run in (first, second))
     both = left.join(right, how="inner", lsuffix="_first", rsuffix="_second")
-    same = (both["image_first"] == both["image_second"]) & (both["person_first"] == both["person_second"])
+    same = (both["image_first"] == both["image_second"]) & (
+        both["person_first"] == both["person_second"]
+    )
     if both.empty or not same.all():
         raise PoseError(f"{first.name} and {second.name} did not predict the same people.")
     both["difference"] = both["relative_first"] - both["relative_second"]
@@ -123,7 +129,9 @@ def sample_sheet(
         truth = draw_pose(picture, person.joints, person.visible, run.skeleton)
         guess = draw_pose(picture, found["keypoints"][stage][row], None, run.skeleton)
         for drawn in (truth, guess):
-            tiles.append(_around(drawn, person.centre, person.scale, side, 255 if load is blank else 0))
+            tiles.append(
+                _around(drawn, person.centre, person.scale, side, 255 if load is blank else 0)
+            )
         labels += [f"#{row} annotation", f"error {100 * relative.get(row, float('nan')):.0f} %"]
     return contact_sheet(tiles, columns=2 * max(1, columns // 2), labels=labels)
 
@@ -132,7 +140,9 @@ def good_middling_and_bad(run: Run, each: int = 4) -> list[int]:
     """Rows of val.npz: the best samples, some about the median, the worst."""
     order = list(map(int, per_sample(run).index))[::-1]
     if each < 1 or len(order) < 3 * each:
-        raise PoseError(f"{run.name} predicted {len(order)} people: too few for three times {each}.")
+        raise PoseError(
+            f"{run.name} predicted {len(order)} people: too few for three times {each}."
+        )
     middle = (len(order) - each) // 2
     return [*order[:each], *order[middle : middle + each], *order[-each:]]
 
@@ -171,7 +181,9 @@ def _person(found: dict[str, np.ndarray], row: int) -> Person:
     )
 
 
-def _around(picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int, border: int = 0) -> np.ndarray:
+def _around(
+    picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int, border: int = 0
+) -> np.ndarray:
     matrix, colour = crop.crop_matrix(centre, scale, (side, side)), (border,) * 3
     return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=colour)
 

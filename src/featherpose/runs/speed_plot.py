@@ -20,7 +20,10 @@ FAMILIES = {  # Okabe and Ito's colours: told apart by people who see colours di
 
 
 def family_of(name: str) -> str:
-    return next((family for family, (_, starts) in FAMILIES.items() if starts and name.startswith(starts)), "others")
+    return next(
+        (family for family, (_, starts) in FAMILIES.items() if starts and name.startswith(starts)),
+        "others",
+    )
 
 
 def draw(records: Sequence[Mapping[str, Any]], threads: Sequence[int], path: Path) -> None:
@@ -28,7 +31,9 @@ def draw(records: Sequence[Mapping[str, Any]], threads: Sequence[int], path: Pat
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(threads), figsize=(7.2 * len(threads), 5.6), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(
+        1, len(threads), figsize=(7.2 * len(threads), 5.6), squeeze=False, sharey=True
+    )
     counted = [r for r in records if r["macs"]]
     for panel, count in zip(axes[0], threads, strict=True):
         column = f"fps_{count}" if f"fps_{count}" in records[0] else "fps_all"
@@ -70,12 +75,19 @@ def label(panel: Any, names: Sequence[str], points: Sequence[tuple[float, float]
         x, y = panel.transData.transform(points[i])
         width = 6.2 * len(names[i])
         for shift in (0, -15, 15, -30, 30, -45, 45):
-            if all(abs(y + shift - py) > 14 or x + width < px or x > px + pw for px, py, pw in placed):
+            if all(
+                abs(y + shift - py) > 14 or x + width < px or x > px + pw for px, py, pw in placed
+            ):
                 break
         placed.append((x, y + shift, width))
         arrow = {"arrowstyle": "-", "color": "#999999", "lw": 0.5} if shift else None
         panel.annotate(
-            names[i], points[i], (7, shift * 0.72 - 3), textcoords="offset points", fontsize=7.5, arrowprops=arrow
+            names[i],
+            points[i],
+            (7, shift * 0.72 - 3),
+            textcoords="offset points",
+            fontsize=7.5,
+            arrowprops=arrow,
         )
 
 

@@ -48,7 +48,11 @@ def counts(found: Iterable[Job]) -> dict[str, int]:
     """How many jobs are in each state, done first."""
     states = [job.state for job in found]
     order = [DONE, "running", "failed", "interrupted", "died", "missing"]
-    return {state: states.count(state) for state in [*order, *sorted(set(states) - set(order))] if state in states}
+    return {
+        state: states.count(state)
+        for state in [*order, *sorted(set(states) - set(order))]
+        if state in states
+    }
 
 
 def to_go_on(sweep: str | Path) -> list[str]:
@@ -57,7 +61,13 @@ def to_go_on(sweep: str | Path) -> list[str]:
     waiting = [job for job in jobs(folder) if job.state not in (DONE, "running")]
     task = (_multirun(folder).get("hydra", {}).get("overrides") or {}).get("task") or []
     if waiting and task and (folder / "sweep.json").is_file():
-        return [_command("-m", *[o for o in task if not o.startswith("sweep.resume=")], f"sweep.resume={folder}")]
+        return [
+            _command(
+                "-m",
+                *[o for o in task if not o.startswith("sweep.resume=")],
+                f"sweep.resume={folder}",
+            )
+        ]
     return [_command(*job.overrides) for job in waiting]
 
 
@@ -75,7 +85,10 @@ def _planned(folder: Path) -> dict[int, tuple[str, ...]]:
     path = folder / "sweep.json"
     if not path.is_file():
         return {}
-    return {job["number"]: tuple(job["overrides"]) for job in json.loads(path.read_text(encoding="utf-8"))["jobs"]}
+    return {
+        job["number"]: tuple(job["overrides"])
+        for job in json.loads(path.read_text(encoding="utf-8"))["jobs"]
+    }
 
 
 def _asked(document: dict[str, Any]) -> dict[int, tuple[str, ...]]:
@@ -86,12 +99,17 @@ def _asked(document: dict[str, Any]) -> dict[int, tuple[str, ...]]:
     if not str((hydra.get("sweeper") or {}).get("_target_", "")).endswith("BasicSweeper"):
         return {}
     asked = list((hydra.get("overrides") or {}).get("task") or [])
-    asked += [f"{key}={value}" for key, value in ((hydra.get("sweeper") or {}).get("params") or {}).items()]
+    asked += [
+        f"{key}={value}"
+        for key, value in ((hydra.get("sweeper") or {}).get("params") or {}).items()
+    ]
     axes: list[list[str]] = []
     for override in OverridesParser.create().parse_overrides(asked):
         key = override.get_key_element()
         sweeps = override.is_sweep_override()
-        values = override.sweep_string_iterator() if sweeps else [override.get_value_element_as_str()]
+        values = (
+            override.sweep_string_iterator() if sweeps else [override.get_value_element_as_str()]
+        )
         axes.append([f"{key}={value}" for value in values])
     return dict(enumerate(product(*axes)))
 

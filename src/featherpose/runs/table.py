@@ -62,7 +62,11 @@ class Table:
     @property
     def joints(self) -> list[str]:
         found = dict.fromkeys(
-            n.removeprefix("joint/") for g in self.groups for r in g.runs for n in r.scores if n.startswith("joint/")
+            n.removeprefix("joint/")
+            for g in self.groups
+            for r in g.runs
+            for n in r.scores
+            if n.startswith("joint/")
         )
         return [j for j in JOINTS if j in found] + [j for j in found if j not in JOINTS]
 
@@ -84,12 +88,16 @@ class Table:
         ]
         rows = []
         for record, group in zip(self.frame().to_dict("records"), self.groups, strict=True):
-            total = _two(record["mean"]) + (f" ± {_two(record['deviation'])}" if len(group.runs) > 1 else "")
+            total = _two(record["mean"]) + (
+                f" ± {_two(record['deviation'])}" if len(group.runs) > 1 else ""
+            )
             index = "" if group.row is None or group.row.index is None else str(group.row.index)
             scores = [_two(record[joint]) for joint in self.joints]
             size = [f"{record['parameters'] / 1e6:.2f}M", f"{record['macs'] / 1e9:.2f}G"]
             difference = "" if math.isnan(record["difference"]) else f"{record['difference']:+.2f}"
-            rows.append([index, group.label, *size, *scores, total, str(len(group.runs)), difference])
+            rows.append(
+                [index, group.label, *size, *scores, total, str(len(group.runs)), difference]
+            )
             if group.row is not None:
                 rows.append(_printed(group.row, self.joints))
         return head, rows
@@ -101,11 +109,15 @@ def tables(runs: Sequence[Run]) -> tuple[list[Table], list[Run]]:
     left = [run for run in runs if run not in scored]
     by_protocol: dict[tuple[str, str], dict[str, list[Run]]] = {}
     for run in scored:
-        by_protocol.setdefault((run.protocol, run.metric), {}).setdefault(signature(run), []).append(run)
+        by_protocol.setdefault((run.protocol, run.metric), {}).setdefault(
+            signature(run), []
+        ).append(run)
     found = []
     for (protocol, metric), grouped in by_protocol.items():
         groups = [Group(tuple(same), _best_row(same[0])) for same in grouped.values()]
-        groups.sort(key=lambda g: (g.row is None, (g.row.source, g.row.index or 0) if g.row else ("", 0)))
+        groups.sort(
+            key=lambda g: (g.row is None, (g.row.source, g.row.index or 0) if g.row else ("", 0))
+        )
         found.append(Table(protocol, metric, tuple(groups)))
     return found, left
 
@@ -193,22 +205,38 @@ def _printed(row: Row, joints: Sequence[str]) -> list[str]:
     if "deviation" in row.values:
         total += f" ± {_two(row.values['deviation'])}"
     runs = str(row.extra.get("runs", ""))
-    return ["", f"published: {row.source}", *size, *[_two(row.values.get(joint)) for joint in joints], total, runs, ""]
+    return [
+        "",
+        f"published: {row.source}",
+        *size,
+        *[_two(row.values.get(joint)) for joint in joints],
+        total,
+        runs,
+        "",
+    ]
 
 
 def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
     remarks = []
     if len(found) > 1:
-        remarks.append("Scores of different tables were measured in different ways and do not compare.")
+        remarks.append(
+            "Scores of different tables were measured in different ways and do not compare."
+        )
     if any(len(group.runs) > 1 for table in found for group in table.groups):
         remarks.append("± is the sample standard deviation over seeds.")
     if left:
-        remarks.append("Without a final score: " + ", ".join(f"{run.name} ({run.state})" for run in left) + ".")
+        remarks.append(
+            "Without a final score: " + ", ".join(f"{run.name} ({run.state})" for run in left) + "."
+        )
     return remarks
 
 
 def _two(value: object) -> str:
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{float(value):.2f}"  # ty: ignore[invalid-argument-type]
+    return (
+        ""
+        if value is None or (isinstance(value, float) and math.isnan(value))
+        else f"{float(value):.2f}"
+    )  # ty: ignore[invalid-argument-type]
 
 
 def _tex(text: str) -> str:

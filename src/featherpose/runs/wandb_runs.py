@@ -39,7 +39,9 @@ def read_offline(folder: str | Path) -> OfflineRun:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PoseError(f"{folder} cannot be read by wandb {' '.join(command[3:5])}: {done.stderr.strip()[-300:]}")
+        raise PoseError(
+            f"{folder} cannot be read by wandb {' '.join(command[3:5])}: {done.stderr.strip()[-300:]}"
+        )
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     started = next((record["run"] for record in records if record["type"] == "run"), None)
     if started is None:
@@ -65,7 +67,9 @@ def read_offline(folder: str | Path) -> OfflineRun:
     )
 
 
-def online_frame(project: str = "featherpose", entity: str | None = None, api: Any = None) -> pd.DataFrame:
+def online_frame(
+    project: str = "featherpose", entity: str | None = None, api: Any = None
+) -> pd.DataFrame:
     """One row per run of a W&B project: name, state, group, score, summary. Needs a login and the network.
 
     Args:
@@ -84,9 +88,17 @@ def online_frame(project: str = "featherpose", entity: str | None = None, api: A
             ) from error
     rows = []
     for run in api.runs(f"{entity}/{project}" if entity else project):
-        summary = {key: value for key, value in dict(run.summary).items() if not key.startswith("_")}
+        summary = {
+            key: value for key, value in dict(run.summary).items() if not key.startswith("_")
+        }
         score = summary.get("best.score", summary.get("val/score"))
         protocol = dict(run.config).get("protocol", {}).get("name")
-        known = {"name": run.name, "state": run.state, "group": run.group, "score": score, "protocol": protocol}
+        known = {
+            "name": run.name,
+            "state": run.state,
+            "group": run.group,
+            "score": score,
+            "protocol": protocol,
+        }
         rows.append(known | {"url": run.url} | summary)
     return pd.DataFrame(rows)

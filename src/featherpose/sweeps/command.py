@@ -7,11 +7,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # Settings of the sweep itself, which a single job must not see
-_OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep.", "hydra.mode")
+_OF_THE_SWEEP = (
+    "hydra/launcher",
+    "hydra.launcher",
+    "hydra/sweeper",
+    "hydra.sweeper",
+    "hydra.sweep.",
+    "hydra.mode",
+)
 
 
 def child_command(
-    argv: Sequence[str], overrides: Iterable[str], hydra: Iterable[str], sweep: Path, folder: Path, number: int
+    argv: Sequence[str],
+    overrides: Iterable[str],
+    hydra: Iterable[str],
+    sweep: Path,
+    folder: Path,
+    number: int,
 ) -> list[str]:
     """`python script flags overrides`, as a single run whose folder lies in the sweep's."""
     main = sys.modules.get("__main__")

@@ -45,7 +45,9 @@ class Job:
         if not record:
             return
         self.state, self.error = record.get("state", self.state), record.get("error")
-        if self.state == "running" and not runs_elsewhere(record):  # it was killed, nobody could write that
+        if self.state == "running" and not runs_elsewhere(
+            record
+        ):  # it was killed, nobody could write that
             self.state = "interrupted"
 
     def to_run(self) -> bool:
@@ -87,8 +89,17 @@ class Job:
             self.error = record.get("error") if known else death(code, self.folder / LOG)
         if self.state == "failed" and said != "failed":
             finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            first = {"name": self.folder.name, "group": self.folder.parent.name} if not record else {}
-            mark(self.folder, **first, state="failed", error=self.error, exit_code=self.exit_code, finished=finished)
+            first = (
+                {"name": self.folder.name, "group": self.folder.parent.name} if not record else {}
+            )
+            mark(
+                self.folder,
+                **first,
+                state="failed",
+                error=self.error,
+                exit_code=self.exit_code,
+                finished=finished,
+            )
 
     def signal(self, number: int) -> None:
         if self._process is not None:
@@ -137,13 +148,27 @@ class Slots:
     among those that the system gives to anyone. These lie below.
     """
 
-    def __init__(self, count: int | None, gpus_per_job: int, gpus: list[str], threads: int | None) -> None:
-        groups = [gpus[i : i + gpus_per_job] for i in range(0, len(gpus), max(1, gpus_per_job))] if gpus_per_job else []
+    def __init__(
+        self, count: int | None, gpus_per_job: int, gpus: list[str], threads: int | None
+    ) -> None:
+        groups = (
+            [gpus[i : i + gpus_per_job] for i in range(0, len(gpus), max(1, gpus_per_job))]
+            if gpus_per_job
+            else []
+        )
         groups = [group for group in groups if len(group) == gpus_per_job]
         self.count = count or len(groups) or 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         shared = str(threads or max(1, cores // self.count))
-        cpu = {} if "OMP_NUM_THREADS" in os.environ and threads is None else {"OMP_NUM_THREADS": shared}
+        cpu = (
+            {}
+            if "OMP_NUM_THREADS" in os.environ and threads is None
+            else {"OMP_NUM_THREADS": shared}
+        )
         self._free: list[Slot] = []
         for i in range(self.count):
             gpu = {"CUDA_VISIBLE_DEVICES": ",".join(groups[i % len(groups)])} if groups else {}
@@ -173,5 +198,7 @@ def visible_gpus() -> list[str]:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    listed = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
+    listed = subprocess.run(
+        [tool, "--list-gpus"], capture_output=True, text=True, timeout=60, check=False
+    )
     return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]

@@ -45,14 +45,18 @@ class Processes:
         self.stopping: int | None = None
         self.running: list[Job] = []
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         sweep, jobs = self.plan(job_overrides, initial_job_idx)
         waiting = [job for job in jobs if job.to_run()]
         slots = Slots(self.n_jobs, self.gpus_per_job, visible_gpus(), self.threads)
         progress = Progress(sweep.folder, len(jobs), len(jobs) - len(waiting), slots.count)
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             with progress:
                 self._run(waiting, slots, sweep, progress)
@@ -73,16 +77,23 @@ class Processes:
             raise trouble  # other sweepers learn from failures which values are bad
         return [self._result(job, trouble) for job in jobs]
 
-    def plan(self, job_overrides: Sequence[Sequence[str]], first: int) -> tuple[SweepFile, list[Job]]:
+    def plan(
+        self, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> tuple[SweepFile, list[Job]]:
         """The sweep's file and its jobs, each with its folder; those of an earlier sweep keep theirs."""
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
-        wanted = [[o for o in overrides if not o.startswith("sweep.resume=")] for overrides in job_overrides]
+        wanted = [
+            [o for o in overrides if not o.startswith("sweep.resume=")]
+            for overrides in job_overrides
+        ]
         resume = OmegaConf.select(self.config, "sweep.resume", default=False)
         if resume:
             folder = earlier_sweep(folder, wanted, resume)
         sweep = SweepFile(folder)
         if sweep.jobs and first == 0 and not resume:
-            raise PoseError(f"{folder} holds a sweep already: go on with it by sweep.resume=true, or name another.")
+            raise PoseError(
+                f"{folder} holds a sweep already: go on with it by sweep.resume=true, or name another."
+            )
         jobs = []
         for number, overrides in enumerate(wanted, start=first):
             known = sweep.find(overrides) if resume else None
@@ -92,8 +103,12 @@ class Processes:
                 number = known["number"]
             cfg = self._compose(overrides, number, folder)
             job_folder = Path(known["folder"]) if known else folder / str(cfg.hydra.sweep.subdir)
-            command = child_command(sys.argv, overrides, self.config.hydra.overrides.hydra, folder, job_folder, number)
-            jobs.append(Job(number, list(overrides), job_folder, command, cfg, sweep.state_of(known)))
+            command = child_command(
+                sys.argv, overrides, self.config.hydra.overrides.hydra, folder, job_folder, number
+            )
+            jobs.append(
+                Job(number, list(overrides), job_folder, command, cfg, sweep.state_of(known))
+            )
             sweep.add(jobs[-1])
         sweep.write()
         return sweep, jobs
@@ -128,9 +143,13 @@ class Processes:
             job.kill() if again else job.signal(number)
 
     def _result(self, job: Job, trouble: PoseError) -> JobReturn:
-        result = JobReturn(overrides=job.overrides, working_dir=str(job.folder), task_name="processes")
+        result = JobReturn(
+            overrides=job.overrides, working_dir=str(job.folder), task_name="processes"
+        )
         result.cfg = OmegaConf.masked_copy(job.cfg, [str(key) for key in job.cfg if key != "hydra"])
         result.hydra_cfg = OmegaConf.masked_copy(job.cfg, "hydra")
         good = job.state == "finished"
-        result.status, result.return_value = (JobStatus.COMPLETED, job.score()) if good else (JobStatus.FAILED, trouble)
+        result.status, result.return_value = (
+            (JobStatus.COMPLETED, job.score()) if good else (JobStatus.FAILED, trouble)
+        )
         return result

@@ -50,7 +50,9 @@ class SweepFile:
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         jobs = sorted(self.jobs.values(), key=lambda job: job["number"])
-        jobs = [{**job, "folder": str(Path(job["folder"]).relative_to(self.folder))} for job in jobs]
+        jobs = [
+            {**job, "folder": str(Path(job["folder"]).relative_to(self.folder))} for job in jobs
+        ]
         write_atomically(self.path, json.dumps({"jobs": jobs}, indent=2) + "\n")
 
 
@@ -64,8 +66,13 @@ def earlier_sweep(folder: Path, wanted: Sequence[Sequence[str]], resume: object)
     if (folder / "sweep.json").is_file():
         return folder
     keys = {_key(overrides) for overrides in wanted}
-    found = [(len(keys & set(SweepFile(path.parent).jobs)), path) for path in folder.parent.glob("*/sweep.json")]
-    shared, _, path = max(((n, path.stat().st_mtime, path) for n, path in found), default=(0, 0.0, folder))
+    found = [
+        (len(keys & set(SweepFile(path.parent).jobs)), path)
+        for path in folder.parent.glob("*/sweep.json")
+    ]
+    shared, _, path = max(
+        ((n, path.stat().st_mtime, path) for n, path in found), default=(0, 0.0, folder)
+    )
     if not shared:
         raise PoseError(
             f"sweep.resume=true: no sweep in {folder.parent} has any of these jobs; give the same overrides as then, "

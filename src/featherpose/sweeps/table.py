@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 from rich.table import Table
 from typing_extensions import Self
@@ -26,8 +32,16 @@ class Progress:
         self.console = Console(highlight=False, soft_wrap=True)
         again = f", {done} of them finished already" if done else ""
         self.console.print(f"{jobs} jobs{again}, {slots} at a time, in {folder}")
-        columns = (TextColumn("jobs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self.bar = Bar(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        columns = (
+            TextColumn("jobs"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bar = Bar(
+            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
+        )
         self.task = self.bar.add_task("jobs", total=jobs, completed=done)
 
     def __enter__(self) -> Self:
@@ -43,7 +57,9 @@ class Progress:
     def ended(self, job: Job) -> None:
         colour = COLOURS.get(job.state, "white")
         why = f": {escape(job.error)}" if job.error else ""
-        self.console.print(f"  #{job.number} [{colour}]{job.state}[/] after {duration(job.seconds)}{why}")
+        self.console.print(
+            f"  #{job.number} [{colour}]{job.state}[/] after {duration(job.seconds)}{why}"
+        )
         self.bar.advance(self.task)
 
 
@@ -52,7 +68,12 @@ def print_table(jobs: list[Job], folder: Path) -> None:
     console = Console(highlight=False, soft_wrap=not Console().is_terminal)
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     table = Table(title=f"sweep {folder.name}", caption=str(folder))
-    for column, justify in (("job", "right"), ("overrides", "left"), ("state", "left"), ("score", "right")):
+    for column, justify in (
+        ("job", "right"),
+        ("overrides", "left"),
+        ("state", "left"),
+        ("score", "right"),
+    ):
         table.add_column(column, justify=justify)
     table.add_column("time", justify="right")
     for job in jobs:
@@ -74,4 +95,10 @@ def print_table(jobs: list[Job], folder: Path) -> None:
 def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return (
+        f"{hours} h {minutes:02d} min"
+        if hours
+        else f"{minutes} min {rest:02d} s"
+        if minutes
+        else f"{rest} s"
+    )

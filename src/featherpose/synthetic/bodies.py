@@ -15,8 +15,17 @@ UNIFORMS, NORMALS = 12, 40  # draws per figure
 
 _BODY = "pitch roll yaw spine_pitch spine_roll spine_twist head_pitch head_roll head_yaw"
 _SIDE = "shoulder_flexion shoulder_abduction shoulder_twist elbow hip_flexion hip_abduction hip_twist knee"
-ANGLES = _BODY.split() + [f"{side}_{angle}" for side in ("left", "right") for angle in _SIDE.split()]
-_MIRRORED = {"yaw", "roll", "spine_roll", "spine_twist", "head_roll", "head_yaw"}  # change sign in a mirror
+ANGLES = _BODY.split() + [
+    f"{side}_{angle}" for side in ("left", "right") for angle in _SIDE.split()
+]
+_MIRRORED = {
+    "yaw",
+    "roll",
+    "spine_roll",
+    "spine_twist",
+    "head_roll",
+    "head_yaw",
+}  # change sign in a mirror
 
 # The joint limits in degrees.
 _LIMITS = {
@@ -80,7 +89,14 @@ _LENGTHS = {
     "torso": 0.275, "neck": 0.055, "head": 0.155, "shoulder": 0.108, "hip": 0.062, "upper_arm": 0.17,
     "forearm": 0.145, "hand": 0.07, "thigh": 0.245, "shank": 0.235, "foot": 0.115,
 }  # fmt: skip
-_CHILD = {"head": 0.32, "torso": 0.04, "thigh": -0.13, "shank": -0.13, "upper_arm": -0.08, "forearm": -0.08}
+_CHILD = {
+    "head": 0.32,
+    "torso": 0.04,
+    "thigh": -0.13,
+    "shank": -0.13,
+    "upper_arm": -0.08,
+    "forearm": -0.08,
+}
 
 _POINTS = (
     "pelvis thorax upper_neck neck head_top nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder "
@@ -106,7 +122,9 @@ class Figures:
     """F bodies in picture axes and body heights, their pelvis at 0."""
 
     points: np.ndarray  # (F, 22, 3) in the order of POINTS
-    circles: np.ndarray  # (F, P, 4, 4): x, y, z, radius of the four circles whose hull is each of PARTS
+    circles: (
+        np.ndarray
+    )  # (F, P, 4, 4): x, y, z, radius of the four circles whose hull is each of PARTS
     fronts: np.ndarray  # (F, P, 3): which way each part's front faces
     lefts: np.ndarray  # (F, P, 3): which way each part's left side faces
     order: np.ndarray  # (F, P): the parts from the farthest to the nearest
@@ -118,7 +136,11 @@ def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     means, spreads = np.zeros((2, len(_POSES), len(ANGLES)))
     for row, (_, special) in enumerate(_POSES.values()):
         for name, (mean, spread) in {**_REST, **special}.items():
-            for angle in (f"{side}_{name[5:]}" for side in ("left", "right")) if name.startswith("each_") else (name,):
+            for angle in (
+                (f"{side}_{name[5:]}" for side in ("left", "right"))
+                if name.startswith("each_")
+                else (name,)
+            ):
                 means[row, ANGLES.index(angle)], spreads[row, ANGLES.index(angle)] = mean, spread
     bare = [angle.removeprefix("left_").removeprefix("right_") for angle in ANGLES]
     low, high = np.array([_LIMITS[angle] for angle in bare], dtype=np.float64).T
@@ -128,15 +150,26 @@ def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 _MEANS, _SPREADS, _LOW, _HIGH = _table()
 _CUMULATIVE = np.cumsum([weight for weight, _ in _POSES.values()])
 POSES = tuple(_POSES)
-_SWAPPED = [ANGLES.index(a.replace("left_", "@").replace("right_", "left_").replace("@", "right_")) for a in ANGLES]
+_SWAPPED = [
+    ANGLES.index(a.replace("left_", "@").replace("right_", "left_").replace("@", "right_"))
+    for a in ANGLES
+]
 _FLIPPED_SIGN = np.array([-1.0 if angle in _MIRRORED else 1.0 for angle in ANGLES])
 # Each angle turns about one axis: pitch-like x, abduction and roll z, yaw and twist y; the sign makes a positive angle
 # bend forwards, lift sideways and flex the knee backwards.
 _AXES, _SIGNS = [], []
 for _angle in ANGLES:
     _kind = _angle.removeprefix("left_").removeprefix("right_")
-    _AXES.append("z" if "roll" in _kind or "abduction" in _kind else "y" if "yaw" in _kind or "twist" in _kind else "x")
-    _sided = -1.0 if _angle.startswith("right_") and ("abduction" in _kind or "twist" in _kind) else 1.0
+    _AXES.append(
+        "z"
+        if "roll" in _kind or "abduction" in _kind
+        else "y"
+        if "yaw" in _kind or "twist" in _kind
+        else "x"
+    )
+    _sided = (
+        -1.0 if _angle.startswith("right_") and ("abduction" in _kind or "twist" in _kind) else 1.0
+    )
     _SIGNS.append(-1.0 if "pitch" in _kind or _kind == "knee" else _sided)
 _KEEP, _COS, _SIN = np.zeros((3, len(ANGLES), 3, 3))
 for _i, _axis in enumerate(_AXES):
@@ -148,10 +181,16 @@ for _i, _axis in enumerate(_AXES):
 
 def pose_angles(uniforms: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The joint angles in degrees (F, A) and the pose's index (F,)."""
-    pose = np.minimum(np.searchsorted(_CUMULATIVE / _CUMULATIVE[-1], uniforms[:, 0], side="right"), len(POSES) - 1)
+    pose = np.minimum(
+        np.searchsorted(_CUMULATIVE / _CUMULATIVE[-1], uniforms[:, 0], side="right"), len(POSES) - 1
+    )
     angles = _MEANS[pose] + _SPREADS[pose] * np.clip(normals[:, : len(ANGLES)], -2.5, 2.5)
     view, turn = uniforms[:, 1], uniforms[:, 2] * 2 - 1
-    yaw = np.where(view < 0.62, 50 * turn, np.where(view < 0.82, 180 + 45 * turn, 90 * np.sign(turn) + 40 * turn))
+    yaw = np.where(
+        view < 0.62,
+        50 * turn,
+        np.where(view < 0.82, 180 + 45 * turn, 90 * np.sign(turn) + 40 * turn),
+    )
     angles[:, ANGLES.index("yaw")] = yaw
     angles = np.clip(angles, _LOW, _HIGH)
     mirrored = uniforms[:, 3] < 0.5
@@ -168,7 +207,9 @@ def _lengths(uniforms: np.ndarray, normals: np.ndarray) -> dict[str, np.ndarray]
     }
 
 
-def _along(frame: np.ndarray, x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
+def _along(
+    frame: np.ndarray, x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray | float
+) -> np.ndarray:
     """The picture vector (F, 3) of body offsets in a frame (F, 3, 3)."""
     total: np.ndarray | None = None
     for axis, length in enumerate((x, y, z)):
@@ -187,7 +228,9 @@ def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
     angles, pose = pose_angles(uniforms, normals)
     size = _lengths(uniforms, normals[:, len(ANGLES) :])
     radians = np.deg2rad(angles) * _SIGNS
-    turns = _KEEP + np.cos(radians)[..., None, None] * _COS + np.sin(radians)[..., None, None] * _SIN
+    turns = (
+        _KEEP + np.cos(radians)[..., None, None] * _COS + np.sin(radians)[..., None, None] * _SIN
+    )
     turn = {name: turns[:, i] for i, name in enumerate(ANGLES)}
     frames, points = {}, {}
     root = turn["roll"] @ turn["pitch"] @ turn["yaw"]
@@ -207,7 +250,12 @@ def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
             @ turn[f"{side}_shoulder_twist"]
         )
         forearm = arm @ turn[f"{side}_elbow"]
-        thigh = root @ turn[f"{side}_hip_abduction"] @ turn[f"{side}_hip_flexion"] @ turn[f"{side}_hip_twist"]
+        thigh = (
+            root
+            @ turn[f"{side}_hip_abduction"]
+            @ turn[f"{side}_hip_flexion"]
+            @ turn[f"{side}_hip_twist"]
+        )
         shank = thigh @ turn[f"{side}_knee"]
         frames |= {f"{side}_upper_arm": arm, f"{side}_forearm": forearm, f"{side}_hand": forearm}
         frames |= {f"{side}_thigh": thigh, f"{side}_shank": shank, f"{side}_foot": shank}
@@ -215,12 +263,16 @@ def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
         hip = _along(root, sign * size["hip"], 0.02, 0.0)
         points[f"{side}_shoulder"], points[f"{side}_hip"] = shoulder, hip
         points[f"{side}_elbow"] = shoulder + _along(arm, 0.0, size["upper_arm"], 0.0)
-        points[f"{side}_wrist"] = points[f"{side}_elbow"] + _along(forearm, 0.0, size["forearm"], 0.0)
+        points[f"{side}_wrist"] = points[f"{side}_elbow"] + _along(
+            forearm, 0.0, size["forearm"], 0.0
+        )
         points[f"{side}_hand"] = points[f"{side}_wrist"] + _along(forearm, 0.0, size["hand"], 0.0)
         points[f"{side}_knee"] = hip + _along(thigh, 0.0, size["thigh"], 0.0)
         points[f"{side}_ankle"] = points[f"{side}_knee"] + _along(shank, 0.0, size["shank"], 0.0)
         points[f"{side}_heel"] = points[f"{side}_ankle"] + _along(shank, 0.0, 0.022, -0.018)
-        points[f"{side}_toe"] = points[f"{side}_ankle"] + _along(shank, sign * 0.012, 0.032, size["foot"] * 0.8)
+        points[f"{side}_toe"] = points[f"{side}_ankle"] + _along(
+            shank, sign * 0.012, 0.032, size["foot"] * 0.8
+        )
     seen = _head_points(points, head, size["head"])
     circles = _circles(points, frames, size, np.exp(0.16 * np.clip(normals[:, -1], -2, 2.5)))
     return Figures(
@@ -239,7 +291,11 @@ def _head_points(points: dict[str, np.ndarray], head: np.ndarray, length: np.nda
     unit = length / 0.155
     middle = points["head_top"] + _along(head, 0.0, 0.085 * unit, 0.0)
     seen = np.ones((len(head), len(POINTS)), dtype=bool)
-    places = {"nose": (0, 0.012, 0.07), "left_eye": (0.025, -0.012, 0.056), "left_ear": (0.057, 0.0, -0.004)}
+    places = {
+        "nose": (0, 0.012, 0.07),
+        "left_eye": (0.025, -0.012, 0.056),
+        "left_ear": (0.057, 0.0, -0.004),
+    }
     for name, (x, y, z) in places.items():
         for side, sign in (("left", 1), ("right", -1)) if x else (("", 1),):
             offset = _along(head, sign * x * unit, y * unit, z * unit)
@@ -249,14 +305,18 @@ def _head_points(points: dict[str, np.ndarray], head: np.ndarray, length: np.nda
     return seen
 
 
-def _circles(points: dict, frames: dict, size: dict[str, np.ndarray], build: np.ndarray) -> np.ndarray:
+def _circles(
+    points: dict, frames: dict, size: dict[str, np.ndarray], build: np.ndarray
+) -> np.ndarray:
     """The circles whose hull each part is: two for limbs (given twice), four for torso and hips,
     and for the head the skull's two, the chin and the nose."""
     limb, trunk, unit = build**0.6, build, size["head"] / 0.155
     torso, root, head = frames["torso"], frames["hips"], frames["head"]
     waist = points["thorax"] * 0.22
     top = points["head_top"]
-    shoulders = [points["thorax"] + _along(torso, s * size["shoulder"] * 0.76, 0.045, 0.0) for s in (1, -1)]
+    shoulders = [
+        points["thorax"] + _along(torso, s * size["shoulder"] * 0.76, 0.045, 0.0) for s in (1, -1)
+    ]
     waists = [waist + _along(torso, s * size["hip"] * 0.85, 0.0, 0.008) for s in (1, -1)]
     hips = [_along(root, s * size["hip"] * 0.8, 0.012, -0.006) for s in (1, -1)]
     lower = [waist * 1.3 + _along(torso, s * size["hip"] * 0.75, 0.0, 0.0) for s in (1, -1)]
@@ -265,7 +325,10 @@ def _circles(points: dict, frames: dict, size: dict[str, np.ndarray], build: np.
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
         "torso": [(p, 0.052 * trunk) for p in shoulders] + [(p, 0.05 * trunk) for p in waists],
         "hips": [(p, 0.046 * trunk) for p in lower] + [(p, 0.056 * trunk) for p in hips],
-        "neck": [(points["thorax"] + _along(torso, 0.0, 0.01, 0.0), 0.034 * limb), (points["upper_neck"], 0.03 * limb)],
+        "neck": [
+            (points["thorax"] + _along(torso, 0.0, 0.01, 0.0), 0.034 * limb),
+            (points["upper_neck"], 0.03 * limb),
+        ],
         "head": [
             (skull[0], 0.06 * unit),
             (skull[1], 0.06 * unit),
@@ -282,16 +345,23 @@ def _circles(points: dict, frames: dict, size: dict[str, np.ndarray], build: np.
             ("shank", "knee", "ankle", 0.04, 0.025),
             ("foot", "heel", "toe", 0.027, 0.021),
         ):
-            ends = [(points[f"{side}_{start}"], first * limb), (points[f"{side}_{end}"], last * limb)]
+            ends = [
+                (points[f"{side}_{start}"], first * limb),
+                (points[f"{side}_{end}"], last * limb),
+            ]
             parts[f"{side}_{part}"] = ends
-    four = [circle for part in PARTS for circle in parts[part] for _ in range(4 // len(parts[part]))]
+    four = [
+        circle for part in PARTS for circle in parts[part] for _ in range(4 // len(parts[part]))
+    ]
     circles = np.empty((len(build), len(four), 4))
     circles[..., :3] = np.stack([centre for centre, _ in four], axis=1)
     circles[..., 3] = np.stack([radius for _, radius in four], axis=1)
     return circles.reshape(len(build), len(PARTS), 4, 4)
 
 
-_IN_FRONT = np.array([0.05 if "arm" in p or "hand" in p else 0.02 if p == "head" else 0.0 for p in PARTS])
+_IN_FRONT = np.array(
+    [0.05 if "arm" in p or "hand" in p else 0.02 if p == "head" else 0.0 for p in PARTS]
+)
 _IN_FRONT[PARTS.index("hips")] = -0.03
 _IN_FRONT[PARTS.index("neck")] = -0.02
 

@@ -27,7 +27,9 @@ SMALLEST_AREA = 150  # visible pixels below which a bystander is left without an
 Step = Callable[[int], None]  # told the number of pictures done
 
 
-def write(kind: str, folder: str | Path, people: int, seed: int = 0, step: Step = lambda done: None) -> dict[str, int]:
+def write(
+    kind: str, folder: str | Path, people: int, seed: int = 0, step: Step = lambda done: None
+) -> dict[str, int]:
     """Writes `people` pictures, each with one main person, as the dataset `kind` lies on disk after unpacking.
 
     COCO and MPII get four fifths to train and one to validate, LSP one half each as the official 2,000, LSPET all to
@@ -52,8 +54,12 @@ def _file_errors(folder: Path) -> Generator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PoseError(f"The disk of {folder} is full: free some space or write fewer people.") from error
-        raise PoseError(f"{error.filename or folder} can't be written: {error.strerror or error}.") from error
+            raise PoseError(
+                f"The disk of {folder} is full: free some space or write fewer people."
+            ) from error
+        raise PoseError(
+            f"{error.filename or folder} can't be written: {error.strerror or error}."
+        ) from error
 
 
 def _pictures(split: str, count: int, seed: int, skeleton: str, start: int = 0) -> list[Person]:
@@ -63,14 +69,19 @@ def _pictures(split: str, count: int, seed: int, skeleton: str, start: int = 0) 
 def save_picture(path: Path, person: Person) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(
-        simplejpeg.encode_jpeg(load(person), quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+        simplejpeg.encode_jpeg(
+            load(person), quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420"
+        )
     )
 
 
 def annotated(person: Person, skeleton: str) -> list[Inhabitant]:
     """The person and the bystanders of whom enough shows."""
     first, *others = inhabitants(person, skeleton)
-    return [first, *(o for o in others if o.person.area >= SMALLEST_AREA and (o.person.visible == 2).any())]
+    return [
+        first,
+        *(o for o in others if o.person.area >= SMALLEST_AREA and (o.person.visible == 2).any()),
+    ]
 
 
 def _write_coco(folder: Path, people: int, seed: int, step: Step) -> dict[str, int]:
@@ -82,7 +93,13 @@ def _write_coco(folder: Path, people: int, seed: int, step: Step) -> dict[str, i
             width, height = person.picture_size or (0, 0)
             name = f"{person.image_id + 1:012d}.jpg"
             images.append(
-                {"license": 1, "file_name": name, "height": height, "width": width, "id": person.image_id + 1}
+                {
+                    "license": 1,
+                    "file_name": name,
+                    "height": height,
+                    "width": width,
+                    "id": person.image_id + 1,
+                }
             )
             annotations += [_coco_annotation(found) for found in annotated(person, "coco")]
             save_picture(folder / f"{split}2017" / name, person)
@@ -90,7 +107,10 @@ def _write_coco(folder: Path, people: int, seed: int, step: Step) -> dict[str, i
             step(done)
         counts[split] = len(annotations)
         contents[split] = {**_coco_head(), "images": images, "annotations": annotations}
-    for split, content in contents.items():  # after the pictures: a folder with annotations is a whole one
+    for (
+        split,
+        content,
+    ) in contents.items():  # after the pictures: a folder with annotations is a whole one
         write_json(folder / "annotations" / f"person_keypoints_{split}2017.json", content)
     return counts
 
@@ -103,14 +123,24 @@ def _coco_head() -> dict[str, Any]:
         "keypoints": list(COCO.joints),
         "skeleton": [[a + 1, b + 1] for a, b in COCO.limbs],
     }
-    info = {"description": "Synthetic people in COCO's format", "version": "1.0", "contributor": "featherpose"}
-    return {"info": info, "licenses": [{"id": 1, "name": "Apache-2.0", "url": ""}], "categories": [category]}
+    info = {
+        "description": "Synthetic people in COCO's format",
+        "version": "1.0",
+        "contributor": "featherpose",
+    }
+    return {
+        "info": info,
+        "licenses": [{"id": 1, "name": "Apache-2.0", "url": ""}],
+        "categories": [category],
+    }
 
 
 def _coco_annotation(found: Inhabitant) -> dict[str, Any]:
     person = found.person
     labelled = person.visible > 0
-    keypoints = np.concatenate([np.where(labelled[:, None], person.joints, 0), person.visible[:, None]], axis=1)
+    keypoints = np.concatenate(
+        [np.where(labelled[:, None], person.joints, 0), person.visible[:, None]], axis=1
+    )
     return {
         "segmentation": [outline.ravel().tolist() for outline in found.outlines],
         "num_keypoints": int(labelled.sum()),
@@ -140,7 +170,9 @@ def _write_mpii(folder: Path, people: int, seed: int, step: Step) -> dict[str, i
     valid = formats_mpii.annot([p for p in pictures if p.validation])
     for name, records in (("train", train), ("valid", valid), ("trainval", train + valid)):
         write_json(annot / f"{name}.json", records)
-    scipy.io.savemat(annot / "gt_valid.mat", formats_mpii.ground_truth(pictures), do_compression=True)
+    scipy.io.savemat(
+        annot / "gt_valid.mat", formats_mpii.ground_truth(pictures), do_compression=True
+    )
     write_json(folder / "mpii_annotations.json", formats_mpii.flat(pictures))
     release = {"RELEASE": formats_mpii.release(pictures)}
     official = folder / "mpii_human_pose_v1_u12_2" / "mpii_human_pose_v1_u12_1.mat"
@@ -161,7 +193,9 @@ def _write_lsp(folder: Path, people: int, seed: int, step: Step) -> dict[str, in
     train = people // 2
     persons = _pictures("train", train, seed, "lsp") + _pictures("val", people - train, seed, "lsp")
     joints = _lsp_pictures(folder, persons, 4, step)
-    hidden = np.stack([person.visible < 2 for person in persons])  # LSP annotates every joint; 1 says occluded
+    hidden = np.stack(
+        [person.visible < 2 for person in persons]
+    )  # LSP annotates every joint; 1 says occluded
     table = np.concatenate([joints, hidden[..., None]], axis=2).transpose(2, 1, 0)  # 3 x 14 x N
     scipy.io.savemat(folder / "joints.mat", {"joints": np.ascontiguousarray(table, np.float64)})
     return {"train": train, "val": people - train}
@@ -172,7 +206,9 @@ def _write_lspet(folder: Path, people: int, seed: int, step: Step) -> dict[str, 
     persons = _pictures("train", people, seed, "lsp", start=1_000_000)
     joints = _lsp_pictures(folder, persons, 5, step)
     there = np.stack([person.visible > 0 for person in persons])  # here 1 says annotated
-    junk = -10.0 - np.arange(len(LSP)) * 1.5  # what stands at unannotated joints means nothing in the official file
+    junk = (
+        -10.0 - np.arange(len(LSP)) * 1.5
+    )  # what stands at unannotated joints means nothing in the official file
     joints = np.where(there[..., None], joints, junk[:, None])
     table = np.concatenate([joints, there[..., None]], axis=2).transpose(1, 2, 0)  # 14 x 3 x N
     scipy.io.savemat(folder / "joints.mat", {"joints": np.ascontiguousarray(table, np.float64)})

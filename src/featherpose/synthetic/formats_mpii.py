@@ -16,7 +16,9 @@ from featherpose.person import Person
 from featherpose.synthetic.painted import Inhabitant
 
 # The names of the 16 joints in gt_valid.mat, in the order of the skeleton
-_SHORT_NAMES = "rank rkne rhip lhip lkne lank pelv thor neck head rwri relb rsho lsho lelb lwri".split()
+_SHORT_NAMES = (
+    "rank rkne rhip lhip lkne lank pelv thor neck head rwri relb rsho lsho lelb lwri".split()
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def annot(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
             records.append(
                 {
                     "joints_vis": there.astype(int).tolist(),
-                    "joints": np.where(there[:, None], np.round(person.joints + 1, 3), -1.0).tolist(),
+                    "joints": np.where(
+                        there[:, None], np.round(person.joints + 1, 3), -1.0
+                    ).tolist(),
                     "image": picture.name,
                     "scale": scale,
                     "center": centre,
@@ -135,7 +139,9 @@ def release(pictures: Sequence[Picture]) -> dict[str, Any]:
     activity = {"cat_name": "synthetic", "act_name": "drawn people", "act_id": 1}
     return {
         "annolist": annolist,
-        "img_train": np.ones((1, len(pictures)), np.uint8),  # the validation split is a part of the training pictures
+        "img_train": np.ones(
+            (1, len(pictures)), np.uint8
+        ),  # the validation split is a part of the training pictures
         "version": "12",
         "single_person": single,
         "act": _structs([activity for _ in pictures]).T,

@@ -22,7 +22,9 @@ from featherpose.synthetic.painting import paint
 from featherpose.synthetic.scenes import Scene, build_scenes, layers, scene_draws, seen
 
 SPLITS = ("train", "val", "test")
-_COLOURS = 1  # colours have a stream of their own, so that geometry can be kept without its generator
+_COLOURS = (
+    1  # colours have a stream of their own, so that geometry can be kept without its generator
+)
 _BATCH = 256  # scenes posed at once
 _NAME = re.compile(r"synthetic:(\d+):(train|val|test):(\d+)")
 _HEAD = PARTS.index("head")
@@ -52,7 +54,9 @@ def read(
     `root` is not used: nothing lies on disk.
     """
     if split not in SPLITS or (isinstance(people, Mapping) and split not in people):
-        raise PoseError(f"There is no split {split!r} of the synthetic people; known: {', '.join(SPLITS)}.")
+        raise PoseError(
+            f"There is no split {split!r} of the synthetic people; known: {', '.join(SPLITS)}."
+        )
     people = int(people[split]) if isinstance(people, Mapping) else int(people)
     if people < 1 or start < 0 or start + people > MAX_PEOPLE or seed < 0:
         raise PoseError(
@@ -71,8 +75,14 @@ def read(
         scenes = build_scenes([scene_draws(_generator(seed, split, index)) for index in indices])
         for index, scene in zip(indices, scenes, strict=True):
             front, numbers = layers(scene)
-            persons.append(_person(scene, 0, front, numbers[0], kind, f"synthetic:{seed}:{split}:{index}", index))
-    return People(persons, sources={f"synthetic:{seed}:{split}:{start}-{start + people - 1}": "drawn"})
+            persons.append(
+                _person(
+                    scene, 0, front, numbers[0], kind, f"synthetic:{seed}:{split}:{index}", index
+                )
+            )
+    return People(
+        persons, sources={f"synthetic:{seed}:{split}:{start}-{start + people - 1}": "drawn"}
+    )
 
 
 def inhabitants(person: Person, skeleton: str | Mapping | Skeleton) -> list[Inhabitant]:
@@ -88,7 +98,9 @@ def inhabitants(person: Person, skeleton: str | Mapping | Skeleton) -> list[Inha
         head = scene.circles[figure, _HEAD]
         found.append(
             Inhabitant(
-                person=_person(scene, figure, front, own, kind, person.image, person.image_id % MAX_PEOPLE),
+                person=_person(
+                    scene, figure, front, own, kind, person.image, person.image_id % MAX_PEOPLE
+                ),
                 head_box=np.round(np.concatenate(_extent(head)), 3),
                 outlines=[c.reshape(-1, 2) for c in contours if len(c) >= 3],
             )
@@ -108,17 +120,27 @@ def _generator(seed: int, split: str, index: int, *purpose: int) -> np.random.Ge
 def _address(image: str) -> tuple[int, str, int]:
     match = _NAME.fullmatch(image)
     if not match:
-        raise PoseError(f"{image!r} is no synthetic person: its name would read synthetic:SEED:SPLIT:INDEX.")
+        raise PoseError(
+            f"{image!r} is no synthetic person: its name would read synthetic:SEED:SPLIT:INDEX."
+        )
     return int(match[1]), match[2], int(match[3])
 
 
-@lru_cache(maxsize=2048)  # geometry is a third of a picture's cost and 20 KB a scene; epochs come back to it
+@lru_cache(
+    maxsize=2048
+)  # geometry is a third of a picture's cost and 20 KB a scene; epochs come back to it
 def scene_of(image: str) -> Scene:
     return build_scenes([scene_draws(_generator(*_address(image)))])[0]
 
 
 def _person(
-    scene: Scene, figure: int, front: np.ndarray, own: np.ndarray, kind: Skeleton, image: str, index: int
+    scene: Scene,
+    figure: int,
+    front: np.ndarray,
+    own: np.ndarray,
+    kind: Skeleton,
+    image: str,
+    index: int,
 ) -> Person:
     chosen = [POINTS.index(joint) for joint in kind.joints]
     # To a thousandth of a pixel, so that a batch of one and a batch of many agree to the bit.
@@ -150,4 +172,6 @@ def _person(
 
 def _extent(circles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The corners of the box around circles (C, 4)."""
-    return (circles[:, :2] - circles[:, 3:]).min(axis=0), (circles[:, :2] + circles[:, 3:]).max(axis=0)
+    return (circles[:, :2] - circles[:, 3:]).min(axis=0), (circles[:, :2] + circles[:, 3:]).max(
+        axis=0
+    )

@@ -19,12 +19,27 @@ from featherpose.synthetic.scenes import FIGURES, SHIFT, Scene, fixed_rings
 _ONE = 1 << SHIFT
 _AA = cv2.LINE_AA
 _NOISE = np.random.default_rng(20).normal(0, 1, (768, 768, 3))
-_NOISE_BYTES = {level: np.clip(np.rint(_NOISE * level) + 16, 0, 32).astype(np.uint8) for level in (2, 4, 6)}
-_SIXTEEN = np.full((420, 420, 3), 16, np.uint8)  # the noise is kept with this offset, as unsigned bytes
+_NOISE_BYTES = {
+    level: np.clip(np.rint(_NOISE * level) + 16, 0, 32).astype(np.uint8) for level in (2, 4, 6)
+}
+_SIXTEEN = np.full(
+    (420, 420, 3), 16, np.uint8
+)  # the noise is kept with this offset, as unsigned bytes
 _SKINS = np.array(
-    [(244, 208, 177), (231, 180, 143), (208, 149, 108), (174, 112, 74), (124, 78, 50), (92, 58, 40)], float
+    [
+        (244, 208, 177),
+        (231, 180, 143),
+        (208, 149, 108),
+        (174, 112, 74),
+        (124, 78, 50),
+        (92, 58, 40),
+    ],
+    float,
 )
-_HAIRS = np.array([(28, 22, 20), (62, 40, 26), (104, 68, 38), (172, 128, 70), (120, 118, 116), (150, 62, 30)], float)
+_HAIRS = np.array(
+    [(28, 22, 20), (62, 40, 26), (104, 68, 38), (172, 128, 70), (120, 118, 116), (150, 62, 30)],
+    float,
+)
 _LIMBS: dict[str, int] = {part: i for i, part in enumerate(PARTS)}
 
 
@@ -89,7 +104,11 @@ def paint(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     for i, outline in enumerate(scene.objects):
         colour = _vivid(u[1 + 3 * i : 4 + 3 * i])
         _fill(picture, np.rint(outline * _ONE).astype(np.int32), colour * 0.7)
-        _fill(picture, np.rint(((outline - outline.mean(0)) * 0.88 + outline.mean(0)) * _ONE).astype(np.int32), colour)
+        _fill(
+            picture,
+            np.rint(((outline - outline.mean(0)) * 0.88 + outline.mean(0)) * _ONE).astype(np.int32),
+            colour,
+        )
     return _expose(picture, u[8:], rng)
 
 
@@ -99,12 +118,24 @@ def _fill(picture: np.ndarray, polygon: np.ndarray, colour: np.ndarray) -> None:
 
 def _spot(picture: np.ndarray, centre: np.ndarray, radius: float, colour: np.ndarray) -> None:
     x, y = np.rint(centre * _ONE).astype(int).tolist()
-    cv2.circle(picture, (x, y), max(1, round(float(radius) * _ONE)), colour.tolist(), -1, _AA, SHIFT)
+    cv2.circle(
+        picture, (x, y), max(1, round(float(radius) * _ONE)), colour.tolist(), -1, _AA, SHIFT
+    )
 
 
-def _line(picture: np.ndarray, start: np.ndarray, end: np.ndarray, width: float, colour: np.ndarray) -> None:
+def _line(
+    picture: np.ndarray, start: np.ndarray, end: np.ndarray, width: float, colour: np.ndarray
+) -> None:
     ends = np.rint(np.stack([start, end]) * _ONE).astype(int).tolist()
-    cv2.line(picture, tuple(ends[0]), tuple(ends[1]), colour.tolist(), max(1, round(float(width))), _AA, SHIFT)
+    cv2.line(
+        picture,
+        tuple(ends[0]),
+        tuple(ends[1]),
+        colour.tolist(),
+        max(1, round(float(width))),
+        _AA,
+        SHIFT,
+    )
 
 
 def _background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
@@ -140,11 +171,26 @@ def _shadows(picture: np.ndarray, scene: Scene) -> None:
         ground = scene.circles[figure, feet]
         x, y = ground[..., 0].mean(), ground[..., 1].max()
         reach = (int(scene.scale[figure] * 0.2), int(scene.scale[figure] * 0.035) + 1)
-        row, column = int(np.clip(y, 0, picture.shape[0] - 1)), int(np.clip(x, 0, picture.shape[1] - 1))
-        cv2.ellipse(picture, (int(x), int(y)), reach, 0, 0, 360, (picture[row, column] * 0.6).tolist(), -1, _AA)
+        row, column = (
+            int(np.clip(y, 0, picture.shape[0] - 1)),
+            int(np.clip(x, 0, picture.shape[1] - 1)),
+        )
+        cv2.ellipse(
+            picture,
+            (int(x), int(y)),
+            reach,
+            0,
+            0,
+            360,
+            (picture[row, column] * 0.6).tolist(),
+            -1,
+            _AA,
+        )
 
 
-def _figure(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, light: np.ndarray) -> None:
+def _figure(
+    picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, light: np.ndarray
+) -> None:
     circles, scale = scene.circles[figure], scene.scale[figure]
     outer = fixed_rings(circles)
     inner = circles.copy()
@@ -171,8 +217,15 @@ def _figure(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, li
 class _Limbs:
     """Sleeves, trouser legs, stripes and patches of one figure."""
 
-    def __init__(self, scene: Scene, figure: int, clothes: Clothes, light: np.ndarray, shade: np.ndarray) -> None:
-        self.circles, self.clothes, self.light, self.shade = scene.circles[figure], clothes, light, shade
+    def __init__(
+        self, scene: Scene, figure: int, clothes: Clothes, light: np.ndarray, shade: np.ndarray
+    ) -> None:
+        self.circles, self.clothes, self.light, self.shade = (
+            scene.circles[figure],
+            clothes,
+            light,
+            shade,
+        )
         self.fronts, self.lefts = scene.figures.fronts[figure], scene.figures.lefts[figure]
 
     def colour(self, part: str) -> np.ndarray:
@@ -194,15 +247,23 @@ class _Limbs:
         index = _LIMBS[part]
         first, last = self.circles[index, 0], self.circles[index, -1]
         shade, trim = self.shade[index], self.clothes.trim
-        cut = {"upper_arm": self.clothes.sleeve, "thigh": self.clothes.leg}.get(part.split("_", 1)[-1], 2.0)
+        cut = {"upper_arm": self.clothes.sleeve, "thigh": self.clothes.leg}.get(
+            part.split("_", 1)[-1], 2.0
+        )
         if 0 < cut < 1:  # bare from here on
             rest = np.stack([first + (last - first) * cut, last])
             rest[0, 3] *= 0.93
-            _fill(picture, cv2.convexHull(fixed_rings(rest[None])[0]), self.clothes.skin * 0.86 * shade)
+            _fill(
+                picture,
+                cv2.convexHull(fixed_rings(rest[None])[0]),
+                self.clothes.skin * 0.86 * shade,
+            )
             rest[:, :2] += self.light * rest[:, 3:] * 0.4
             rest[:, 3] *= 0.6
             _fill(
-                picture, cv2.convexHull(fixed_rings(rest[None])[0]), np.minimum(self.clothes.skin * 1.05 * shade, 255)
+                picture,
+                cv2.convexHull(fixed_rings(rest[None])[0]),
+                np.minimum(self.clothes.skin * 1.05 * shade, 255),
             )
             last = first + (last - first) * cut
         outer = (self.lefts if part.startswith("left") else -self.lefts)[index]
@@ -221,27 +282,53 @@ class _Limbs:
         if self.clothes.patched and "shank" in part and facing[2] > 0.1:
             _spot(picture, first[:2] + facing[:2] * first[3] * 0.5, first[3] * 0.62, trim * shade)
         if self.clothes.patched and "forearm" in part and facing[2] < -0.1:
-            _spot(picture, first[:2] - facing[:2] * first[3] * 0.4, first[3] * 0.62, trim * shade * 0.8)
+            _spot(
+                picture,
+                first[:2] - facing[:2] * first[3] * 0.4,
+                first[3] * 0.62,
+                trim * shade * 0.8,
+            )
         if "foot" in part:  # a pale sole and toe cap: which way the foot points
             _spot(picture, last[:2], last[3] * 0.7, np.minimum(self.clothes.shoes * 0.5 + 110, 255))
 
 
-def _torso(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, shade: float, scale: float) -> None:
+def _torso(
+    picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, shade: float, scale: float
+) -> None:
     index = _LIMBS["torso"]
     circles, front = scene.circles[figure, index], scene.figures.fronts[figure, index]
     top, waist = circles[:2].mean(axis=0), circles[2:].mean(axis=0)
     if clothes.pattern == 1:
         for t in (0.2, 0.5, 0.8):
-            left, right = circles[0] + (circles[2] - circles[0]) * t, circles[1] + (circles[3] - circles[1]) * t
+            left, right = (
+                circles[0] + (circles[2] - circles[0]) * t,
+                circles[1] + (circles[3] - circles[1]) * t,
+            )
             across = (left - right)[:2]
             reach = across / max(float(np.hypot(*across)), 1e-6) * left[3] * 0.75
-            _line(picture, left[:2] + reach, right[:2] - reach, scale * 0.016, clothes.trim * shade * 0.9)
+            _line(
+                picture,
+                left[:2] + reach,
+                right[:2] - reach,
+                scale * 0.016,
+                clothes.trim * shade * 0.9,
+            )
     if front[2] > 0.12:  # collar, placket and logo
         offset = front[:2] * top[3] * 0.85
         _line(picture, top[:2] + offset, waist[:2] + offset, scale * 0.014, clothes.trim * shade)
-        _spot(picture, top[:2] + offset + (waist - top)[:2] * -0.28, scale * 0.03, clothes.skin * shade * 0.9)
+        _spot(
+            picture,
+            top[:2] + offset + (waist - top)[:2] * -0.28,
+            scale * 0.03,
+            clothes.skin * shade * 0.9,
+        )
         if clothes.pattern == 2:
-            _spot(picture, top[:2] + offset + (waist - top)[:2] * 0.35, scale * 0.035, clothes.trim * shade)
+            _spot(
+                picture,
+                top[:2] + offset + (waist - top)[:2] * 0.35,
+                scale * 0.035,
+                clothes.trim * shade,
+            )
     elif front[2] < -0.12:  # a yoke across the shoulders
         offset = -front[:2] * top[3] * 0.7
         ends = circles[:2, :2] + offset + (waist - top)[:2] * 0.12
@@ -281,15 +368,29 @@ def _head(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, shad
         if outwards[2] > -0.25 and not clothes.long_hair:
             _spot(picture, points[f"{side}_ear"], radius * 0.2, clothes.skin * 0.75 * shade)
         if face_seen[f"{side}_eye"]:
-            _spot(picture, points[f"{side}_eye"], radius * 0.17, np.array([245.0, 245.0, 245.0]) * shade)
             _spot(
-                picture, points[f"{side}_eye"] + front[:2] * radius * 0.06, radius * 0.1, np.array([20.0, 20.0, 30.0])
+                picture,
+                points[f"{side}_eye"],
+                radius * 0.17,
+                np.array([245.0, 245.0, 245.0]) * shade,
+            )
+            _spot(
+                picture,
+                points[f"{side}_eye"] + front[:2] * radius * 0.06,
+                radius * 0.1,
+                np.array([20.0, 20.0, 30.0]),
             )
     if face_seen["nose"]:
         brow = (points["left_eye"] + points["right_eye"]) / 2
         _line(picture, brow, points["nose"], radius * 0.16, clothes.skin * 0.72 * shade)
         mouth, half = points["nose"] + down * 0.34, left[:2] * radius * 0.25
-        _line(picture, mouth - half, mouth + half, radius * 0.13, np.array([150.0, 50.0, 50.0]) * shade)
+        _line(
+            picture,
+            mouth - half,
+            mouth + half,
+            radius * 0.13,
+            np.array([150.0, 50.0, 50.0]) * shade,
+        )
     if clothes.hat:
         brim = front[:2] * radius * 1.3 - down * 0.25
         cap = np.stack([circles[0], circles[1]])
@@ -297,7 +398,9 @@ def _head(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, shad
         cap[:, 3] *= 0.86
         _fill(picture, cv2.convexHull(fixed_rings(cap[None])[0]), clothes.trim * shade)
         if front[2] > -0.5:
-            _line(picture, skull - down * 0.25, skull + brim, scale * 0.02, clothes.trim * 0.7 * shade)
+            _line(
+                picture, skull - down * 0.25, skull + brim, scale * 0.02, clothes.trim * 0.7 * shade
+            )
 
 
 def _expose(picture: np.ndarray, u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -306,7 +409,9 @@ def _expose(picture: np.ndarray, u: np.ndarray, rng: np.random.Generator) -> np.
     gain = 0.72 + 0.5 * u[0]
     corners = gain * (1 + 0.35 * (rng.random((2, 2, 1)) - 0.5)) * (1 + 0.12 * (u[1:4] - 0.5))
     light = cv2.resize(
-        (np.clip(corners, 0, 1.6) * 159).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR
+        (np.clip(corners, 0, 1.6) * 159).astype(np.uint8),
+        (width, height),
+        interpolation=cv2.INTER_LINEAR,
     )
     picture = cv2.multiply(picture, light, scale=1 / 159)
     if u[4] < 0.35:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from featherpose.synthetic.bodies import BELONGS, NORMALS, PARTS, POINTS, UNIFORMS, Figures, pose_figures
+from featherpose.synthetic.bodies import (
+    BELONGS,
+    NORMALS,
+    PARTS,
+    POINTS,
+    UNIFORMS,
+    Figures,
+    pose_figures,
+)
 
 FIGURES = 3  # drawn for every scene, the first is the one annotated; `Scene.present` says which of the others are there
 SCENE_UNIFORMS = 40
@@ -42,7 +50,11 @@ def fixed_rings(circles: np.ndarray) -> np.ndarray:
 
 def scene_draws(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a scene is made of: uniforms of the scene, uniforms and normals of its figures."""
-    return rng.random(SCENE_UNIFORMS), rng.random((FIGURES, UNIFORMS)), rng.standard_normal((FIGURES, NORMALS))
+    return (
+        rng.random(SCENE_UNIFORMS),
+        rng.random((FIGURES, UNIFORMS)),
+        rng.standard_normal((FIGURES, NORMALS)),
+    )
 
 
 def build_scenes(draws: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list[Scene]:
@@ -51,7 +63,12 @@ def build_scenes(draws: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list
     figures = pose_figures(uniforms, np.concatenate([d[2] for d in draws]))
     near = 1 / (1 - figures.circles[..., 2:3] / _DISTANCE)
     circles = np.concatenate(
-        [figures.circles[..., :2] * near, figures.circles[..., 2:3], figures.circles[..., 3:] * near], -1
+        [
+            figures.circles[..., :2] * near,
+            figures.circles[..., 2:3],
+            figures.circles[..., 3:] * near,
+        ],
+        -1,
     )
     points = figures.points[..., :2] / (1 - figures.points[..., 2:3] / _DISTANCE)
     low = (circles[..., :2] - circles[..., 3:]).min(axis=(1, 2))
@@ -66,17 +83,27 @@ def build_scenes(draws: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list
 
 
 def _place(
-    u: np.ndarray, figures: Figures, points: np.ndarray, circles: np.ndarray, low: np.ndarray, high: np.ndarray
+    u: np.ndarray,
+    figures: Figures,
+    points: np.ndarray,
+    circles: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
 ) -> Scene:
     width, height = 256 + 16 * int(u[0] * 9), 272 + 16 * int(u[1] * 9)
     extent = high - low
     scale = np.empty(FIGURES)
-    scale[0] = (0.6 + 0.3 * u[2]) * min(height / max(extent[0, 1], 0.8), width / max(extent[0, 0], 0.3))
+    scale[0] = (0.6 + 0.3 * u[2]) * min(
+        height / max(extent[0, 1], 0.8), width / max(extent[0, 0], 0.3)
+    )
     middle = np.empty((FIGURES, 2))
     middle[0] = (width * (0.5 + 0.16 * (u[3] - 0.5)), height * (0.5 + 0.08 * (u[4] - 0.5)))
     if u[5] < 0.16:  # truncated: nearer, and pushed over a border
         scale[0] *= 1.15 + 0.5 * u[6]
-        middle[0] += (0.35 * (u[7] - 0.5) * width, (0.05 + 0.25 * u[8]) * height * (1 if u[9] < 0.75 else -1))
+        middle[0] += (
+            0.35 * (u[7] - 0.5) * width,
+            (0.05 + 0.25 * u[8]) * height * (1 if u[9] < 0.75 else -1),
+        )
     others = 0 if u[10] < 0.55 else 1 if u[10] < 0.85 else 2
     behind, ahead = [], []
     for k in range(1, FIGURES):
@@ -85,7 +112,10 @@ def _place(
         scale[k] = scale[0] * (0.7 + 0.3 * v[1] if back else 0.95 + 0.2 * v[1])
         side = 1 if v[2] < 0.5 else -1
         apart = (0.16 if back else 0.3) + 0.34 * v[3]
-        middle[k] = middle[0] + (side * apart * scale[0], (0.08 * (v[4] - 0.5) - (0.04 if back else -0.05)) * scale[0])
+        middle[k] = middle[0] + (
+            side * apart * scale[0],
+            (0.08 * (v[4] - 0.5) - (0.04 if back else -0.05)) * scale[0],
+        )
         if k <= others:
             (behind if back else ahead).append(k)
     shift = middle - (low + high) / 2 * scale[:, None]
@@ -115,7 +145,12 @@ def _objects(u: np.ndarray, middle: np.ndarray, scale: float, height: int) -> li
             objects.append(np.array([(across + x, y) for x, y in corners]))
         elif kind < 0.26:
             half, lean = scale * (0.012 + 0.02 * v[2]), scale * 0.12 * (v[3] - 0.5)
-            corners = [(-half + lean, -5), (half + lean, -5), (half - lean, height + 5), (-half - lean, height + 5)]
+            corners = [
+                (-half + lean, -5),
+                (half + lean, -5),
+                (half - lean, height + 5),
+                (-half - lean, height + 5),
+            ]
             objects.append(np.array([(across + x, y) for x, y in corners]))
         elif kind < 0.33:
             centre = np.array([across, middle[1] + scale * (v[2] - 0.3) * 0.8])
@@ -126,7 +161,9 @@ def _objects(u: np.ndarray, middle: np.ndarray, scale: float, height: int) -> li
 def _owners() -> np.ndarray:
     owners = np.zeros((len(POINTS), len(PARTS)), dtype=bool)
     for i, point in enumerate(POINTS):
-        side, _, bare = point.rpartition("_") if point.startswith(("left_", "right_")) else ("", "", point)
+        side, _, bare = (
+            point.rpartition("_") if point.startswith(("left_", "right_")) else ("", "", point)
+        )
         for part in BELONGS[bare].split():
             owners[i, PARTS.index(part.replace("*", f"{side}_"))] = True
     return owners
@@ -149,7 +186,9 @@ def layers(scene: Scene) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         numbers[figure] = own
     for outline in scene.objects:
         number += 1
-        cv2.fillConvexPoly(front, np.rint(outline * (1 << SHIFT)).astype(np.int32), number, cv2.LINE_8, SHIFT)
+        cv2.fillConvexPoly(
+            front, np.rint(outline * (1 << SHIFT)).astype(np.int32), number, cv2.LINE_8, SHIFT
+        )
     return front, numbers
 
 

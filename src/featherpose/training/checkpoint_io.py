@@ -13,7 +13,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's own writer stages in $TMPDIR and copies over the old file where that is another filesystem."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -60,7 +60,9 @@ class HeatmapLoss:
         stage_weights: Sequence[float] | None = None,
     ) -> None:
         if reduction not in REDUCTIONS:
-            raise PoseError(f"There is no loss reduction {reduction!r}; known: {', '.join(REDUCTIONS)}.")
+            raise PoseError(
+                f"There is no loss reduction {reduction!r}; known: {', '.join(REDUCTIONS)}."
+            )
         self.single, self.average = REDUCTIONS[reduction]
         self.sigma, self.quantised, self.truncate = sigma, quantised, truncate
         self.stage_weights = None if stage_weights is None else list(stage_weights)
@@ -70,7 +72,9 @@ class HeatmapLoss:
     ) -> tuple[Tensor, Tensor]:
         """The total and, detached, each output's own loss. `joints` are crop pixels."""
         height, width = outputs[-1].shape[2:]
-        target, weight = encode(joints / stride, visible, (height, width), self.sigma, self.quantised, self.truncate)
+        target, weight = encode(
+            joints / stride, visible, (height, width), self.sigma, self.quantised, self.truncate
+        )
         each = torch.stack([self.single(output.float(), target, weight) for output in outputs])
         return self.combine(each), each.detach()
 
@@ -78,7 +82,9 @@ class HeatmapLoss:
         if self.stage_weights is None:
             return each.mean() if self.average else each.sum()
         if len(self.stage_weights) != len(each):
-            raise PoseError(f"loss.stage_weights has {len(self.stage_weights)} numbers for {len(each)} outputs.")
+            raise PoseError(
+                f"loss.stage_weights has {len(self.stage_weights)} numbers for {len(each)} outputs."
+            )
         weights = torch.tensor(self.stage_weights, device=each.device, dtype=each.dtype)
         total = (each * weights).sum()
         return total / weights.sum() if self.average else total

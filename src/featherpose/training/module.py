@@ -48,10 +48,14 @@ class PoseModule(L.LightningModule):
         if self.channels_last:
             self.network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
         self.compiled: Callable[[Tensor], list[Tensor]] = self.network
-        self.metrics: list[Any] = []  # one for each supervised output; made in `setup`, when the persons are known
+        self.metrics: list[
+            Any
+        ] = []  # one for each supervised output; made in `setup`, when the persons are known
         self.keep_predictions = False
         self.last_predictions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        self._step_losses: list[tuple[int, Tensor]] = []  # persons, and the total's loss before each output's
+        self._step_losses: list[
+            tuple[int, Tensor]
+        ] = []  # persons, and the total's loss before each output's
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -88,13 +92,17 @@ class PoseModule(L.LightningModule):
         outputs = self.compiled(normalise(batch["image"], self.channels_last))
         total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride)
         self._step_losses.append((len(batch["index"]), torch.cat((total[None], each)).detach()))
-        if batch_index % 10 == 0:  # for the progress bar; a metric logged at each step would cost it 0.4 ms
+        if (
+            batch_index % 10 == 0
+        ):  # for the progress bar; a metric logged at each step would cost it 0.4 ms
             self.log("loss", total.detach(), prog_bar=True, logger=False)
         return total
 
     def on_train_epoch_end(self) -> None:
         if self._step_losses:
-            counts = torch.tensor([float(count) for count, _ in self._step_losses], device=self.device)
+            counts = torch.tensor(
+                [float(count) for count, _ in self._step_losses], device=self.device
+            )
             means = counts @ torch.stack([losses for _, losses in self._step_losses]) / counts.sum()
             names = ["train/loss", *(f"train/loss/stage{i + 1}" for i in range(len(means) - 1))]
             self.log_dict(dict(zip(names, means, strict=True)), sync_dist=True)
@@ -103,9 +111,13 @@ class PoseModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         schedule = self.config["schedule"]
-        optimiser = instantiate(schedule["optimiser"])(self.network.parameters(), lr=scaled_learning_rate(schedule))
+        optimiser = instantiate(schedule["optimiser"])(
+            self.network.parameters(), lr=scaled_learning_rate(schedule)
+        )
         unit = schedule.get("unit", "epoch")
-        rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: learning_rate_factor(at, schedule))
+        rate = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda at: learning_rate_factor(at, schedule)
+        )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": unit}}
 
     # Evaluation
@@ -123,7 +135,9 @@ class PoseModule(L.LightningModule):
 
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints in picture coordinates (S, B, K, 2) and confidences (S, B, K) of all outputs."""
-        points, confidence = zip(*(decode(o.float(), self.protocol["decoder"]) for o in outputs), strict=True)
+        points, confidence = zip(
+            *(decode(o.float(), self.protocol["decoder"]) for o in outputs), strict=True
+        )
         return to_picture(torch.stack(points), matrix, self.stride).float(), torch.stack(confidence)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -144,7 +158,10 @@ class PoseModule(L.LightningModule):
         final["val/score"] = scores[-1][self.metrics[-1].main]
         for i, stage in enumerate(scores[:-1]):
             final[f"val/stage{i + 1}/score"] = stage[self.metrics[i].main]
-        self.log_dict({name: torch.tensor(float(value)) for name, value in final.items()}, rank_zero_only=False)
+        self.log_dict(
+            {name: torch.tensor(float(value)) for name, value in final.items()},
+            rank_zero_only=False,
+        )
         if self.keep_predictions:
             self.last_predictions = self._gather_predictions()
         for metric in self.metrics:
@@ -156,7 +173,11 @@ class PoseModule(L.LightningModule):
         for metric in self.metrics:
             with metric.sync_context():
                 found.append(metric.collected())
-        return found[-1][0], np.stack([keypoints for _, keypoints, _ in found]), np.stack([c for *_, c in found])
+        return (
+            found[-1][0],
+            np.stack([keypoints for _, keypoints, _ in found]),
+            np.stack([c for *_, c in found]),
+        )
 
     test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
@@ -169,7 +190,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise PoseError(f"{path} is not a checkpoint that can be read safely: {_first(error)}") from error
+        raise PoseError(
+            f"{path} is not a checkpoint that can be read safely: {_first(error)}"
+        ) from error
 
 
 def _first(error: BaseException) -> str:

@@ -11,12 +11,18 @@ from featherpose.errors import PoseError
 Phase = Literal["frozen", "ramp", "free"]
 
 
-def milestones_factor(at: float, milestones: Sequence[float], factors: float | Sequence[float]) -> float:
+def milestones_factor(
+    at: float, milestones: Sequence[float], factors: float | Sequence[float]
+) -> float:
     """What the learning rate is multiplied by at epoch or step `at`.
 
     Each milestone that has been reached multiplies it once more: by its own factor, or by the single one.
     """
-    each = [float(factors)] * len(milestones) if isinstance(factors, (int, float)) else [float(f) for f in factors]
+    each = (
+        [float(factors)] * len(milestones)
+        if isinstance(factors, (int, float))
+        else [float(f) for f in factors]
+    )
     if len(each) != len(milestones):
         raise PoseError(
             f"schedule.factors has {len(each)} numbers for {len(milestones)} milestones: give one factor, or one each."
@@ -38,7 +44,9 @@ def length(schedule: Mapping[str, Any]) -> int:
     unit = schedule.get("unit", "epoch")
     found = schedule.get({"epoch": "epochs", "step": "steps"}.get(unit, ""))
     if found is None or found < 1:
-        raise PoseError(f"schedule.unit={unit} needs schedule.{'steps' if unit == 'step' else 'epochs'} above 0.")
+        raise PoseError(
+            f"schedule.unit={unit} needs schedule.{'steps' if unit == 'step' else 'epochs'} above 0."
+        )
     return int(found)
 
 
@@ -59,7 +67,9 @@ def learning_rate_factor(at: int, schedule: Mapping[str, Any]) -> float:
 def scaled_learning_rate(schedule: Mapping[str, Any]) -> float:
     """The learning rate for this batch: in proportion to it where `reference_batch` says what the rate is for."""
     reference = schedule.get("reference_batch")
-    return float(schedule["learning_rate"]) * (float(schedule["batch_size"]) / reference if reference else 1.0)
+    return float(schedule["learning_rate"]) * (
+        float(schedule["batch_size"]) / reference if reference else 1.0
+    )
 
 
 def phase(epoch: float, freeze: float, ramp: float) -> Phase:

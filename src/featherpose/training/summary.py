@@ -55,13 +55,21 @@ def start(record: RunRecord, trainer: L.Trainer) -> None:
     fields = record.fields
     network, data = fields["network"], fields["data"]
     height, width = data["input_size"]
-    shape = " x ".join(f"{network[key]} {key}" for key in ("stages", "channels") if isinstance(network[key], int))
-    epochs = f"{trainer.max_epochs} epochs" if (trainer.max_epochs or -1) > 0 else f"{trainer.max_steps:,} steps"
+    shape = " x ".join(
+        f"{network[key]} {key}" for key in ("stages", "channels") if isinstance(network[key], int)
+    )
+    epochs = (
+        f"{trainer.max_epochs} epochs"
+        if (trainer.max_epochs or -1) > 0
+        else f"{trainer.max_steps:,} steps"
+    )
     rows = {
         "network": f"{fields['name']}: {network['name']} {shape}".rstrip(),
         "size": f"{network['parameters'] / 1e6:.2f} M parameters, {network['macs'] / 1e9:.2f} GMAC at {height}x{width}",
         "data": f"{data['name']}: {data['train']:,} persons to train, {data['val']:,} to validate",
-        "skipped": ", ".join(f"{n} {why} ({s})" for s, counts in data["skipped"].items() for why, n in counts.items()),
+        "skipped": ", ".join(
+            f"{n} {why} ({s})" for s, counts in data["skipped"].items() for why, n in counts.items()
+        ),
         "protocol": f"{fields['protocol']['name']}",
         "device": f"{fields['device']}, {trainer.precision}, {trainer.world_size} process(es), {epochs}",
         "folder": str(record.folder),
@@ -85,11 +93,15 @@ def end(record: RunRecord, module: PoseModule, data: Any, scores: dict[str, floa
     picture = prediction_picture(folder, data, predictions)
 
     columns = [name.removeprefix("val/joint/") for name in scores if name.startswith("val/joint/")]
-    table = Table(title=f"{record.fields['name']}: {main} on {data.name} ({record.fields['protocol']['name']})")
+    table = Table(
+        title=f"{record.fields['name']}: {main} on {data.name} ({record.fields['protocol']['name']})"
+    )
     table.add_column("")
     for column in [*columns, main]:
         table.add_column(column, justify="right")
-    stages = sorted(name for name in scores if name.startswith("val/stage") and name.endswith("/score"))
+    stages = sorted(
+        name for name in scores if name.startswith("val/stage") and name.endswith("/score")
+    )
     for name in stages:
         table.add_row(name.split("/")[1], *[""] * len(columns), f"{scores[name]:.2f}", style="dim")
     ours = [f"{scores[f'val/joint/{c}']:.1f}" for c in columns]
@@ -134,12 +146,16 @@ def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, n
     return found
 
 
-def prediction_picture(folder: Path, data: Any, predictions: dict[str, np.ndarray], count: int = 12) -> Path:
+def prediction_picture(
+    folder: Path, data: Any, predictions: dict[str, np.ndarray], count: int = 12
+) -> Path:
     """Some validation persons with the predicted skeleton on them."""
     tiles = []
     for row in range(min(count, len(predictions["index"]))):
         person = data.val_people.persons[int(predictions["index"][row])]
-        drawn = draw_pose(data.load(person), predictions["keypoints"][-1][row], person.visible, data.skeleton)
+        drawn = draw_pose(
+            data.load(person), predictions["keypoints"][-1][row], person.visible, data.skeleton
+        )
         tiles.append(around(drawn, person.centre, person.scale))
     path = folder / "pictures" / "predictions.png"
     path.parent.mkdir(exist_ok=True)
@@ -147,7 +163,9 @@ def prediction_picture(folder: Path, data: Any, predictions: dict[str, np.ndarra
     return path
 
 
-def around(picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int = 256) -> np.ndarray:
+def around(
+    picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int = 256
+) -> np.ndarray:
     """The square around a person, as a tile."""
     reach = float(max(scale)) * 100
     matrix = np.array([[side / 2 / reach, 0, side / 2], [0, side / 2 / reach, side / 2]])

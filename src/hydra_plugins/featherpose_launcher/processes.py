@@ -17,10 +17,16 @@ class ProcessLauncher(Launcher):
     def __init__(self, **slots: Any) -> None:
         self.slots = slots
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         self.hydra_context, self.config = hydra_context, config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         from featherpose.sweeps.launcher import Processes
 
-        return Processes(self.hydra_context, self.config, **self.slots).launch(job_overrides, initial_job_idx)
+        return Processes(self.hydra_context, self.config, **self.slots).launch(
+            job_overrides, initial_job_idx
+        )

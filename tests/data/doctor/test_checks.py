@@ -20,7 +20,14 @@ from featherpose.skeletons import COCO
 
 
 def module(root, **changes) -> PoseDataModule:
-    keys = {"name": "mine", "skeleton": "coco", "read": coco.read, "load": image.load, "metric": list, "root": root}
+    keys = {
+        "name": "mine",
+        "skeleton": "coco",
+        "read": coco.read,
+        "load": image.load,
+        "metric": list,
+        "root": root,
+    }
     return PoseDataModule(**(keys | {"aspect": 0.75, "input_size": (128, 96)} | changes))
 
 
@@ -119,9 +126,13 @@ def test_torso_and_boxes(sound):
 
 def test_same_and_nearly_the_same_pictures_across_splits(sound):
     image = cv2.imread(str(sound / "train2017/000000000002.jpg"))
-    cv2.imwrite(str(sound / "val2017/000000000005.jpg"), cv2.convertScaleAbs(image, alpha=0.95), [1, 60])
+    cv2.imwrite(
+        str(sound / "val2017/000000000005.jpg"), cv2.convertScaleAbs(image, alpha=0.95), [1, 60]
+    )
     what = found(checks.examine(module(sound)), "val")
-    assert what["pictures nearly the same as one in train"].examples == ["000000000002.jpg ~ 000000000005.jpg"]
+    assert what["pictures nearly the same as one in train"].examples == [
+        "000000000002.jpg ~ 000000000005.jpg"
+    ]
     both = module(sound, read=lambda root, split: coco.read(root, "train"))
     assert found(checks.examine(both), "val")["pictures that are in train too"].count == 6
 
@@ -129,7 +140,9 @@ def test_same_and_nearly_the_same_pictures_across_splits(sound):
 def test_annotations_that_can_not_be_read_and_published_counts(sound, tiny_lsp):
     (sound / "annotations/person_keypoints_val2017.json").write_text("{")
     results = checks.examine(module(sound, name="coco"))
-    assert found(results)["another number of people than published"].examples == ["6 instead of 149813"]
+    assert found(results)["another number of people than published"].examples == [
+        "6 instead of 149813"
+    ]
     assert "not valid JSON" in found(results, "val")["the annotations can't be read"].examples[0]
     missing = found(checks.examine(module(tiny_lsp, name="lsp", skeleton="lsp", read=lsp.read)))
     assert missing["pictures missing"].count == 996
@@ -150,7 +163,13 @@ def test_script(tiny_lspet, tmp_path, root, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("check_data", root / "scripts/check_data.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    words = ["check_data.py", "data=lspet", f"data.root={tiny_lspet}", "data.read.train=[1,7]", "data.read.val=[8,10]"]
+    words = [
+        "check_data.py",
+        "data=lspet",
+        f"data.root={tiny_lspet}",
+        "data.read.train=[1,7]",
+        "data.read.val=[8,10]",
+    ]
     words += ["data.read.least_cosine=-1", "data.read.copies=[]", "--out", str(tmp_path / "out")]
 
     monkeypatch.setattr(sys, "argv", words)

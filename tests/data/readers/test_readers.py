@@ -28,9 +28,16 @@ def test_coco_person(tiny_coco):
     assert len(people.persons) == 6
     assert people.skipped == {}
     assert person.image.endswith("val2017/000000000003.jpg")
-    assert (person.image_id, person.person_id, person.area, person.picture_size) == (3, 102, 5000.0, (160, 120))
+    assert (person.image_id, person.person_id, person.area, person.picture_size) == (
+        3,
+        102,
+        5000.0,
+        (160, 120),
+    )
     assert person.visible.tolist() == [0] + [2] * 16
-    np.testing.assert_allclose(person.box, [40, 10, 79, 99])  # HRNet's clean box ends on the last pixel
+    np.testing.assert_allclose(
+        person.box, [40, 10, 79, 99]
+    )  # HRNet's clean box ends on the last pixel
     np.testing.assert_allclose(person.centre, [79.5, 59.5])
     np.testing.assert_allclose(person.scale, [79 * 1.25 / 200, 99 * 1.25 / 200])
     (digest,) = people.sources.values()
@@ -49,7 +56,12 @@ def test_coco_leaves_out_and_counts(tiny_coco):
     edit(tiny_coco, change)
     people = coco.read(tiny_coco, "val")
     assert len(people.persons) == 1
-    assert people.skipped == {"crowd": 1, "no keypoints": 1, "box without size": 2, "annotation without a picture": 1}
+    assert people.skipped == {
+        "crowd": 1,
+        "no keypoints": 1,
+        "box without size": 2,
+        "annotation without a picture": 1,
+    }
 
 
 def test_coco_box_is_clipped_to_the_picture(tiny_coco):
@@ -60,12 +72,27 @@ def test_coco_box_is_clipped_to_the_picture(tiny_coco):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda c: c["annotations"][1]["keypoints"].__setitem__(4, float("nan")), "record 101: keypoints holds a NaN"),
-        (lambda c: c["annotations"][1]["bbox"].__setitem__(0, float("inf")), "record 101: bbox holds a NaN or an inf"),
+        (
+            lambda c: c["annotations"][1]["keypoints"].__setitem__(4, float("nan")),
+            "record 101: keypoints holds a NaN",
+        ),
+        (
+            lambda c: c["annotations"][1]["bbox"].__setitem__(0, float("inf")),
+            "record 101: bbox holds a NaN or an inf",
+        ),
         (lambda c: c["annotations"][1].update(bbox=[1, 2, 3]), "record 101: bbox has 3 numbers"),
-        (lambda c: c["annotations"][1].update(bbox="wide"), "record 101: bbox is not a list of numbers"),
-        (lambda c: c["annotations"][1].update(keypoints=[1, 2, 2]), "record 101: 3 keypoint numbers instead of 17"),
-        (lambda c: c["images"][1].update(file_name="../../etc/passwd.jpg"), "image 2: .* leads out of"),
+        (
+            lambda c: c["annotations"][1].update(bbox="wide"),
+            "record 101: bbox is not a list of numbers",
+        ),
+        (
+            lambda c: c["annotations"][1].update(keypoints=[1, 2, 2]),
+            "record 101: 3 keypoint numbers instead of 17",
+        ),
+        (
+            lambda c: c["images"][1].update(file_name="../../etc/passwd.jpg"),
+            "image 2: .* leads out of",
+        ),
         (lambda c: c["images"][1].update(file_name="/etc/passwd.jpg"), "image 2: .* leads out of"),
         (lambda c: c["images"][1].update(width="wide"), "image 2: width should be a number"),
         (
@@ -102,9 +129,18 @@ def test_missing_pictures_may_be_left_out_and_counted(tiny_coco):
 def test_missing_folder_says_what_to_do(tmp_path):
     with pytest.raises(PoseError) as error:
         coco.read(tmp_path / "none", "val")
-    for part in ("cocodataset.org", "train2017/", "scripts/check_data.py data=coco", str(tmp_path / "none")):
+    for part in (
+        "cocodataset.org",
+        "train2017/",
+        "scripts/check_data.py data=coco",
+        str(tmp_path / "none"),
+    ):
         assert part in str(error.value)
-    for read, page in ((mpii.read, "mpi-inf.mpg.de"), (lsp.read, "lsp.html"), (lsp.read_extended, "lspet.html")):
+    for read, page in (
+        (mpii.read, "mpi-inf.mpg.de"),
+        (lsp.read, "lsp.html"),
+        (lsp.read_extended, "lspet.html"),
+    ):
         with pytest.raises(PoseError, match=page):
             read(None, "train")
 
@@ -112,7 +148,11 @@ def test_missing_folder_says_what_to_do(tmp_path):
 def test_own_skeleton(tmp_path):
     from ...small_sets import coco_json
 
-    own = {"name": "hand", "joints": ["wrist", "left_tip", "right_tip"], "limbs": ["wrist-left_tip"]}
+    own = {
+        "name": "hand",
+        "joints": ["wrist", "left_tip", "right_tip"],
+        "limbs": ["wrist-left_tip"],
+    }
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/train.json").write_text(json.dumps(coco_json(3, 3, tuple(own["joints"]))))
     people = coco.read(tmp_path, "train", "labels/{split}.json", "images", own, pictures="ignore")
@@ -153,7 +193,10 @@ def test_three_forms_give_the_same_people(tiny_mpii, split):
     tiny_mpii.write_annot()
     tiny_mpii.write_official()
     annot = "annot/train.json" if split == "train" else "annot/valid.json"
-    forms = [read_mpii(tiny_mpii, split, f) for f in ("mpii_annotations.json", annot, "mpii_human_pose_v1_u12_1.mat")]
+    forms = [
+        read_mpii(tiny_mpii, split, f)
+        for f in ("mpii_annotations.json", annot, "mpii_human_pose_v1_u12_1.mat")
+    ]
     first = forms[0].persons
     assert len(first) == (4 if split == "train" else 3)
     hashes = set()
@@ -223,11 +266,15 @@ def test_real_mpii_is_the_accepted_split(real_data):
     assert not {p.image for p in train.persons} & {p.image for p in val.persons}
     import h5py
 
-    with h5py.File(real_data / "mpii/valid.h5") as file:  # an independent copy: centre and scale already moved
+    with h5py.File(
+        real_data / "mpii/valid.h5"
+    ) as file:  # an independent copy: centre and scale already moved
         names = [name.decode() for name in file["imgname"]]
         assert [p.image.rsplit("/", 1)[1] for p in val.persons] == names
         centres = np.array([p.centre for p in val.persons])
-        np.testing.assert_allclose(centres, file["center"][:] - 1, atol=0.01)  # the json rounds scales to 3 digits
+        np.testing.assert_allclose(
+            centres, file["center"][:] - 1, atol=0.01
+        )  # the json rounds scales to 3 digits
         np.testing.assert_allclose([p.scale[0] for p in val.persons], file["scale"], atol=1e-3)
         heads = [p.head_size for p in val.persons]
         np.testing.assert_allclose(heads, file["normalize"], rtol=1e-3)
@@ -271,12 +318,22 @@ def test_lspet_leaves_out_mixed_sides_and_copies(tiny_lspet):
     from scipy.io import loadmat, savemat
 
     table = loadmat(tiny_lspet / "joints.mat")["joints"]
-    for name, x in (("left_shoulder", 100), ("right_shoulder", 60), ("left_hip", 60), ("right_hip", 100)):
+    for name, x in (
+        ("left_shoulder", 100),
+        ("right_shoulder", 60),
+        ("left_hip", 60),
+        ("right_hip", 100),
+    ):
         table[LSP.index(name), :, 1] = (x, 30 if "shoulder" in name else 90, 1)  # picture 2
     savemat(tiny_lspet / "joints.mat", {"joints": table})
-    people = lsp.read_extended(tiny_lspet, "train", (2, 3), (8, 10), least_torso=0, least_cosine=-0.99, copies=[3, 9])
+    people = lsp.read_extended(
+        tiny_lspet, "train", (2, 3), (8, 10), least_torso=0, least_cosine=-0.99, copies=[3, 9]
+    )
     assert people.skipped == {"left and right mixed up": 1, "copy of a test picture": 1}
-    assert [p.image_id for p in lsp.read_extended(tiny_lspet, "val", (2, 3), (8, 10), copies=[9]).persons] == [8, 9, 10]
+    assert [
+        p.image_id
+        for p in lsp.read_extended(tiny_lspet, "val", (2, 3), (8, 10), copies=[9]).persons
+    ] == [8, 9, 10]
 
 
 def test_lsp_files_in_each_others_place(tiny_lsp, tiny_lspet):
@@ -318,7 +375,11 @@ def test_joint_set_masks_what_a_set_lacks(tiny_lsp, tiny_mpii):
 
     sets = {
         "lsp": {"read": partial(lsp.read, pictures="skip"), "root": tiny_lsp, "skeleton": "lsp"},
-        "mpii": {"read": partial(mpii.read, published=False), "root": tiny_mpii.root, "skeleton": "mpii"},
+        "mpii": {
+            "read": partial(mpii.read, published=False),
+            "root": tiny_mpii.root,
+            "skeleton": "mpii",
+        },
     }
     people = joint.read(None, "train", sets, skeleton="lsp", validate="lsp")
     assert len(people.persons) == 4 + 4
@@ -327,7 +388,9 @@ def test_joint_set_masks_what_a_set_lacks(tiny_lsp, tiny_mpii):
     for k, name in enumerate(LSP.joints):
         source = MPII.index({"neck": "upper_neck"}.get(name, name))
         np.testing.assert_array_equal(people.persons[4].joints[k], own.joints[source])
-    assert len({p.image_id for p in people.persons}) == len({p.person_id for p in people.persons}) == 8
+    assert (
+        len({p.image_id for p in people.persons}) == len({p.person_id for p in people.persons}) == 8
+    )
     assert all("/lsp/" in p.image for p in joint.read(None, "val", sets, "lsp", "lsp").persons)
 
     in_mpii = joint.read(None, "train", sets, skeleton="mpii")

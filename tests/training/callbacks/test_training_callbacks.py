@@ -37,7 +37,9 @@ class Points(Dataset):
 class Data(L.LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
-        persons = [SimpleNamespace(person_id=f"person {i}", image=f"picture{i}.jpg") for i in range(8)]
+        persons = [
+            SimpleNamespace(person_id=f"person {i}", image=f"picture{i}.jpg") for i in range(8)
+        ]
         self.train_people = SimpleNamespace(persons=persons)
 
     def train_dataloader(self) -> DataLoader:
@@ -69,10 +71,14 @@ class Module(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=0.01, weight_decay=0.1)
 
 
-def train(module: L.LightningModule, *callbacks: Callback, epochs: int = 6, checkpoint=None, **keys) -> L.Trainer:
+def train(
+    module: L.LightningModule, *callbacks: Callback, epochs: int = 6, checkpoint=None, **keys
+) -> L.Trainer:
     keys = {"limit_val_batches": 0, "enable_checkpointing": False, **keys}
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = L.Trainer(accelerator="cpu", max_epochs=epochs, callbacks=list(callbacks), **quiet, **keys)
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=epochs, callbacks=list(callbacks), **quiet, **keys
+    )
     trainer.fit(module, datamodule=Data(), ckpt_path=checkpoint)
     return trainer
 
@@ -140,7 +146,10 @@ def test_bad_phases_are_refused_before_anything_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [({3: float("nan")}, "is nan in epoch 1, batch 1"), ({5: 1e6}, "exploded to .* in epoch 2, batch 1")],
+    [
+        ({3: float("nan")}, "is nan in epoch 1, batch 1"),
+        ({5: 1e6}, "exploded to .* in epoch 2, batch 1"),
+    ],
 )
 def test_a_bad_loss_names_and_keeps_its_batch(spoil: dict, words: str, tmp_path: Path) -> None:
     with pytest.raises(PoseError, match=words):
@@ -162,10 +171,16 @@ def test_no_poisoned_checkpoint_is_written(tmp_path: Path) -> None:
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             """Too late for this test."""
 
-    saved = L.pytorch.callbacks.ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    saved = L.pytorch.callbacks.ModelCheckpoint(
+        tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1
+    )
     with pytest.raises(PoseError, match="is nan"):
         train(Module({3: float("nan")}), Late(tmp_path), saved, enable_checkpointing=True)
-    assert sorted(p.name for p in tmp_path.glob("*.ckpt")) == ["step=1.ckpt", "step=2.ckpt", "step=3.ckpt"]
+    assert sorted(p.name for p in tmp_path.glob("*.ckpt")) == [
+        "step=1.ckpt",
+        "step=2.ckpt",
+        "step=3.ckpt",
+    ]
 
 
 def test_a_large_first_loss_or_a_calm_run_is_no_explosion(tmp_path: Path) -> None:
@@ -210,10 +225,14 @@ def test_a_kill_while_writing_never_breaks_the_file(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "last.ckpt")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout == "whole\n" * 6, done.stderr[-2000:]
-    assert [p for p in tmp_path.iterdir() if p.name != "last.ckpt"], "at least one kill came while it was writing"
+    assert [p for p in tmp_path.iterdir() if p.name != "last.ckpt"], (
+        "at least one kill came while it was writing"
+    )
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, writer = tmp_path / "last.ckpt", AtomicCheckpointIO()
     writer.save_checkpoint({"step": 1}, path)
 

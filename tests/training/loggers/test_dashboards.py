@@ -33,9 +33,14 @@ def loggers_config(root: Path, tmp_path: Path):
     def make(*choices: str) -> DictConfig:
         found: dict = {}
         for choice in choices:
-            found |= OmegaConf.to_container(OmegaConf.load(root / "conf" / "logger" / f"{choice}.yaml")) or {}
+            found |= (
+                OmegaConf.to_container(OmegaConf.load(root / "conf" / "logger" / f"{choice}.yaml"))
+                or {}
+            )
         paths = {"runs": str(tmp_path), "output": str(tmp_path / "train" / "run")}
-        return OmegaConf.create({"seed": 3, "paths": paths, "model": {"stages": 3}, "logger": found})
+        return OmegaConf.create(
+            {"seed": 3, "paths": paths, "model": {"stages": 3}, "logger": found}
+        )
 
     return make
 
@@ -45,7 +50,10 @@ def pairs(sweep: Path) -> list[tuple[Path, OfflineRun]]:
     """Each run folder of the real sweep with its W&B run."""
     folders = sorted(path.parent for path in sweep.glob("*/run.json"))
     records = [json.loads((folder / "run.json").read_text()) for folder in folders]
-    return [(folder, read_offline(record["wandb"]["dir"])) for folder, record in zip(folders, records, strict=True)]
+    return [
+        (folder, read_offline(record["wandb"]["dir"]))
+        for folder, record in zip(folders, records, strict=True)
+    ]
 
 
 def when_closed(place: str | Path) -> OfflineRun:
@@ -61,13 +69,17 @@ def when_closed(place: str | Path) -> OfflineRun:
     raise AssertionError(f"{place} has no exit record")
 
 
-def test_one_wandb_run_per_job_all_in_one_folder(sweep: Path, pairs: list[tuple[Path, OfflineRun]]) -> None:
+def test_one_wandb_run_per_job_all_in_one_folder(
+    sweep: Path, pairs: list[tuple[Path, OfflineRun]]
+) -> None:
     assert len(pairs) == 4
     assert len({run.id for _, run in pairs}) == 4
     assert len(list((sweep.parents[1] / "wandb").glob("offline-run-*"))) == 4
     assert {run.group for _, run in pairs} == {sweep.name}
     names = [run.name for _, run in pairs]
-    assert names == [f"lapx-s{stages}-synthetic-g0.2-seed{seed}" for seed in (0, 1) for stages in (2, 3)]
+    assert names == [
+        f"lapx-s{stages}-synthetic-g0.2-seed{seed}" for seed in (0, 1) for stages in (2, 3)
+    ]
     assert all({"lapx", "synthetic", "paper_no_tta"} <= set(run.tags) for _, run in pairs)
 
 
@@ -75,9 +87,18 @@ def test_wandb_history_is_metrics_csv(pairs: list[tuple[Path, OfflineRun]]) -> N
     for folder, run in pairs:
         ours, theirs = pd.read_csv(folder / "metrics.csv").set_index("epoch"), run.by_epoch()
         assert len(ours) == 3
-        assert {"train/loss/stage1", "gamma/stage1", "val/joint/wrist", "images_per_s", "data_wait", "lr"} <= set(ours)
+        assert {
+            "train/loss/stage1",
+            "gamma/stage1",
+            "val/joint/wrist",
+            "images_per_s",
+            "data_wait",
+            "lr",
+        } <= set(ours)
         for column in ours.columns.drop("step"):
-            np.testing.assert_allclose(theirs.loc[ours.index, column], ours[column], rtol=1e-12, err_msg=column)
+            np.testing.assert_allclose(
+                theirs.loc[ours.index, column], ours[column], rtol=1e-12, err_msg=column
+            )
         assert "preview.path" in theirs  # the same validation samples, each few epochs
         assert theirs["preview.path"].notna().sum() == 2
 
@@ -107,7 +128,9 @@ def test_wandb_exit_state_and_final_scores(pairs: list[tuple[Path, OfflineRun]])
 
 
 def test_a_job_says_once_how_to_sync(sweep: Path, pairs: list[tuple[Path, OfflineRun]]) -> None:
-    said = [line for line in (sweep / "terminal.txt").read_text().splitlines() if "wandb sync" in line]
+    said = [
+        line for line in (sweep / "terminal.txt").read_text().splitlines() if "wandb sync" in line
+    ]
     assert len(said) == 4
     assert all("not logged in" in line for line in said)
     for line, (folder, _) in zip(said, pairs, strict=True):
@@ -129,8 +152,12 @@ def test_tensorboard_and_csv_got_the_same_numbers(sweep: Path) -> None:
         np.testing.assert_allclose(steps["train/loss"].dropna(), ours["train/loss"], rtol=1e-9)
 
 
-def test_a_failed_run_is_recorded_as_failed(loggers_config, tmp_path: Path, logged_out: None) -> None:
-    loggers = dashboards.build_loggers(loggers_config("wandb"), tmp_path / "train" / "run", "failing", tags=["x"])
+def test_a_failed_run_is_recorded_as_failed(
+    loggers_config, tmp_path: Path, logged_out: None
+) -> None:
+    loggers = dashboards.build_loggers(
+        loggers_config("wandb"), tmp_path / "train" / "run", "failing", tags=["x"]
+    )
     loggers[0].log_metrics({"epoch": 0, "val/score": 1.5}, step=4)
     place = dashboards.facts(loggers)["wandb"]["dir"]
     dashboards.finish(loggers, 1)
@@ -142,7 +169,12 @@ def test_a_failed_run_is_recorded_as_failed(loggers_config, tmp_path: Path, logg
 
 @pytest.mark.parametrize("key", ["not a key", "0123456789" * 4])
 def test_a_bad_key_or_no_network_goes_offline_with_one_line(
-    key: str, loggers_config, tmp_path: Path, logged_out: None, monkeypatch: pytest.MonkeyPatch, capsys
+    key: str,
+    loggers_config,
+    tmp_path: Path,
+    logged_out: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nothing listens there
@@ -157,7 +189,9 @@ def test_a_bad_key_or_no_network_goes_offline_with_one_line(
     assert when_closed(facts["dir"]).history["val/score"].tolist() == [2.5]
 
 
-def test_a_key_is_found_without_asking(logged_out: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_key_is_found_without_asking(
+    logged_out: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert not weights_and_biases.logged_in()
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
     netrc = tmp_path / "netrc"
@@ -175,10 +209,16 @@ def test_the_best_checkpoint_as_an_artifact_by_option(
     folder.mkdir(parents=True)
     checkpoint = folder / "best.ckpt"
     checkpoint.write_bytes(b"weights")
-    record = {"best": {"path": str(checkpoint), "score": 50.0, "epoch": 1}, "protocol": {"name": "raw"}, "scores": {}}
+    record = {
+        "best": {"path": str(checkpoint), "score": 50.0, "epoch": 1},
+        "protocol": {"name": "raw"},
+        "scores": {},
+    }
     (folder / "run.json").write_text(json.dumps(record))
     kept: list[tuple[Path, dict]] = []
-    monkeypatch.setattr(weights_and_biases, "upload_checkpoint", lambda run, path, about: kept.append((path, about)))
+    monkeypatch.setattr(
+        weights_and_biases, "upload_checkpoint", lambda run, path, about: kept.append((path, about))
+    )
     for wanted, code in ((False, 0), (True, 1), (True, 0)):
         cfg = loggers_config("wandb")
         cfg.logger.wandb.best_checkpoint = wanted
@@ -186,7 +226,9 @@ def test_the_best_checkpoint_as_an_artifact_by_option(
     assert kept == [(checkpoint, record)]
 
 
-def test_offline_artifacts_are_written_with_the_run(loggers_config, tmp_path: Path, logged_out: None) -> None:
+def test_offline_artifacts_are_written_with_the_run(
+    loggers_config, tmp_path: Path, logged_out: None
+) -> None:
     folder = tmp_path / "train" / "run"
     folder.mkdir(parents=True)
     (folder / "best.ckpt").write_bytes(b"weights")
@@ -213,9 +255,13 @@ def test_a_resumed_run_keeps_its_wandb_id(loggers_config, tmp_path: Path, logged
     dashboards.finish(loggers, 0)
 
 
-def test_other_processes_start_nothing(loggers_config, tmp_path: Path, logged_out, monkeypatch) -> None:
+def test_other_processes_start_nothing(
+    loggers_config, tmp_path: Path, logged_out, monkeypatch
+) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    loggers = dashboards.build_loggers(loggers_config("wandb"), tmp_path / "train" / "run", "rank one")
+    loggers = dashboards.build_loggers(
+        loggers_config("wandb"), tmp_path / "train" / "run", "rank one"
+    )
     assert len(loggers) == 1
     assert dashboards.facts(loggers) == {}
     dashboards.finish(loggers, 0)
@@ -237,13 +283,19 @@ def test_any_combination_can_be_chosen(root: Path, choice: str, names: list[str]
     assert list(cfg.logger or {}) == names
 
 
-def test_a_missing_package_is_named(loggers_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(
+    loggers_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(PoseError, match=r"logger=trackio needs .*pip install 'featherpose\[loggers\]'"):
+    with pytest.raises(
+        PoseError, match=r"logger=trackio needs .*pip install 'featherpose\[loggers\]'"
+    ):
         dashboards.build_loggers(loggers_config("trackio"), tmp_path / "run", "name")
 
 
-def test_trackio_rows_by_epoch(loggers_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackio_rows_by_epoch(
+    loggers_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("trackio")
     import sqlite3
 
@@ -258,7 +310,9 @@ def test_trackio_rows_by_epoch(loggers_config, tmp_path: Path, monkeypatch: pyte
     for _ in range(100):  # a thread of trackio's writes it
         if database.is_file():
             with sqlite3.connect(database) as connection:
-                rows = connection.execute("select step, metrics from metrics where run_name like 'local-%'").fetchall()
+                rows = connection.execute(
+                    "select step, metrics from metrics where run_name like 'local-%'"
+                ).fetchall()
         if rows:
             break
         time.sleep(0.1)
@@ -302,14 +356,26 @@ def test_a_dashboard_that_cannot_close_is_told_and_passed_over(capsys) -> None:
     ("config", "choices", "name"),
     [
         ({}, {}, "lapx-s3-mpii-g0.2-seed0"),
-        ({"seed": 7, "model": {"stages": 2, "neck": None}}, {"model": "hourglass"}, "hourglass-s2-mpii-seed7"),
-        ({"model": {"block": "leema"}}, {"model": "le_hrnet", "data": "coco"}, "le_hrnet-coco-seed0"),
+        (
+            {"seed": 7, "model": {"stages": 2, "neck": None}},
+            {"model": "hourglass"},
+            "hourglass-s2-mpii-seed7",
+        ),
+        (
+            {"model": {"block": "leema"}},
+            {"model": "le_hrnet", "data": "coco"},
+            "le_hrnet-coco-seed0",
+        ),
         ({"name": "mine"}, {}, "mine"),
         ({"seed": 2}, {"experiment": "lapx_table3_05"}, "lapx_table3_05-seed2"),
     ],
 )
 def test_names_that_people_can_read(config: dict, choices: dict, name: str) -> None:
-    base = {"seed": 0, "model": {"stages": 3, "neck": "eca_nonlocal_at_ends"}, "schedule": {"gamma": {"target": 0.2}}}
+    base = {
+        "seed": 0,
+        "model": {"stages": 3, "neck": "eca_nonlocal_at_ends"},
+        "schedule": {"gamma": {"target": 0.2}},
+    }
     found, group, _ = dashboards.describe_run(
         OmegaConf.create(base | config), {"model": "lapx", "data": "mpii"} | choices
     )
@@ -317,14 +383,29 @@ def test_names_that_people_can_read(config: dict, choices: dict, name: str) -> N
     assert group is None
 
 
-@pytest.mark.parametrize("mode", ["RUN", "MULTIRUN"])  # the launcher of one process per job gives each the mode RUN
+@pytest.mark.parametrize(
+    "mode", ["RUN", "MULTIRUN"]
+)  # the launcher of one process per job gives each the mode RUN
 def test_what_a_sweep_varies_is_in_the_names(mode: str, root: Path, tmp_path: Path) -> None:
-    asked = ["schedule.learning_rate=0.001,0.0005", "augment=none,lapx", "model.stages=2,3", "schedule.epochs=5"]
-    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": {"task": asked}}}))
+    asked = [
+        "schedule.learning_rate=0.001,0.0005",
+        "augment=none,lapx",
+        "model.stages=2,3",
+        "schedule.epochs=5",
+    ]
+    (tmp_path / "multirun.yaml").write_text(
+        yaml.safe_dump({"hydra": {"overrides": {"task": asked}}})
+    )
     job = ["schedule.learning_rate=0.0005", "augment=none", "model.stages=3", "schedule.epochs=5"]
     output = f"hydra.runtime.output_dir={tmp_path / '0_lapx-synthetic'}"
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        overrides = [*job, f"hydra.sweep.dir={tmp_path}", output, f"hydra.mode={mode}", "hydra.job.num=0"]
+        overrides = [
+            *job,
+            f"hydra.sweep.dir={tmp_path}",
+            output,
+            f"hydra.mode={mode}",
+            "hydra.job.num=0",
+        ]
         cfg = compose("train", overrides=overrides, return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
     try:

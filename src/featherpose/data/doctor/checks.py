@@ -65,7 +65,9 @@ class Examined:
             self.say(level, what, [_name(self.people.persons[i]) for i in found])
 
 
-def examine(data: PoseDataModule, quick: bool = False, splits: Sequence[str] = ("train", "val")) -> list[Examined]:
+def examine(
+    data: PoseDataModule, quick: bool = False, splits: Sequence[str] = ("train", "val")
+) -> list[Examined]:
     """All checks on all splits; `quick` reads no pixels."""
     results = [_examine_split(data, split, quick) for split in splits]
     _across(results)
@@ -91,7 +93,11 @@ def _examine_split(data: PoseDataModule, split: str, quick: bool) -> Examined:
         return result
     expected = PUBLISHED.get((data.name, split))
     if expected is not None and len(persons) != expected:
-        result.say("warning", "another number of people than published", [f"{len(persons)} instead of {expected}"])
+        result.say(
+            "warning",
+            "another number of people than published",
+            [f"{len(persons)} instead of {expected}"],
+        )
     _check_pictures(result, data, quick)
     _check_ids(result)
     _check_people(result, data.skeleton)
@@ -120,7 +126,9 @@ def _check_pictures(result: Examined, data: PoseDataModule, quick: bool) -> None
     broken = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         answers = pool.map(partial(_look, data.load), there, chunksize=8)
-        for person, answer in zip(there, track(answers, f"pictures of {result.split}", len(there)), strict=True):
+        for person, answer in zip(
+            there, track(answers, f"pictures of {result.split}", len(there)), strict=True
+        ):
             if isinstance(answer, str):
                 broken.append(answer)
             else:
@@ -130,7 +138,9 @@ def _check_pictures(result: Examined, data: PoseDataModule, quick: bool) -> None
     result.say("warning", "pictures of one colour", black)
 
 
-def _look(load: Callable[[Person], np.ndarray], person: Person) -> tuple[tuple[int, int], int] | str:
+def _look(
+    load: Callable[[Person], np.ndarray], person: Person
+) -> tuple[tuple[int, int], int] | str:
     """Size and gradient hash of the picture, or the sentence of what is wrong."""
     try:
         picture = load(person)
@@ -138,19 +148,28 @@ def _look(load: Callable[[Person], np.ndarray], person: Person) -> tuple[tuple[i
         return str(error)
     except Exception as error:  # whatever a picture library raises: the doctor goes on
         return f"{person.image}: {error}"
-    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA).astype(int)
-    bits = np.packbits((small[:, 1:] > small[:, :-1] + 1).ravel())  # + 1: noise in flat places gives no bits
+    small = cv2.resize(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA
+    ).astype(int)
+    bits = np.packbits(
+        (small[:, 1:] > small[:, :-1] + 1).ravel()
+    )  # + 1: noise in flat places gives no bits
     return (picture.shape[1], picture.shape[0]), int.from_bytes(bits.tobytes(), "big")
 
 
 def _check_ids(result: Examined) -> None:
     persons = result.people.persons
     ids = Counter(person.person_id for person in persons)
-    result.say("error", "person ids that occur twice", [f"id {i}" for i, count in ids.items() if count > 1])
+    result.say(
+        "error", "person ids that occur twice", [f"id {i}" for i, count in ids.items() if count > 1]
+    )
     seen: dict[tuple, int] = {}
     twice = []
     for index, person in enumerate(persons):
-        key = (person.image, *np.round(person.joints[person.visible > 0]).astype(int).ravel().tolist())
+        key = (
+            person.image,
+            *np.round(person.joints[person.visible > 0]).astype(int).ravel().tolist(),
+        )
         if key in seen:
             twice.append(index)
         seen[key] = index
@@ -166,12 +185,22 @@ def _check_people(result: Examined, skeleton: Skeleton) -> None:
     np.minimum.reduce(where, axis=1, out=low, where=visible[..., None], initial=np.inf)
     np.maximum.reduce(where, axis=1, out=high, where=visible[..., None], initial=-np.inf)
     extent = np.maximum((high - low).max(axis=1), 1e-9)
-    result.suspect("warning", "people without any annotated joint", np.flatnonzero(~visible.any(axis=1)))
-    result.suspect("warning", "all joints in one place", np.flatnonzero((visible.sum(axis=1) > 1) & (extent < 2)))
-    sizes = np.array([p.picture_size or result.sizes.get(p.image, (np.nan, np.nan)) for p in persons], float)
+    result.suspect(
+        "warning", "people without any annotated joint", np.flatnonzero(~visible.any(axis=1))
+    )
+    result.suspect(
+        "warning",
+        "all joints in one place",
+        np.flatnonzero((visible.sum(axis=1) > 1) & (extent < 2)),
+    )
+    sizes = np.array(
+        [p.picture_size or result.sizes.get(p.image, (np.nan, np.nan)) for p in persons], float
+    )
     margin = FAR_OUT * sizes.max(axis=1)
     outside = (low < -margin[:, None]).any(axis=1) | (high > sizes + margin[:, None]).any(axis=1)
-    result.suspect("warning", "joints outside the picture", np.flatnonzero(outside & visible.any(axis=1)))
+    result.suspect(
+        "warning", "joints outside the picture", np.flatnonzero(outside & visible.any(axis=1))
+    )
     box = np.stack([p.box for p in persons])
     away = (box[:, :2] + box[:, 2:] < 0).any(axis=1) | (box[:, :2] > sizes).any(axis=1)
     result.suspect("error", "boxes outside the picture", np.flatnonzero(away))
@@ -179,11 +208,18 @@ def _check_people(result: Examined, skeleton: Skeleton) -> None:
     result.suspect("warning", "torso below 5% of the person", np.flatnonzero(short))
     _check_limbs(result, where, extent, skeleton)
     _check_sides(result, sides_cosine(joints, visible, skeleton))
-    counts = ", ".join(f"{j} {share:.0%}" for j, share in zip(skeleton.joints, visible.mean(axis=0), strict=True))
-    result.say("note", f"annotated: {visible.sum():,} of {visible.size:,} joints ({visible.mean():.1%}): {counts}")
+    counts = ", ".join(
+        f"{j} {share:.0%}" for j, share in zip(skeleton.joints, visible.mean(axis=0), strict=True)
+    )
+    result.say(
+        "note",
+        f"annotated: {visible.sum():,} of {visible.size:,} joints ({visible.mean():.1%}): {counts}",
+    )
 
 
-def _check_limbs(result: Examined, where: np.ndarray, extent: np.ndarray, skeleton: Skeleton) -> None:
+def _check_limbs(
+    result: Examined, where: np.ndarray, extent: np.ndarray, skeleton: Skeleton
+) -> None:
     """A limb that is longer than the whole rest of the person is a slipped click."""
     long = np.zeros(len(where), bool)
     for a, b in skeleton.limbs:
@@ -192,7 +228,9 @@ def _check_limbs(result: Examined, where: np.ndarray, extent: np.ndarray, skelet
         rest[:, [a, b]] = np.nan
         filled = np.isfinite(rest).all(axis=2).sum(axis=1) >= 4
         with np.errstate(all="ignore"):
-            spread = np.where(filled, np.ptp(np.nan_to_num(rest, nan=0), axis=1).max(axis=1), np.nan)
+            spread = np.where(
+                filled, np.ptp(np.nan_to_num(rest, nan=0), axis=1).max(axis=1), np.nan
+            )
         long |= (length > 0.75 * extent) & (length > 1.5 * spread)
     result.suspect("warning", "a limb longer than the rest of the person", np.flatnonzero(long))
 
@@ -214,14 +252,18 @@ def _across(results: list[Examined]) -> None:
             second.say("error", f"pictures that are in {first.split} too", shared)
             copies = told(near_duplicates(first.hashes, second.hashes))
             second.say("warning", f"pictures nearly the same as one in {first.split}", copies)
-        first.say("warning", "pairs of pictures nearly the same", told(near_duplicates(first.hashes)))
+        first.say(
+            "warning", "pairs of pictures nearly the same", told(near_duplicates(first.hashes))
+        )
 
 
 def told(pairs: list[tuple[str, str]]) -> list[str]:
     return [f"{os.path.basename(a)} ~ {os.path.basename(b)}" for a, b in pairs]
 
 
-def near_duplicates(first: dict[str, int], second: dict[str, int] | None = None) -> list[tuple[str, str]]:
+def near_duplicates(
+    first: dict[str, int], second: dict[str, int] | None = None
+) -> list[tuple[str, str]]:
     """Pairs of pictures whose gradient hashes differ in at most `NEAR` bits (none above `MANY` pictures)."""
     a = {k: v for k, v in first.items() if v.bit_count() >= CLEAR}
     b = a if second is None else {k: v for k, v in second.items() if v.bit_count() >= CLEAR}
@@ -243,12 +285,17 @@ def print_report(results: Iterable[Examined], console: Console) -> None:
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for result in results:
         pictures = len({p.image for p in result.people.persons})
-        console.print(f"\n[bold]{result.split}[/bold]: {len(result.people.persons):,} people in {pictures:,} pictures")
+        console.print(
+            f"\n[bold]{result.split}[/bold]: {len(result.people.persons):,} people in {pictures:,} pictures"
+        )
         for file, digest in result.people.sources.items():
             console.print(f"  read {file}  {digest[:16]}", style="dim", highlight=False)
         for finding in result.findings:
             number = f" ({finding.count:,})" if finding.count else ""
-            console.print(f"  [{colours[finding.level]}]{finding.level:8}[/] {finding.what}{number}", highlight=False)
+            console.print(
+                f"  [{colours[finding.level]}]{finding.level:8}[/] {finding.what}{number}",
+                highlight=False,
+            )
             for example in finding.examples:
                 console.print(f"             {example}", style="dim", highlight=False, markup=False)
 

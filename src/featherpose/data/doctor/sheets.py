@@ -17,7 +17,9 @@ COLUMNS = 6
 SUSPECTS = 6  # of each kind
 
 
-def write_sheets(data: PoseDataModule, results: list[Examined], augment: Augment, folder: Path) -> list[Path]:
+def write_sheets(
+    data: PoseDataModule, results: list[Examined], augment: Augment, folder: Path
+) -> list[Path]:
     """samples.png (plain crop above its augmented crops) and, where something looks wrong, suspects.png."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -34,12 +36,18 @@ def write_sheets(data: PoseDataModule, results: list[Examined], augment: Augment
 def _samples(data: PoseDataModule, result: Examined, augment: Augment) -> np.ndarray:
     """One column per person: the plain crop, then three augmented ones."""
     persons = [p for p in result.people.persons if p.image in result.sizes]
-    chosen = [persons[i] for i in np.linspace(0, len(persons) - 1, min(COLUMNS, len(persons))).astype(int)]
+    chosen = [
+        persons[i] for i in np.linspace(0, len(persons) - 1, min(COLUMNS, len(persons))).astype(int)
+    ]
     plain = data.dataset(People(chosen), cached=False)
     augmented = data.dataset(People(chosen), augment, cached=False)
     rows = [[_drawn(data, plain[i]) for i in range(len(chosen))]]
-    rows += [[_drawn(data, augmented[(epoch, i)]) for i in range(len(chosen))] for epoch in range(3)]
-    labels = [Path(p.image).name for p in chosen] + [f"augmented {e}" for e in range(3) for _ in chosen]
+    rows += [
+        [_drawn(data, augmented[(epoch, i)]) for i in range(len(chosen))] for epoch in range(3)
+    ]
+    labels = [Path(p.image).name for p in chosen] + [
+        f"augmented {e}" for e in range(3) for _ in chosen
+    ]
     return contact_sheet([tile for row in rows for tile in row], len(chosen), labels)
 
 

@@ -80,7 +80,12 @@ def _category(content: Any, path: Path, name: str, skeleton: Skeleton) -> Any:
 
 
 def _person(
-    record: dict[str, Any], listed: dict[Any, dict], folder: Path, path: Path, count: int, skipped: Counter[str]
+    record: dict[str, Any],
+    listed: dict[Any, dict],
+    folder: Path,
+    path: Path,
+    count: int,
+    skipped: Counter[str],
 ) -> Person | None:
     name = record.get("id", "without an id")
     if record.get("iscrowd"):
@@ -99,9 +104,12 @@ def _person(
         skipped["annotation without a picture"] += 1
         return None
     width, height = (
-        int(source.number(picture, side, path, f"image {picture.get('id')}")) for side in ("width", "height")
+        int(source.number(picture, side, path, f"image {picture.get('id')}"))
+        for side in ("width", "height")
     )
-    box = _clean_box(source.finite(record.get("bbox", []), "bbox", path, name), width, height, path, name)
+    box = _clean_box(
+        source.finite(record.get("bbox", []), "bbox", path, name), width, height, path, name
+    )
     area = source.number(record, "area", path, name, default=float(box[2] * box[3]))
     if area <= 0 or box[2:].min() < 0 or box[2:].max() <= 0:
         skipped["box without size"] += 1
@@ -110,7 +118,9 @@ def _person(
     visible = np.clip(table[:, 2], 0, 2).astype(np.uint8)
     centre, scale = centre_and_scale(box)
     return Person(
-        image=source.picture_path(folder, picture.get("file_name"), path, f"image {picture.get('id')}"),
+        image=source.picture_path(
+            folder, picture.get("file_name"), path, f"image {picture.get('id')}"
+        ),
         joints=np.where(visible[:, None] > 0, table[:, :2], 0.0),
         visible=visible,
         centre=centre,
@@ -126,7 +136,9 @@ def _person(
 def _clean_box(box: np.ndarray, width: int, height: int, path: Path, record: object) -> np.ndarray:
     """Clipped to the picture as HRNet does it: corners on pixels from 0, the last of them inside."""
     if box.shape != (4,):
-        raise PoseError(f"{path}, record {record}: bbox has {box.size} numbers instead of x, y, width, height.")
+        raise PoseError(
+            f"{path}, record {record}: bbox has {box.size} numbers instead of x, y, width, height."
+        )
     x1, y1 = max(0.0, box[0]), max(0.0, box[1])
     x2 = min(width - 1.0, x1 + max(0.0, box[2] - 1))
     y2 = min(height - 1.0, y1 + max(0.0, box[3] - 1))
@@ -159,7 +171,10 @@ def ground_truth(
         keypoints=table[:, :, :2],
         visible=table[:, :, 2],
         box=np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4),
-        area=np.array([record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records], np.float64),
+        area=np.array(
+            [record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records],
+            np.float64,
+        ),
         crowd=crowd,
         ignore=crowd | np.array([record.get("num_keypoints", 1) == 0 for record in records], bool),
         person_id=np.array([record["id"] for record in records], np.int64),

@@ -40,7 +40,9 @@ def read(
         order = translation(skeleton_of(part["skeleton"]), target)
         for person in found.persons:
             moved = into(person, order)
-            persons.append(replace(moved, person_id=len(persons), image_id=pictures + person.image_id))
+            persons.append(
+                replace(moved, person_id=len(persons), image_id=pictures + person.image_id)
+            )
         pictures += max((person.image_id for person in found.persons), default=0) + 1
         skipped.update({f"{name}: {why}": count for why, count in found.skipped.items()})
         sources |= found.sources
@@ -50,10 +52,14 @@ def read(
 def translation(own: Skeleton, target: Skeleton) -> np.ndarray:
     """For each joint of `target` its place in `own`, -1 where `own` lacks it."""
     place = {joint: i for i, joint in enumerate(own.joints)}
-    return np.array([place.get(joint, place.get(ALIASES.get(joint, ""), -1)) for joint in target.joints])
+    return np.array(
+        [place.get(joint, place.get(ALIASES.get(joint, ""), -1)) for joint in target.joints]
+    )
 
 
 def into(person: Person, order: np.ndarray) -> Person:
     known = order >= 0
     joints = np.where(known[:, None], person.joints[order], 0.0)
-    return replace(person, joints=joints, visible=np.where(known, person.visible[order], 0).astype(np.uint8))
+    return replace(
+        person, joints=joints, visible=np.where(known, person.visible[order], 0).astype(np.uint8)
+    )

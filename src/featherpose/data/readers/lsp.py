@@ -25,7 +25,9 @@ LSP_PAGE = "http://sam.johnson.io/research/lsp.html (lsp_dataset_original.zip or
 LSPET_PAGE = "http://sam.johnson.io/research/lspet.html (lspet_dataset.zip)"
 
 
-def read(root: str | Path | None, split: str, pictures: str = "require", extent: str = "paper") -> People:
+def read(
+    root: str | Path | None, split: str, pictures: str = "require", extent: str = "paper"
+) -> People:
     """LSP: pictures 1 to 1000 train, 1001 to 2000 test.
 
     As the RePose paper scales it: to train, the crop is the joints' extent; to test, centre and size are the picture's
@@ -37,7 +39,18 @@ def read(root: str | Path | None, split: str, pictures: str = "require", extent:
     chosen = range(1, 1001) if split == "train" else range(1001, 2001)
     visible = np.where(table[:, :, 2] == 1, 1, 2).astype(np.uint8)
     whole = extent == "paper" and split != "train"
-    return _people(base / "images", "im{:04d}.jpg", table, visible, chosen, path, pictures, "lsp", whole, Counter())
+    return _people(
+        base / "images",
+        "im{:04d}.jpg",
+        table,
+        visible,
+        chosen,
+        path,
+        pictures,
+        "lsp",
+        whole,
+        Counter(),
+    )
 
 
 def read_extended(
@@ -71,7 +84,9 @@ def read_extended(
     table = _table(path, axes=(2, 0, 1))  # 14 x 3 x N
     first, last = train if split == "train" else val
     if not 1 <= first <= last <= len(table):
-        raise PoseError(f"{path} has pictures 1 to {len(table)}; data.read.{split} is [{first}, {last}].")
+        raise PoseError(
+            f"{path} has pictures 1 to {len(table)}; data.read.{split} is [{first}, {last}]."
+        )
     visible = np.where(table[:, :, 2] == 1, 2, 0).astype(np.uint8)
     joints = np.where(visible[..., None] > 0, table[:, :, :2], 0.0)
     number = np.arange(1, len(table) + 1)
@@ -88,7 +103,18 @@ def read_extended(
             skipped[rule] = int((kept & broken).sum())
             kept &= ~broken
     chosen = number[kept].tolist()
-    return _people(base / "images", "im{:05d}.jpg", table, visible, chosen, path, pictures, "lspet", False, skipped)
+    return _people(
+        base / "images",
+        "im{:05d}.jpg",
+        table,
+        visible,
+        chosen,
+        path,
+        pictures,
+        "lspet",
+        False,
+        skipped,
+    )
 
 
 def _table(path: Path, axes: tuple[int, int, int]) -> np.ndarray:
@@ -98,7 +124,9 @@ def _table(path: Path, axes: tuple[int, int, int]) -> np.ndarray:
         raise PoseError(f"{path} has no three-dimensional matrix 'joints'.")
     table = np.transpose(content["joints"], axes).astype(np.float64)
     if table.shape[1:] != (14, 3):
-        raise PoseError(f"{path}: 'joints' is {content['joints'].shape}; is this the file of the other LSP set?")
+        raise PoseError(
+            f"{path}: 'joints' is {content['joints'].shape}; is this the file of the other LSP set?"
+        )
     return table
 
 
@@ -125,7 +153,9 @@ def _people(
         seen = visible[n - 1] > 0
         joints = np.where(seen[:, None], table[n - 1, :, :2], 0.0)
         if not np.isfinite(joints).all():
-            raise PoseError(f"{path}, record {n}: a joint is NaN or infinite; mend or remove this record.")
+            raise PoseError(
+                f"{path}, record {n}: a joint is NaN or infinite; mend or remove this record."
+            )
         box = _extent(joints[seen])
         centre, scale = centre_and_scale(box, PADDING)
         size = None

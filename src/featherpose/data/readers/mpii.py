@@ -34,7 +34,9 @@ FORMS = (
 )
 GROUND_TRUTH = ("annot/gt_valid.mat", "gt_valid.mat", "detections_our_format.mat")
 SC_BIAS = 0.6  # MPII's head size is 0.6 of its head box's diagonal
-HEAD_SEGMENT = 0.75  # and that is 0.75 of neck to head top within 1e-3 for 94% of the validation persons
+HEAD_SEGMENT = (
+    0.75  # and that is 0.75 of neck to head top within 1e-3 for 94% of the validation persons
+)
 # Persons of the split and the SHA-256 of their sorted "picture x y" lines, x and y as `objpos` gives them
 PUBLISHED = {
     "train": (22246, "c6cdb1aaeaff0a3b6c83f4f82a7cbabef11e904d4f3c85476c096ee3bbea4a27"),
@@ -103,22 +105,35 @@ def read(
     digest = split_hash(records)
     if published:
         _check_published(records, split, digest, path)
-    sources = {str(path): source.checksum(path), f"mpii {split} split, {len(records)} persons": digest}
+    sources = {
+        str(path): source.checksum(path),
+        f"mpii {split} split, {len(records)} persons": digest,
+    }
     if split != "train":
         if truth is None:
             raise PoseError(_no_truth(base, "PCKh needs its head boxes"))
         records = _with_truth(records, truth, path)
         sources |= truth.sources
-    persons = [_person(record, number, base / "images", path) for number, record in enumerate(records)]
+    persons = [
+        _person(record, number, base / "images", path) for number, record in enumerate(records)
+    ]
     missing = source.leave_out_missing((p.image for p in persons), pictures, skipped, "mpii")
     return People([p for p in persons if p.image not in missing], dict(skipped), sources)
 
 
 def _check_shape(record: Record, path: Path) -> None:
-    if record.joints.shape != (16, 2) or record.visible.shape != (16,) or record.centre.shape != (2,):
-        raise PoseError(f"{path}, record {record.name}: it needs 16 joints and a centre of two numbers.")
+    if (
+        record.joints.shape != (16, 2)
+        or record.visible.shape != (16,)
+        or record.centre.shape != (2,)
+    ):
+        raise PoseError(
+            f"{path}, record {record.name}: it needs 16 joints and a centre of two numbers."
+        )
     if not record.scale > 0:
-        raise PoseError(f"{path}, record {record.name}: its scale is {record.scale}, so it has no size.")
+        raise PoseError(
+            f"{path}, record {record.name}: its scale is {record.scale}, so it has no size."
+        )
 
 
 def split_hash(records: Iterable[Record]) -> str:
@@ -161,7 +176,9 @@ def _from_json(path: Path, split: str) -> Iterable[Record]:
         try:
             yield _annot(entry, split, path, number) if annot else _flat(entry, path, number)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise PoseError(f"{path}, record {number}: it lacks {error}, or that is malformed.") from error
+            raise PoseError(
+                f"{path}, record {number}: it lacks {error}, or that is malformed."
+            ) from error
 
 
 def _annot(entry: dict[str, Any], split: str, path: Path, number: int) -> Record:
@@ -198,12 +215,16 @@ def _official(path: Path, truth: _Truth, skipped: Counter[str]) -> Iterable[Reco
     for row, box in enumerate(truth.head_box):
         boxes.setdefault(tuple(np.rint(box).astype(int)), []).append(row)
     found: dict[int, Record] = {}
-    for picture, (entry, train) in enumerate(zip(_list(release.annolist), _list(release.img_train), strict=True)):
+    for picture, (entry, train) in enumerate(
+        zip(_list(release.annolist), _list(release.img_train), strict=True)
+    ):
         if not train:
             continue
         records = []
         for person, rect in enumerate(_list(getattr(entry, "annorect", None))):
-            record = _official_person(rect, entry.image.name, f"annolist {picture + 1}, annorect {person + 1}")
+            record = _official_person(
+                rect, entry.image.name, f"annolist {picture + 1}, annorect {person + 1}"
+            )
             if record is None:
                 skipped["without pose, centre or scale"] += 1
             else:
@@ -223,7 +244,12 @@ def _official_person(rect: Any, image: str, name: str) -> Record | None:
     points: Any = getattr(rect, "annopoints", None)
     centre: Any = getattr(rect, "objpos", None)
     scale: Any = getattr(rect, "scale", None)
-    if not hasattr(points, "point") or not hasattr(centre, "x") or scale is None or not np.size(scale):
+    if (
+        not hasattr(points, "point")
+        or not hasattr(centre, "x")
+        or scale is None
+        or not np.size(scale)
+    ):
         return None
     joints, visible = np.zeros((16, 2)), np.zeros(16, int)
     for point in _list(points.point):
@@ -241,7 +267,9 @@ def _row_of(record: Record, boxes: dict[tuple[int, ...], list[int]], truth: _Tru
     for row in boxes.get(tuple(np.rint(record.head_box).astype(int)), ()):
         both = (record.visible > 0) & (truth.missing[row] == 0)
         distance = np.abs(record.joints[both] - truth.joints[row][both]).max(axis=1, initial=0)
-        if both.any() and np.median(distance) < 0.5:  # the median: it holds a few joints that were clipped to 0
+        if (
+            both.any() and np.median(distance) < 0.5
+        ):  # the median: it holds a few joints that were clipped to 0
             return row
     return None
 
@@ -264,7 +292,9 @@ def _read_truth(base: Path) -> _Truth | None:
             sources={str(path): source.checksum(path)},
         )
     except (KeyError, ValueError) as error:
-        raise PoseError(f"{path} lacks pos_gt_src, jnt_missing or headboxes_src ({error}): fetch it again.") from error
+        raise PoseError(
+            f"{path} lacks pos_gt_src, jnt_missing or headboxes_src ({error}): fetch it again."
+        ) from error
 
 
 def _with_truth(records: list[Record], truth: _Truth, path: Path) -> list[Record]:
@@ -273,10 +303,14 @@ def _with_truth(records: list[Record], truth: _Truth, path: Path) -> list[Record
             f"{path} gives {len(records)} validation persons, but the ground truth has {len(truth.joints)}."
         )
     merged = []
-    for record, joints, missing, box in zip(records, truth.joints, truth.missing, truth.head_box, strict=True):
+    for record, joints, missing, box in zip(
+        records, truth.joints, truth.missing, truth.head_box, strict=True
+    ):
         both = (record.visible > 0) & (missing == 0)
         if both.any() and np.median(np.abs(record.joints[both] - joints[both]).max(axis=1)) > 0.5:
-            raise PoseError(f"{path}, record {record.name}: its joints are not those of the ground truth's row.")
+            raise PoseError(
+                f"{path}, record {record.name}: its joints are not those of the ground truth's row."
+            )
         visible = np.where(missing > 0, 0, np.maximum(record.visible, 1))
         merged.append(replace(record, joints=joints, visible=visible, head_box=box))
     return merged
@@ -290,7 +324,11 @@ def _person(record: Record, number: int, folder: Path, path: Path) -> Person:
     if record.head_box is not None:
         head = SC_BIAS * float(np.linalg.norm(record.head_box[2:] - record.head_box[:2]))
     else:
-        head = HEAD_SEGMENT * float(np.linalg.norm(joints[8] - joints[9])) if seen[8] and seen[9] else float("nan")
+        head = (
+            HEAD_SEGMENT * float(np.linalg.norm(joints[8] - joints[9]))
+            if seen[8] and seen[9]
+            else float("nan")
+        )
     corner = centre - side * PIXEL_STD / 2
     return Person(
         image=source.picture_path(folder, record.image, path, record.name),

@@ -30,7 +30,9 @@ def sides_cosine(joints: np.ndarray, visible: np.ndarray, skeleton: Skeleton) ->
     shoulders, hips = ends[0] - ends[1], ends[2] - ends[3]
     across, below = np.linalg.norm(shoulders, axis=1), np.linalg.norm(hips, axis=1)
     clear = (across > 0.1 * extent) & (below > 0.06 * extent)
-    return np.where(clear, (shoulders * hips).sum(axis=1) / np.maximum(across * below, 1e-9), np.nan)
+    return np.where(
+        clear, (shoulders * hips).sum(axis=1) / np.maximum(across * below, 1e-9), np.nan
+    )
 
 
 def _annotated(joints: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -57,14 +57,18 @@ def read_json(path: Path) -> Any:
     except (OSError, EOFError) as error:
         raise PoseError(f"{path} can't be read ({error}): fetch it again.") from error
     except ValueError as error:  # bad JSON or bad UTF-8
-        raise PoseError(f"{path} is not valid JSON ({error}): it may be truncated, fetch it again.") from error
+        raise PoseError(
+            f"{path} is not valid JSON ({error}): it may be truncated, fetch it again."
+        ) from error
 
 
 def read_mat(path: Path, **options: Any) -> dict[str, Any]:
     try:
         return scipy.io.loadmat(path, **options)
     except Exception as error:  # scipy raises whatever its parser meets
-        raise PoseError(f"{path} can't be read as a MATLAB file ({error}): fetch it again.") from error
+        raise PoseError(
+            f"{path} can't be read as a MATLAB file ({error}): fetch it again."
+        ) from error
 
 
 def finite(values: Any, what: str, path: Path, record: object) -> np.ndarray:
@@ -72,13 +76,19 @@ def finite(values: Any, what: str, path: Path, record: object) -> np.ndarray:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise PoseError(f"{path}, record {record}: {what} is not a list of numbers: {values!r:.80}.") from error
+        raise PoseError(
+            f"{path}, record {record}: {what} is not a list of numbers: {values!r:.80}."
+        ) from error
     if not np.isfinite(array).all():
-        raise PoseError(f"{path}, record {record}: {what} holds a NaN or an infinity; mend or remove this record.")
+        raise PoseError(
+            f"{path}, record {record}: {what} holds a NaN or an infinity; mend or remove this record."
+        )
     return array
 
 
-def number(record: dict[str, Any], key: str, path: Path, name: object, default: float | None = None) -> float:
+def number(
+    record: dict[str, Any], key: str, path: Path, name: object, default: float | None = None
+) -> float:
     value = record.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise PoseError(f"{path}, record {name}: {key} should be a number and is {value!r:.80}.")
@@ -97,7 +107,9 @@ def picture_path(pictures: Path, name: Any, path: Path, record: object) -> str:
     return str(pictures / parts)
 
 
-def leave_out_missing(images: Iterable[str], pictures: str, skipped: Counter, dataset: str) -> set[str]:
+def leave_out_missing(
+    images: Iterable[str], pictures: str, skipped: Counter, dataset: str
+) -> set[str]:
     """Which of these pictures are not there; `pictures` is require (an error), skip or ignore (don't look)."""
     if pictures == "ignore":
         return set()

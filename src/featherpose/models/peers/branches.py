@@ -48,7 +48,9 @@ class Fusion(nn.Module):
     def __init__(self, widths: Sequence[int], outputs: int | None = None):
         super().__init__()
         count = range(len(widths))
-        self.targets = nn.ModuleList(nn.ModuleList(link(widths, s, t) for s in count) for t in count[:outputs])
+        self.targets = nn.ModuleList(
+            nn.ModuleList(link(widths, s, t) for s in count) for t in count[:outputs]
+        )
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
         outputs = []
@@ -65,12 +67,18 @@ class Transition(nn.Module):
 
     def __init__(self, before: Sequence[int], after: Sequence[int]):
         super().__init__()
-        kept = (nn.Identity() if b == a else separable(b, a) for b, a in zip(before, after[: len(before)], strict=True))
+        kept = (
+            nn.Identity() if b == a else separable(b, a)
+            for b, a in zip(before, after[: len(before)], strict=True)
+        )
         self.kept = nn.ModuleList(kept)
         self.new = separable(before[-1], after[-1], 2)
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
-        return [*(keep(x) for keep, x in zip(self.kept.children(), xs, strict=True)), self.new(xs[-1])]
+        return [
+            *(keep(x) for keep, x in zip(self.kept.children(), xs, strict=True)),
+            self.new(xs[-1]),
+        ]
 
 
 class IterativeHead(nn.Module):
@@ -79,13 +87,17 @@ class IterativeHead(nn.Module):
     def __init__(self, widths: Sequence[int]):
         super().__init__()
         narrower = [widths[0], *widths[:-1]]
-        self.projects = nn.ModuleList(separable(w, n) for w, n in zip(widths, narrower, strict=True))
+        self.projects = nn.ModuleList(
+            separable(w, n) for w, n in zip(widths, narrower, strict=True)
+        )
 
     def forward(self, xs: list[Tensor]) -> Tensor:
         carried: Tensor | None = None
         for project, x in zip(reversed(list(self.projects.children())), reversed(xs), strict=True):
             if carried is not None:
-                x = x + F.interpolate(carried, size=x.shape[2:], mode="bilinear", align_corners=True)
+                x = x + F.interpolate(
+                    carried, size=x.shape[2:], mode="bilinear", align_corners=True
+                )
             carried = project(x)
         assert carried is not None
         return carried
@@ -98,18 +110,28 @@ class Branches(nn.Module):
     natural_height = 256
 
     def __init__(
-        self, joints: int, stem: nn.Module, stem_width: int, channels: int, modules: Sequence[int], block: Block
+        self,
+        joints: int,
+        stem: nn.Module,
+        stem_width: int,
+        channels: int,
+        modules: Sequence[int],
+        block: Block,
     ):
         super().__init__()
         if len(modules) != 3 or min(modules) < 1:
-            raise PoseError(f"model.modules takes three numbers of at least 1, not {list(modules)}.")
+            raise PoseError(
+                f"model.modules takes three numbers of at least 1, not {list(modules)}."
+            )
         self.joints, self.channels, self.stem = joints, channels, stem
         stages: list[nn.Module] = []
         before = [stem_width]
         for number in modules:
             widths = [channels * 2**i for i in range(len(before) + 1)]
             stages.append(Transition(before, widths))
-            stages.extend(nn.Sequential(block(widths), block(widths), Fusion(widths)) for _ in range(number))
+            stages.extend(
+                nn.Sequential(block(widths), block(widths), Fusion(widths)) for _ in range(number)
+            )
             before = widths
         self.stages = nn.Sequential(*stages)
         self.head = IterativeHead(before)
@@ -143,4 +165,7 @@ class CrossResolutionWeighting(nn.Module):
         last = len(xs) - 1
         pooled = [F.avg_pool2d(x, 2 ** (last - i)) if i < last else x for i, x in enumerate(xs)]
         weights = self.expand(self.reduce(torch.cat(pooled, 1))).split(self.widths, 1)
-        return [x * F.interpolate(w, size=x.shape[2:], mode="nearest") for x, w in zip(xs, weights, strict=True)]
+        return [
+            x * F.interpolate(w, size=x.shape[2:], mode="nearest")
+            for x, w in zip(xs, weights, strict=True)
+        ]

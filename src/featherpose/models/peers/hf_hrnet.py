@@ -26,7 +26,9 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.act(self.mix(self.pool(x)))
-        return x + F.interpolate(y, size=x.shape[2:], mode="nearest")  # to x's own size: 384x288 has a branch 9 wide
+        return x + F.interpolate(
+            y, size=x.shape[2:], mode="nearest"
+        )  # to x's own size: 384x288 has a branch 9 wide
 
 
 class Stem(nn.Module):
@@ -67,7 +69,10 @@ class MugBlock(nn.Module):
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
         weighted = self.across(xs)
-        return [x + cascade(w) for x, w, cascade in zip(xs, weighted, self.cascades.children(), strict=True)]
+        return [
+            x + cascade(w)
+            for x, w, cascade in zip(xs, weighted, self.cascades.children(), strict=True)
+        ]
 
 
 class HFHRNet(Branches):

@@ -20,10 +20,14 @@ class WindowAttention(nn.Module):
     def __init__(self, channels: int, heads: int, window: int):
         super().__init__()
         self.heads, self.window, self.scale = heads, window, (channels // heads) ** -0.5
-        self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
+        self.query, self.key, self.value, self.out = (
+            nn.Linear(channels, channels) for _ in range(4)
+        )
         self.bias = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.bias, std=0.02)
-        with torch.device("cpu"):  # plain numbers, also where the network itself is built without memory
+        with torch.device(
+            "cpu"
+        ):  # plain numbers, also where the network itself is built without memory
             places = torch.cartesian_prod(torch.arange(window), torch.arange(window))
             offsets = places[:, None] - places[None] + window - 1
             index = (offsets[..., 0] * (2 * window - 1) + offsets[..., 1]).flatten()
@@ -33,9 +37,14 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(windows, places, channels) to the same."""
         queries, keys, values = (
-            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
         )
-        bias = self.bias[self.offsets].view(self.window**2, self.window**2, self.heads).permute(2, 0, 1)
+        bias = (
+            self.bias[self.offsets]
+            .view(self.window**2, self.window**2, self.heads)
+            .permute(2, 0, 1)
+        )
         weights = (self.scale * queries @ keys.transpose(2, 3) + bias).softmax(-1).to(values.dtype)
         return self.out((weights @ values).transpose(1, 2).flatten(2))
 
@@ -46,12 +55,19 @@ class TransformerBlock(nn.Module):
     def __init__(self, channels: int, heads: int, window: int = 7, widen: int = 4):
         super().__init__()
         self.window, inner = window, widen * channels
-        self.norm1, self.attention = nn.LayerNorm(channels, eps=1e-6), WindowAttention(channels, heads, window)
+        self.norm1, self.attention = (
+            nn.LayerNorm(channels, eps=1e-6),
+            WindowAttention(channels, heads, window),
+        )
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         # Convolutions with biases, as published, though batch norms follow
         self.feedforward = nn.Sequential(
             *(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner), nn.GELU()),
-            *(nn.Conv2d(inner, inner, 3, padding=1, groups=inner), nn.BatchNorm2d(inner), nn.GELU()),
+            *(
+                nn.Conv2d(inner, inner, 3, padding=1, groups=inner),
+                nn.BatchNorm2d(inner),
+                nn.GELU(),
+            ),
             *(nn.Conv2d(inner, channels, 1), nn.BatchNorm2d(channels), nn.GELU()),
         )
 
@@ -69,7 +85,11 @@ class TransformerBlock(nn.Module):
         tall, wide = -height % size, -width % size
         x = F.pad(x, (0, 0, wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
         rows, columns = (height + tall) // size, (width + wide) // size
-        x = x.reshape(-1, rows, size, columns, size, channels).transpose(2, 3).reshape(-1, size * size, channels)
+        x = (
+            x.reshape(-1, rows, size, columns, size, channels)
+            .transpose(2, 3)
+            .reshape(-1, size * size, channels)
+        )
         x = self.attention(x).reshape(-1, rows, columns, size, size, channels).transpose(2, 3)
         x = x.reshape(-1, height + tall, width + wide, channels)
         return x[:, tall // 2 : tall // 2 + height, wide // 2 : wide // 2 + width]
@@ -81,7 +101,8 @@ class BranchBlocks(nn.Module):
     def __init__(self, widths: Sequence[int], blocks: int = 2):
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(TransformerBlock(w, 2**i) for _ in range(blocks))) for i, w in enumerate(widths)
+            nn.Sequential(*(TransformerBlock(w, 2**i) for _ in range(blocks)))
+            for i, w in enumerate(widths)
         )
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
@@ -97,7 +118,9 @@ class HRFormer(nn.Module):
     def __init__(self, joints: int, channels: int = 18, modules: Sequence[int] = (1, 3, 2)):
         super().__init__()
         if len(modules) != 3 or min(modules) < 1:
-            raise PoseError(f"model.modules takes three numbers of at least 1, not {list(modules)}.")
+            raise PoseError(
+                f"model.modules takes three numbers of at least 1, not {list(modules)}."
+            )
         self.joints, self.channels = joints, channels
         self.stem = nn.Sequential(
             ConvNorm(3, 64, 3, 2, nn.ReLU(inplace=True)),
@@ -107,13 +130,21 @@ class HRFormer(nn.Module):
         )
         w = [channels * 2**i for i in range(4)]
         self.transition = nn.ModuleList(
-            [ConvNorm(256, w[0], 3, 1, nn.ReLU(inplace=True)), ConvNorm(256, w[1], 3, 2, nn.ReLU(inplace=True))]
+            [
+                ConvNorm(256, w[0], 3, 1, nn.ReLU(inplace=True)),
+                ConvNorm(256, w[1], 3, 2, nn.ReLU(inplace=True)),
+            ]
         )
-        self.new = nn.ModuleList(ConvNorm(w[i], w[i + 1], 3, 2, nn.ReLU(inplace=True)) for i in (1, 2))
+        self.new = nn.ModuleList(
+            ConvNorm(w[i], w[i + 1], 3, 2, nn.ReLU(inplace=True)) for i in (1, 2)
+        )
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
-                    nn.Sequential(BranchBlocks(w[:n]), Fusion(w[:n], 1 if n == 4 and m == number - 1 else None))
+                    nn.Sequential(
+                        BranchBlocks(w[:n]),
+                        Fusion(w[:n], 1 if n == 4 and m == number - 1 else None),
+                    )
                     for m in range(number)
                 )
             )

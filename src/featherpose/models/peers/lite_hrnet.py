@@ -24,7 +24,9 @@ class Stem(nn.Module):
         half = width // 2
         self.conv = ConvNorm(3, width, 3, 2, nn.ReLU(inplace=True))
         self.first = separable(half, half, 2)
-        self.second = nn.Sequential(ConvNorm(half, width, 1, 1, nn.ReLU(inplace=True)), separable(width, half, 2))
+        self.second = nn.Sequential(
+            ConvNorm(half, width, 1, 1, nn.ReLU(inplace=True)), separable(width, half, 2)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         x1, x2 = self.conv(images).chunk(2, 1)

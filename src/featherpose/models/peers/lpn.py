@@ -10,7 +10,10 @@ from torch.nn import functional as F
 from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.branches import check_multiple
 
-WIDTHS, STRIDES = (64, 128, 256, 512), (1, 2, 2, 1)  # the last stage keeps its size: 1/16, so two upsamplings suffice
+WIDTHS, STRIDES = (
+    (64, 128, 256, 512),
+    (1, 2, 2, 1),
+)  # the last stage keeps its size: 1/16, so two upsamplings suffice
 
 
 class GlobalContext(nn.Module):
@@ -53,7 +56,10 @@ def upsample(inputs: int, outputs: int) -> nn.Sequential:
     """A depthwise transposed convolution (as many groups as divide both widths) and a 1x1."""
     grow = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, groups=outputs, bias=False)
     return nn.Sequential(
-        grow, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True), ConvNorm(outputs, outputs, 1, 1, nn.ReLU(inplace=True))
+        grow,
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        ConvNorm(outputs, outputs, 1, 1, nn.ReLU(inplace=True)),
     )
 
 
@@ -66,7 +72,9 @@ class LPN(nn.Module):
     def __init__(self, joints: int, blocks: Sequence[int] = (3, 4, 6, 3), head: int = 256):
         super().__init__()
         self.joints = joints
-        self.stem = nn.Sequential(ConvNorm(3, 64, 7, 2, nn.ReLU(inplace=True)), nn.MaxPool2d(3, 2, 1))
+        self.stem = nn.Sequential(
+            ConvNorm(3, 64, 7, 2, nn.ReLU(inplace=True)), nn.MaxPool2d(3, 2, 1)
+        )
         layers: list[nn.Module] = []
         inputs = 64
         for width, stride, number in zip(WIDTHS, STRIDES, blocks, strict=True):

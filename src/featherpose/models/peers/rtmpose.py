@@ -33,7 +33,9 @@ class Block(nn.Module):
     def __init__(self, channels: int, residual: bool):
         super().__init__()
         self.body = nn.Sequential(
-            conv(channels, channels, 3), conv(channels, channels, 5, groups=channels), conv(channels, channels)
+            conv(channels, channels, 3),
+            conv(channels, channels, 5, groups=channels),
+            conv(channels, channels),
         )
         self.residual = residual
 
@@ -47,9 +49,13 @@ class CrossStage(nn.Module):
     def __init__(self, channels: int, blocks: int, residual: bool):
         super().__init__()
         half = channels // 2
-        self.main = nn.Sequential(conv(channels, half), *(Block(half, residual) for _ in range(blocks)))
+        self.main = nn.Sequential(
+            conv(channels, half), *(Block(half, residual) for _ in range(blocks))
+        )
         self.short = conv(channels, half)
-        self.weights = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.Hardsigmoid())
+        self.weights = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.Hardsigmoid()
+        )
         self.mix = conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +79,11 @@ class PyramidPooling(nn.Module):
 def cspnext(deepen: float, widen: float) -> nn.Sequential:
     """Images to features at 1/32 of their size."""
     first = int(64 * widen)
-    layers: list[nn.Module] = [conv(3, first // 2, 3, 2), conv(first // 2, first // 2, 3), conv(first // 2, first, 3)]
+    layers: list[nn.Module] = [
+        conv(3, first // 2, 3, 2),
+        conv(first // 2, first // 2, 3),
+        conv(first // 2, first, 3),
+    ]
     for number, (inputs, outputs, blocks, residual) in enumerate(STAGES):
         width = int(outputs * widen)
         layers.append(conv(int(inputs * widen), width, 3, 2))
@@ -110,7 +120,9 @@ class GatedAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, values, base = F.silu(self.enter(self.norm(x))).split(self.sizes, -1)
-        queries, keys = (base[:, :, None] * self.gamma.to(x.dtype) + self.beta.to(x.dtype)).unbind(2)
+        queries, keys = (base[:, :, None] * self.gamma.to(x.dtype) + self.beta.to(x.dtype)).unbind(
+            2
+        )
         weights = F.relu(queries @ keys.transpose(1, 2) / self.root).square()
         return self.shortcut.to(x.dtype) * x + self.leave(gate * (weights @ values))
 
@@ -135,14 +147,19 @@ class RTMPose(nn.Module):
             raise PoseError(f"model.output is heatmaps or vectors, not {output}.")
         height, width = input_size or (self.natural_height, round(self.natural_height * aspect))
         if height % 32 or width % 32:
-            raise PoseError(f"RTMPose takes inputs in multiples of 32, not {height}x{width}; set data.input_size.")
+            raise PoseError(
+                f"RTMPose takes inputs in multiples of 32, not {height}x{width}; set data.input_size."
+            )
         self.joints, self.output, self.input_size = joints, output, (height, width)
         self.backbone = cspnext(deepen, widen)
         self.places = nn.Conv2d(int(1024 * widen), joints, 7, padding=3)
         cells = (height // 32) * (width // 32)
         self.tokens = nn.Sequential(ScaleNorm(cells), nn.Linear(cells, 256, bias=False))
         self.attention = GatedAttention()
-        self.x, self.y = nn.Linear(256, BINS * width, bias=False), nn.Linear(256, BINS * height, bias=False)
+        self.x, self.y = (
+            nn.Linear(256, BINS * width, bias=False),
+            nn.Linear(256, BINS * height, bias=False),
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[heatmaps], or with `output="vectors"` [x (B, K, 2W), y (B, K, 2H)]."""

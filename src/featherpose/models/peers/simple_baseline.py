@@ -37,7 +37,10 @@ class ResNet(nn.Sequential):
     """Images to features at 1/32 of their size."""
 
     def __init__(self, blocks: Sequence[int] = (3, 4, 6, 3)):
-        layers: list[nn.Module] = [ConvNorm(3, 64, 7, 2, nn.ReLU(inplace=True)), nn.MaxPool2d(3, 2, 1)]
+        layers: list[nn.Module] = [
+            ConvNorm(3, 64, 7, 2, nn.ReLU(inplace=True)),
+            nn.MaxPool2d(3, 2, 1),
+        ]
         inputs = 64
         for stage, number in enumerate(blocks):
             width = 64 * 2**stage

@@ -40,7 +40,9 @@ class Level(nn.Module):
     def __init__(self, channels: int, depth: int):
         super().__init__()
         self.skip, self.down, self.up = (Residual(channels, channels) for _ in range(3))
-        self.inner: nn.Module = Level(channels, depth - 1) if depth > 1 else Residual(channels, channels)
+        self.inner: nn.Module = (
+            Level(channels, depth - 1) if depth > 1 else Residual(channels, channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
@@ -71,7 +73,9 @@ class StackedHourglass(nn.Module):
         )
         self.stages = nn.ModuleList(
             nn.Sequential(
-                Level(channels, depth), Residual(channels, channels), ConvNorm(channels, channels, 1, 1, nn.ReLU())
+                Level(channels, depth),
+                Residual(channels, channels),
+                ConvNorm(channels, channels, 1, 1, nn.ReLU()),
             )
             for _ in range(stages)
         )

@@ -32,9 +32,18 @@ class GammaWarmup(Callback):
         unit: "epochs", or "share" where both are shares of the whole run.
     """
 
-    def __init__(self, target: float, freeze_epochs: float, ramp_epochs: float, unit: str = "epochs") -> None:
-        gamma_phases(freeze_epochs, ramp_epochs, unit, epochs=1)  # says what is wrong with them before the data is read
-        self.target, self.freeze_epochs, self.ramp_epochs, self.unit = target, freeze_epochs, ramp_epochs, unit
+    def __init__(
+        self, target: float, freeze_epochs: float, ramp_epochs: float, unit: str = "epochs"
+    ) -> None:
+        gamma_phases(
+            freeze_epochs, ramp_epochs, unit, epochs=1
+        )  # says what is wrong with them before the data is read
+        self.target, self.freeze_epochs, self.ramp_epochs, self.unit = (
+            target,
+            freeze_epochs,
+            ramp_epochs,
+            unit,
+        )
         self.modules: dict[str, NonLocal] = {}
         self.freeze, self.ramp = float(freeze_epochs), float(ramp_epochs)
         self.phase: Phase | None = None
@@ -49,7 +58,9 @@ class GammaWarmup(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.modules = non_local_stages(pl_module)
         epochs = run_length(trainer)
-        self.freeze, self.ramp = gamma_phases(self.freeze_epochs, self.ramp_epochs, self.unit, epochs)
+        self.freeze, self.ramp = gamma_phases(
+            self.freeze_epochs, self.ramp_epochs, self.unit, epochs
+        )
         if self.modules and phase(epochs - 1, self.freeze, self.ramp) != "free":
             rank_zero_warn(
                 f"gamma is never learned: it is free from epoch {math.ceil(self.freeze + self.ramp)}, the run ends "
@@ -65,7 +76,9 @@ class GammaWarmup(Callback):
         if gamma is not None:
             self._set(gamma)
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
         if self.phase is None:  # a run that goes on in mid-epoch
             self.phase = phase(trainer.current_epoch, self.freeze, self.ramp)
         if self.phase == "free":

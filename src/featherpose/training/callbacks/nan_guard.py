@@ -28,7 +28,9 @@ class NanGuard(Callback):
         every: steps between two readings on a GPU.
     """
 
-    def __init__(self, folder: str | Path, factor: float | None = 1000.0, patience: int = 50, every: int = 10) -> None:
+    def __init__(
+        self, folder: str | Path, factor: float | None = 1000.0, patience: int = 50, every: int = 10
+    ) -> None:
         self.folder, self.factor, self.patience, self.every = Path(folder), factor, patience, every
         self.mean, self.seen = 0.0, 0
         self._recent: deque[tuple[int, int, Tensor, dict[str, Tensor]]] = deque()
@@ -43,7 +45,9 @@ class NanGuard(Callback):
         if pl_module.device.type == "cpu" or len(self._recent) >= self.every:
             self._read(trainer)
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         self._read(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,30 +57,52 @@ class NanGuard(Callback):
         if not self._recent:
             return
         steps = list(self._recent)
-        losses = [steps[0][2].item()] if len(steps) == 1 else torch.stack([loss for _, _, loss, _ in steps]).tolist()
+        losses = (
+            [steps[0][2].item()]
+            if len(steps) == 1
+            else torch.stack([loss for _, _, loss, _ in steps]).tolist()
+        )
         self._recent.clear()
         for (epoch, batch_idx, _, batch), loss in zip(steps, losses, strict=True):
             loss *= trainer.accumulate_grad_batches  # Lightning hands out the loss divided by it
-            exploded = self.factor is not None and self.seen >= self.patience and loss > self.factor * self.mean
+            exploded = (
+                self.factor is not None
+                and self.seen >= self.patience
+                and loss > self.factor * self.mean
+            )
             if not math.isfinite(loss) or exploded:
                 self._stop(trainer, epoch, batch_idx, loss, batch)
             self.seen += 1
             self.mean += (loss - self.mean) / min(self.seen, 100)
 
-    def _stop(self, trainer: Trainer, epoch: int, batch_idx: int, loss: float, batch: dict[str, Tensor]) -> None:
+    def _stop(
+        self, trainer: Trainer, epoch: int, batch_idx: int, loss: float, batch: dict[str, Tensor]
+    ) -> None:
         rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
         persons = trainer.datamodule.train_people.persons  # ty: ignore[missing-attribute]
         records = [
             {"index": i, "person_id": persons[i].person_id, "image": str(persons[i].image)}
             for i in batch["index"].tolist()
         ]
-        facts = {"epoch": epoch, "batch": batch_idx, "loss": str(loss), "running_mean": self.mean, "records": records}
+        facts = {
+            "epoch": epoch,
+            "batch": batch_idx,
+            "loss": str(loss),
+            "running_mean": self.mean,
+            "records": records,
+        }
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"bad_batch{rank}.json"
         path.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
         torch.save({key: value.cpu() for key, value in batch.items()}, path.with_suffix(".pt"))
-        names = ", ".join(str(r["person_id"]) for r in records[:8]) + (", …" if len(records) > 8 else "")
-        what = f"exploded to {loss:g} (running mean {self.mean:g})" if math.isfinite(loss) else f"is {loss}"
+        names = ", ".join(str(r["person_id"]) for r in records[:8]) + (
+            ", …" if len(records) > 8 else ""
+        )
+        what = (
+            f"exploded to {loss:g} (running mean {self.mean:g})"
+            if math.isfinite(loss)
+            else f"is {loss}"
+        )
         raise PoseError(
             f"The loss {what} in epoch {epoch}, batch {batch_idx}, persons {names}; the batch is kept in {path}. "
             "A lower schedule.learning_rate, trainer.gradient_clip_val=1 or trainer.precision=32-true may help."

@@ -27,8 +27,15 @@ class Previews(Callback):
         side: the longer side of one tile in pixels.
     """
 
-    def __init__(self, folder: str | Path, samples: int = 4, every: int = 5, side: int = 192) -> None:
-        self.folder, self.samples, self.every, self.side = Path(folder) / "pictures", samples, every, side
+    def __init__(
+        self, folder: str | Path, samples: int = 4, every: int = 5, side: int = 192
+    ) -> None:
+        self.folder, self.samples, self.every, self.side = (
+            Path(folder) / "pictures",
+            samples,
+            every,
+            side,
+        )
         self._batch: dict[str, Tensor] | None = None
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -52,7 +59,9 @@ class Previews(Callback):
             dataset: Any = trainer.val_dataloaders.dataset  # ty: ignore[missing-union-attribute]
             count = min(self.samples, len(dataset))
             found = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, count)]
-            self._batch = {key: torch.stack([s[key] for s in found]) for key in ("image", "joints", "visible")}
+            self._batch = {
+                key: torch.stack([s[key] for s in found]) for key in ("image", "joints", "visible")
+            }
         return self._batch
 
 
@@ -67,14 +76,27 @@ def preview(module: Any, batch: dict[str, Tensor], side: int = 192) -> np.ndarra
     """
     skeleton: Skeleton = module.skeleton
     outputs = module.predict_heatmaps(batch["image"].to(module.device))
-    points = [decode(o.float(), module.protocol["decoder"])[0].cpu().numpy() * module.stride for o in outputs]
+    points = [
+        decode(o.float(), module.protocol["decoder"])[0].cpu().numpy() * module.stride
+        for o in outputs
+    ]
     tiles, labels = [], []
     for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
-        tiles.append(_posed(image, batch["joints"][row].numpy(), 2 * batch["visible"][row].numpy(), skeleton, side))
+        tiles.append(
+            _posed(
+                image,
+                batch["joints"][row].numpy(),
+                2 * batch["visible"][row].numpy(),
+                skeleton,
+                side,
+            )
+        )
         labels.append("annotation")
         for stage, output in enumerate(outputs):
             tiles.append(_posed(image, points[stage][row], None, skeleton, side))
-            tiles.append(overlay_heatmaps(_enlarged(image, side), output[row].float().cpu().numpy()))
+            tiles.append(
+                overlay_heatmaps(_enlarged(image, side), output[row].float().cpu().numpy())
+            )
             peak = float(output[row].max())
             labels += [f"stage {stage + 1}", f"heatmaps, peak {peak:.2f}"]
     return contact_sheet(tiles, columns=1 + 2 * len(outputs), labels=labels)
@@ -90,4 +112,6 @@ def _posed(
 
 def _enlarged(image: np.ndarray, side: int) -> np.ndarray:
     factor = side / max(image.shape[:2])
-    return cv2.resize(np.ascontiguousarray(image), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(
+        np.ascontiguousarray(image), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR
+    )

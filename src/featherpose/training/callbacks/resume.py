@@ -37,7 +37,9 @@ class Resume(Checkpoint):
         self.path, self.seed, self.every_minutes = Path(path), seed, every_minutes
         self._saved, self._validation_due = time.monotonic(), False
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         batch = getattr(data_of(trainer), "batch_size", None)
         checkpoint["position"] = {**position(trainer), "batch_size": batch}
         if self._validation_due:
@@ -46,7 +48,9 @@ class Resume(Checkpoint):
             progress["total"].update(ready=1, started=1, processed=0, completed=0)
             progress["current"].update(ready=0, started=0, processed=0, completed=0)
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         data, place = data_of(trainer), checkpoint.get("position")
         if place is None or not hasattr(data, "set_position"):
             return
@@ -58,13 +62,19 @@ class Resume(Checkpoint):
             )
         data.set_position(place["epoch"], place["batches_done"])
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        seed_step((self.seed, trainer.current_epoch, batch_idx, trainer.global_rank), pl_module.device)
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        seed_step(
+            (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank), pl_module.device
+        )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.every_minutes is None or trainer.is_last_batch:  # there, what follows the epoch saves
+        if (
+            self.every_minutes is None or trainer.is_last_batch
+        ):  # there, what follows the epoch saves
             return
         due = time.monotonic() - self._saved > 60 * self.every_minutes
         if agreed(trainer, due, batch_idx) and not within_accumulation(trainer, batch_idx):

@@ -45,7 +45,9 @@ class StopCleanly(Checkpoint):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         self._restore()
 
     def on_train_batch_end(
@@ -66,7 +68,9 @@ class StopCleanly(Checkpoint):
             self._leave(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if agreed(trainer, self.received is not None):  # the last epoch is saved; its evaluation is left to a resume
+        if agreed(
+            trainer, self.received is not None
+        ):  # the last epoch is saved; its evaluation is left to a resume
             self._leave(trainer)
 
     def on_validation_batch_end(
@@ -85,11 +89,16 @@ class StopCleanly(Checkpoint):
         # A rank that Lightning started must end with 0: anything else makes it kill the first rank while that one saves
         code = 0 if trainer.local_rank else 128 + (self.received or signal.SIGTERM)
         if trainer.is_global_zero:
-            print(f"stopped after step {trainer.global_step}; to go on: resume={self.path.parent.parent}", flush=True)
+            print(
+                f"stopped after step {trainer.global_step}; to go on: resume={self.path.parent.parent}",
+                flush=True,
+            )
         raise SystemExit(code)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._owner:  # a worker of a loader, forked with this handler: its parent decides
+        if (
+            os.getpid() != self._owner
+        ):  # a worker of a loader, forked with this handler: its parent decides
             if number == signal.SIGTERM:
                 os._exit(0)
             return

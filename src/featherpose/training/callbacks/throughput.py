@@ -13,7 +13,9 @@ class Throughput(Callback):
     """Logs `images_per_s`, `data_wait` (a fraction of the epoch) and `gpu_memory` (GiB, where there is a GPU)."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.on_train_epoch_start(trainer, pl_module)  # a run that goes on within an epoch skips that hook
+        self.on_train_epoch_start(
+            trainer, pl_module
+        )  # a run that goes on within an epoch skips that hook
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = self._idle_since = time.perf_counter()
@@ -21,7 +23,9 @@ class Throughput(Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         self._waited += time.perf_counter() - self._idle_since
 
     def on_train_batch_end(

@@ -22,7 +22,10 @@ __all__ = ["Identity", "build_loggers", "describe_run", "facts", "finish"]
 
 console = Console(highlight=False, soft_wrap=True)
 
-_GAMMA = ("callbacks.gamma_warmup.target", "schedule.gamma.target")  # what acts, then what the recipe says
+_GAMMA = (
+    "callbacks.gamma_warmup.target",
+    "schedule.gamma.target",
+)  # what acts, then what the recipe says
 _ALREADY_NAMED = ("model", "model.stages", "data", "experiment", "seed", *_GAMMA)
 _LONGEST_NAME = 96
 
@@ -33,7 +36,11 @@ def describe_run(cfg: DictConfig, choices: Mapping[str, Any]) -> tuple[str, str 
 
 
 def build_loggers(
-    cfg: DictConfig, run_dir: str | Path, name: str, group: str | None = None, tags: Sequence[str] = ()
+    cfg: DictConfig,
+    run_dir: str | Path,
+    name: str,
+    group: str | None = None,
+    tags: Sequence[str] = (),
 ) -> list[Logger]:
     """The chosen loggers, ready for `Trainer(logger=...)`. Never asks a question, and W&B never stops a run.
 
@@ -78,12 +85,17 @@ def finish(loggers: Sequence[Logger], exit_code: int) -> None:
             else:
                 logger.finalize("success" if exit_code == 0 else "failed")
         except Exception as error:  # a dashboard that fails must not hide how the run itself ended
-            console.print(f"[yellow]warning[/]: {type(logger).__name__} could not be closed: {error}")
+            console.print(
+                f"[yellow]warning[/]: {type(logger).__name__} could not be closed: {error}"
+            )
 
 
 def _name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     experiment = choices.get("experiment")
-    if experiment not in (None, "null"):  # a row of a published table: its file's name says more than its values
+    if experiment not in (
+        None,
+        "null",
+    ):  # a row of a published table: its file's name says more than its values
         return f"{'-'.join([str(experiment), *_swept_values()])[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
     parts = [str(choices.get("model", "model"))]
     stages = OmegaConf.select(cfg, "model.stages")
@@ -130,7 +142,11 @@ def _swept_keys(hydra: Any) -> set[str]:
         return keys
     asked = OmegaConf.select(OmegaConf.load(whole), "hydra.overrides.task") or []
     parsed = OverridesParser.create().parse_overrides(list(asked))
-    return keys | {override.get_key_element().lstrip("+~") for override in parsed if override.is_sweep_override()}
+    return keys | {
+        override.get_key_element().lstrip("+~")
+        for override in parsed
+        if override.is_sweep_override()
+    }
 
 
 def _sweep(cfg: DictConfig) -> str | None:
@@ -144,5 +160,9 @@ def _sweep(cfg: DictConfig) -> str | None:
 
 def _tags(cfg: DictConfig, choices: Mapping[str, Any]) -> list[str]:
     shown = ("model", "data", "protocol", "schedule", "experiment", "debug")
-    tags = [str(choices[group]) for group in shown if choices.get(group) not in (None, "null", "default")]
+    tags = [
+        str(choices[group])
+        for group in shown
+        if choices.get(group) not in (None, "null", "default")
+    ]
     return list(dict.fromkeys([*tags, *map(str, cfg.get("tags") or [])]))

@@ -27,7 +27,12 @@ class Identity:
 
     @classmethod
     def of_folder(
-        cls, folder: Path, name: str, group: str | None, tags: tuple[str, ...], config: dict[str, Any]
+        cls,
+        folder: Path,
+        name: str,
+        group: str | None,
+        tags: tuple[str, ...],
+        config: dict[str, Any],
     ) -> Identity:
         """Prefers the folder's own config.yaml (fitted to the network) and run.json where they exist already."""
         written = folder / "config.yaml"
@@ -38,7 +43,10 @@ class Identity:
     @property
     def parameters(self) -> dict[str, Any]:
         """The resolved config, with the commit, the network's size and the data's counts under `run`."""
-        return {**self.config, "run": {key: self.record[key] for key in _FACTS if key in self.record}}
+        return {
+            **self.config,
+            "run": {key: self.record[key] for key in _FACTS if key in self.record},
+        }
 
 
 def on_first_rank() -> bool:

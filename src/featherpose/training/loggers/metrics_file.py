@@ -22,7 +22,9 @@ class MetricsFile(Logger):
         if self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
-                    self.rows[int(float(row["epoch"]))] = {k: float(v) for k, v in row.items() if v not in ("", None)}
+                    self.rows[int(float(row["epoch"]))] = {
+                        k: float(v) for k, v in row.items() if v not in ("", None)
+                    }
 
     @property
     def name(self) -> str:
@@ -42,7 +44,9 @@ class MetricsFile(Logger):
             return
         epoch = int(metrics["epoch"])
         row = self.rows.setdefault(epoch, {})
-        row.update({name: float(value) for name, value in metrics.items()}, epoch=epoch, step=step or 0)
+        row.update(
+            {name: float(value) for name, value in metrics.items()}, epoch=epoch, step=step or 0
+        )
         self.save()
 
     @rank_zero_only
@@ -51,11 +55,16 @@ class MetricsFile(Logger):
         for row in self.rows.values():
             names.update(dict.fromkeys(row))
         lines = [",".join(names)]
-        lines += [",".join(_number(row.get(name)) for name in names) for _, row in sorted(self.rows.items())]
+        lines += [
+            ",".join(_number(row.get(name)) for name in names)
+            for _, row in sorted(self.rows.items())
+        ]
         write_atomically(self.path, "\n".join(lines) + "\n")
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    return (
+        str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    )

@@ -28,19 +28,27 @@ class TensorBoardRun(TensorBoardLogger):
     identity: Identity
 
     @rank_zero_only
-    def log_hyperparams(self, params: Any = None, metrics: Any = None, step: int | None = None) -> None:
+    def log_hyperparams(
+        self, params: Any = None, metrics: Any = None, step: int | None = None
+    ) -> None:
         """The resolved config once, as text: TensorBoard's own table of nested values cannot be read."""
         lines = [f"    {key}: {value}" for key, value in flat(self.identity.parameters).items()]
         self.experiment.add_text("config", "\n".join(lines))
 
 
-def mlflow_logger(identity: Identity, tracking_uri: str, experiment: str = "featherpose") -> MLFlowLogger:
+def mlflow_logger(
+    identity: Identity, tracking_uri: str, experiment: str = "featherpose"
+) -> MLFlowLogger:
     """MLflow, by default in one local folder: `mlflow ui --backend-store-uri runs/mlruns`."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if "://" not in tracking_uri and not tracking_uri.startswith("file:"):
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         tracking_uri = Path(tracking_uri).absolute().as_uri()
-    tags = {"group": identity.group or "", "tags": ",".join(identity.tags), "folder": str(identity.folder)}
+    tags = {
+        "group": identity.group or "",
+        "tags": ",".join(identity.tags),
+        "folder": str(identity.folder),
+    }
     logger = MLflowRun(experiment, run_name=identity.name, tracking_uri=tracking_uri, tags=tags)
     logger.identity = identity
     return logger
@@ -51,7 +59,9 @@ class MLflowRun(MLFlowLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
-        values = {key.replace("/", "."): value for key, value in flat(self.identity.parameters).items()}
+        values = {
+            key.replace("/", "."): value for key, value in flat(self.identity.parameters).items()
+        }
         super().log_hyperparams(values)
 
 
@@ -69,10 +79,14 @@ class StepsFile(CSVLogger):
 class TrackioRun(Logger):
     """Trackio: W&B's calls on a local SQLite file, shown by `trackio show`. Rows are numbered by epoch."""
 
-    def __init__(self, identity: Identity, project: str = "featherpose", directory: str | None = None) -> None:
+    def __init__(
+        self, identity: Identity, project: str = "featherpose", directory: str | None = None
+    ) -> None:
         super().__init__()
         if directory:
-            os.environ.setdefault("TRACKIO_DIR", str(Path(directory).absolute()))  # read when trackio is imported
+            os.environ.setdefault(
+                "TRACKIO_DIR", str(Path(directory).absolute())
+            )  # read when trackio is imported
         import trackio  # noqa: F401  (so that a missing package is told before the training starts)
 
         self.identity, self.project = identity, project
@@ -92,9 +106,13 @@ class TrackioRun(Logger):
         import trackio
 
         if self._run is None:
-            config = {key.lstrip("_"): value for key, value in flat(self.identity.parameters).items()}
+            config = {
+                key.lstrip("_"): value for key, value in flat(self.identity.parameters).items()
+            }
             name = f"{self.identity.name}-{self.identity.folder.name[-24:]}"
-            self._run = trackio.init(project=self.project, name=name, group=self.identity.group, config=config)
+            self._run = trackio.init(
+                project=self.project, name=name, group=self.identity.group, config=config
+            )
         return self._run
 
     @rank_zero_only
@@ -103,14 +121,20 @@ class TrackioRun(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.experiment.log(dict(metrics), step=int(metrics["epoch"]) if "epoch" in metrics else step)
+        self.experiment.log(
+            dict(metrics), step=int(metrics["epoch"]) if "epoch" in metrics else step
+        )
 
     @rank_zero_only
-    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
+    def log_image(
+        self, key: str, images: list[Any], step: int | None = None, **kwargs: Any
+    ) -> None:
         import trackio
 
         for number, image in enumerate(images):
-            self.experiment.log({f"{key}/{number}" if len(images) > 1 else key: trackio.Image(image)}, step=step)
+            self.experiment.log(
+                {f"{key}/{number}" if len(images) > 1 else key: trackio.Image(image)}, step=step
+            )
 
     @rank_zero_only
     def close_run(self, exit_code: int) -> None:

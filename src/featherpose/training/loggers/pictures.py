@@ -11,7 +11,9 @@ from lightning.pytorch.loggers.logger import Logger
 from featherpose.training.loggers.others import TrackioRun
 
 
-def log_picture(logger: Logger, key: str, picture: np.ndarray, path: Path, epoch: int, step: int) -> None:
+def log_picture(
+    logger: Logger, key: str, picture: np.ndarray, path: Path, epoch: int, step: int
+) -> None:
     """Shows an RGB picture (also lying at `path`) on a logger's dashboard, if it can show pictures."""
     if isinstance(logger, WandbLogger):
         import wandb

@@ -21,7 +21,9 @@ console = Console(highlight=False, soft_wrap=True)
 class WandbRun(WandbLogger):
     """One W&B run of one job, with epochs as the x axis and the whole config from the start."""
 
-    def __init__(self, run: Any, identity: Identity | None, directory: str, best_checkpoint: bool = False) -> None:
+    def __init__(
+        self, run: Any, identity: Identity | None, directory: str, best_checkpoint: bool = False
+    ) -> None:
         project = run.project if run is not None else "featherpose"
         super().__init__(experiment=run, save_dir=directory, project=project)
         self.identity, self.best_checkpoint = identity, best_checkpoint
@@ -32,16 +34,27 @@ class WandbRun(WandbLogger):
     def facts(self) -> dict[str, Any]:
         run, mode = self.experiment, mode_of(self.experiment)
         place = str(Path(run.dir).parent)
-        return {"wandb": {"id": run.id, "dir": place, "mode": mode, "url": run.url if mode == "online" else None}}
+        return {
+            "wandb": {
+                "id": run.id,
+                "dir": place,
+                "mode": mode,
+                "url": run.url if mode == "online" else None,
+            }
+        }
 
     def close_run(self, exit_code: int) -> None:
         """Final scores into the summary, the best checkpoint as an artifact if asked for, and the exit code."""
         run, record = self.experiment, read_record(self.identity.folder) if self.identity else {}
         try:
-            for name, value in flat({"final": record.get("scores") or {}, "best": record.get("best") or {}}).items():
+            for name, value in flat(
+                {"final": record.get("scores") or {}, "best": record.get("best") or {}}
+            ).items():
                 if value != {}:
                     run.summary[name.replace("final.", "final/")] = value
-            run.summary["protocol"] = (record.get("protocol") or {}).get("name")  # a score alone says too little
+            run.summary["protocol"] = (record.get("protocol") or {}).get(
+                "name"
+            )  # a score alone says too little
             best = Path((record.get("best") or {}).get("path") or "")
             if exit_code == 0 and self.best_checkpoint and best.is_file():
                 upload_checkpoint(run, best, record)
@@ -84,7 +97,9 @@ def wandb_logger(
         "config": identity.parameters,
         "dir": directory,
         "notes": notes,
-        "id": (identity.record.get("wandb") or {}).get("id"),  # a resumed run goes on in its own W&B run
+        "id": (identity.record.get("wandb") or {}).get(
+            "id"
+        ),  # a resumed run goes on in its own W&B run
     }
     run = start(arguments, mode or os.environ.get("WANDB_MODE"), init_timeout)
     run.define_metric("epoch", hidden=True)
@@ -103,10 +118,18 @@ def start(arguments: dict[str, Any], mode: str | None, init_timeout: float) -> A
             settings = wandb.Settings(init_timeout=init_timeout, login_timeout=5, silent=True)
             resume = {"resume": "allow"} if arguments["id"] else {}
             try:
-                run = wandb.init(**arguments, **resume, mode="online", reinit="finish_previous", settings=settings)
+                run = wandb.init(
+                    **arguments,
+                    **resume,
+                    mode="online",
+                    reinit="finish_previous",
+                    settings=settings,
+                )
                 console.print(f"W&B: {run.url}")
                 return run
-            except Exception as error:  # a bad key, no network, no permission: the training matters more
+            except (
+                Exception
+            ) as error:  # a bad key, no network, no permission: the training matters more
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
                 reason = f"{type(error).__name__}: {lines[0] if lines else ''}"
         mode = "offline"
@@ -114,7 +137,9 @@ def start(arguments: dict[str, Any], mode: str | None, init_timeout: float) -> A
     run = wandb.init(**arguments, mode=mode, reinit="finish_previous", settings=settings)  # ty: ignore[invalid-argument-type]
     if mode == "offline":
         why = f", {reason}" if reason else ""
-        console.print(f"W&B: offline{why}; to upload this run later: wandb sync {Path(run.dir).parent}")
+        console.print(
+            f"W&B: offline{why}; to upload this run later: wandb sync {Path(run.dir).parent}"
+        )
     return run
 
 
