@@ -225,7 +225,8 @@ def notes(rows: Sequence[Row], measurements: Sequence[Measurement]) -> list[str]
         kept = "on as many cores" if m.pinned else "not pinned: this system cannot"
         line = f"{m.threads} thread{'s' if m.threads > 1 else ''}, {kept}: peak {m.peak / 1e9:.0f} GFLOP/s (a product)."
         if m.threads == 1 and m.busy > BUSY:
-            line += f" The machine was busy (wall time {m.busy:.1f} times CPU time): times of more threads are too high."
+            line += f" The machine was busy (wall time {m.busy:.1f} times CPU time): "
+            line += "times of more threads are too high."
         lines.append(line)
     for row in rows:
         claimed = published_ratio(rows, row)

@@ -123,9 +123,8 @@ def write(network: nn.Module, path: Path, size: tuple[int, int], rewritten: bool
         crops = torch.randint(
             0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
         )
-        description = Description(
-            COCO, size, network.stride, {"decoder": "quarter"}, network=path.stem
-        )  # ty: ignore
+        stride: int = network.stride  # ty: ignore[invalid-assignment]
+        description = Description(COCO, size, stride, {"decoder": "quarter"}, network=path.stem)
         export(Deployed(network, COCO), path, crops, description, tolerance=TOLERANCE)
         return
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))

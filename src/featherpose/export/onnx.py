@@ -145,9 +145,8 @@ def graph_of(
 def exportable(module: nn.Module) -> nn.Module:
     """Lets parts that have a form for exporting take it, in place."""
     for name, child in module.named_children():
-        setattr(
-            module, name, child.for_export() if hasattr(child, "for_export") else exportable(child)
-        )  # ty: ignore
+        own_form = getattr(child, "for_export", None)
+        setattr(module, name, exportable(child) if own_form is None else own_form())
     return module
 
 

@@ -46,10 +46,10 @@ class Graph:
         node = ir.node(
             op,
             list(inputs),
-            attributes,
+            attributes,  # ty: ignore[invalid-argument-type]
             num_outputs=outputs,
             name=f"{op.lower()}_rewritten_{self.made}",
-        )  # ty: ignore
+        )
         for output in node.outputs:
             output.name = f"{node.name}_{output.index()}"
         self.graph.insert_before(before, node)
@@ -92,9 +92,8 @@ def is_pointwise(node: ir.Node | None) -> bool:
     )
     padding, strides = attribute(node, "pads", [0]), attribute(node, "strides", [1])
     auto = attribute(node, "auto_pad", "NOTSET")
-    return (
-        plain and not any(padding) and all(s == 1 for s in strides) and auto in ("NOTSET", "VALID")
-    )  # ty: ignore
+    unpadded = not any(padding) and auto in ("NOTSET", "VALID")  # ty: ignore[invalid-argument-type]
+    return plain and unpadded and all(s == 1 for s in strides)  # ty: ignore[not-iterable]
 
 
 def bias_of(node: ir.Node, channels: int) -> np.ndarray | None:

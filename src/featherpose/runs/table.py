@@ -232,11 +232,9 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
 
 
 def _two(value: object) -> str:
-    return (
-        ""
-        if value is None or (isinstance(value, float) and math.isnan(value))
-        else f"{float(value):.2f}"
-    )  # ty: ignore[invalid-argument-type]
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{float(value):.2f}"  # ty: ignore[invalid-argument-type]
 
 
 def _tex(text: str) -> str:
