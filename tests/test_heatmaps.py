@@ -171,7 +171,7 @@ def test_each_decoder_is_finer_than_the_one_before():
 
 
 def test_an_unknown_decoder_is_named():
-    with pytest.raises(PoseError, match="known: quarter, dark, argmax"):
+    with pytest.raises(PoseError, match="no decoder=subpixel; known: quarter, dark, argmax"):
         decode(torch.zeros(1, 1, 8, 8), "subpixel")
 
 

@@ -14,9 +14,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from featherpose.errors import PoseError
+from featherpose.protocol import DECODERS
+from featherpose.settings import choice
 
-DECODERS = ("quarter", "dark", "argmax")
 DARK_KERNEL = 11  # width of DARK's smoothing, for targets of sigma 2
 FLOOR = 1e-10  # DARK takes the logarithm of heatmaps not below this
 
@@ -80,8 +80,7 @@ def decode(heatmaps: Tensor, how: str = "quarter") -> tuple[Tensor, Tensor]:
     Returns:
         points (B, K, 2) float32 heatmap pixels, 0 where no value is above 0, and the peaks' values (B, K).
     """
-    if how not in DECODERS:
-        raise PoseError(f"There is no decoder {how!r}; known: {', '.join(DECODERS)}.")
+    choice("decoder", how, DECODERS)
     heatmaps = heatmaps.detach()
     if not heatmaps.is_floating_point() or heatmaps.dtype in (torch.float16, torch.bfloat16):
         heatmaps = heatmaps.float()
@@ -177,8 +176,7 @@ def flip_back(heatmaps: Tensor, flip_order: Sequence[int], shift: bool) -> Tenso
     Args:
         heatmaps: (B, K, h, w) of the mirrored picture.
         flip_order: the joint that stands at each place once the picture is mirrored.
-        shift: move them one pixel to the right, as HRNet does: its crops and heatmaps are aligned at pixel corners, so
-            the two halves of a flip test lie about a pixel apart.
+        shift: move them one pixel to the right, as HRNet does; `Protocol.shifts` says where that is right.
     """
     back = heatmaps.flip(3)[:, list(flip_order)]
     if shift:

@@ -10,9 +10,9 @@ import numpy as np
 from featherpose.errors import PoseError
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.person import Person
+from featherpose.protocol import MEANS
+from featherpose.settings import choice
 from featherpose.skeletons import Skeleton
-
-MEANS = ("weighted", "unweighted")
 
 
 def distances(
@@ -88,8 +88,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         mean: str,
     ) -> None:
         super().__init__(persons, skeleton)
-        if mean not in MEANS:
-            raise PoseError(f"There is no mean {mean!r} over joints; known: {', '.join(MEANS)}.")
+        choice("mean", mean, MEANS)
         self.sizes, self.name, self.threshold, self.fine, self.mean = (
             sizes,
             name,
