@@ -323,6 +323,14 @@ def test_detector_adapters(tmp_path: Path, kind: str) -> None:
     assert detector.kind == {"yolov5": "yolo"}.get(kind, kind)
 
 
+def test_a_yolox_of_one_class_is_known_by_its_grids(tmp_path: Path) -> None:
+    detector = Detector(constant_detector(tmp_path / "one.onnx", [yolox_rows()[..., :6]]))
+    assert detector.kind == "yolox"
+    boxes, scores = detector(np.full((64, 128, 3), 50, np.uint8))
+    np.testing.assert_allclose(boxes, BOXES, atol=1e-3)
+    np.testing.assert_allclose(scores, [0.9, 0.5], atol=1e-6)
+
+
 def test_detectors_see_what_they_were_trained_on(tmp_path: Path) -> None:
     picture = np.zeros((64, 128, 3), np.uint8)
     picture[..., 0] = 255  # red

@@ -46,15 +46,20 @@ def letterbox(
     return canvas, zoom, offset
 
 
-def yolox_boxes(outputs: list[np.ndarray], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (N, 4) in input pixels and the person's score (N,)."""
-    rows = outputs[0][0].astype(np.float64)
+def yolox_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The place (N, 2) in cells and the stride (N, 1) of each row: one for each cell of three grids."""
     places, strides = [], []
     for stride in (8, 16, 32):
         y, x = np.mgrid[0 : size[0] // stride, 0 : size[1] // stride]
         places.append(np.stack([x, y], axis=-1).reshape(-1, 2))
         strides.append(np.full(x.size, stride))
-    grid, stride = np.concatenate(places), np.concatenate(strides)[:, None]
+    return np.concatenate(places), np.concatenate(strides)[:, None]
+
+
+def yolox_boxes(outputs: list[np.ndarray], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (N, 4) in input pixels and the person's score (N,)."""
+    rows = outputs[0][0].astype(np.float64)
+    grid, stride = yolox_grid(size)
     if len(grid) != len(rows):
         raise PoseError(
             f"This detector gives {len(rows)} rows; a YOLOX of {size[0]}x{size[1]} gives {len(grid)}."
@@ -139,8 +144,8 @@ class Detector:
             return "rtmdet"
         last = shapes[0]
         if len(last) == 3 and isinstance(last[2], int):
-            if last[2] == 6:
-                return "yolo_end"
+            if last[2] == 6:  # a YOLOX of one class has as many rows as cells, an NMS a few hundred
+                return "yolox" if last[1] == len(yolox_grid(self.size)[0]) else "yolo_end"
             if isinstance(last[1], int) and last[1] < last[2]:
                 return "yolo"
         raise PoseError(
