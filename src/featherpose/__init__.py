@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from featherpose.machine import calm_threads
+
 if TYPE_CHECKING:
     from featherpose.inference.pose import Pose
 
 __version__ = "0.1.0"
 __all__ = ["Pose", "__version__"]
+
+calm_threads()
 
 
 def __getattr__(name: str) -> Any:

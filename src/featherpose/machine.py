@@ -1,21 +1,78 @@
-"""How the C library keeps freed memory: worth more than half of a CPU training step, and a quarter of decoding."""
+"""What this process asks of the machine: threads that wait briefly, cores, freed memory that it keeps."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+import os
 import sys
+from pathlib import Path
+
+# How often a thread of libgomp looks for work before it sleeps, about 0.1 ms. By default it looks
+# for so long that two threads on two busy cores hold each other up: docs/training.md has figures.
+SPINS = "5000"
+BLOCK_MILLISECONDS = "1"  # the same of Intel's and LLVM's runtimes, which wait 200 by default
+SHARE = "FEATHERPOSE_THREADS"  # the number of threads where it was set here, not by the user
+CGROUP = Path("/sys/fs/cgroup")
 
 KEEP = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
 DEFAULT = (
     (-4, 65536),
-    (-3, 128 * 1024),
+    (-3, 128 * 1024),  # M_MMAP_THRESHOLD
     (-1, 128 * 1024),
     (-2, 128 * 1024),
-)  # M_MMAP_THRESHOLD is the second
+)
+
+
+def calm_threads() -> None:
+    """Threads that spin briefly, then sleep, and no more of them than there are cores for this process.
+
+    The runtimes read it when torch is loaded, so it is done where featherpose is first imported. What the
+    user has set himself stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+        os.environ.setdefault("KMP_BLOCKTIME", BLOCK_MILLISECONDS)
+    if cores() < _allowed() and "OMP_NUM_THREADS" not in os.environ:
+        # the runtimes know which cores are allowed, not how much of them
+        os.environ["OMP_NUM_THREADS"] = os.environ[SHARE] = str(cores())
+
+
+def threads_by_the_user() -> bool:
+    """Whether the number of threads was set by the user, not here."""
+    given = os.environ.get("OMP_NUM_THREADS")
+    return given is not None and given != os.environ.get(SHARE)
+
+
+def cores() -> int:
+    """How many cores this process may really use: those it may run on, within a container's share."""
+    return max(1, math.ceil(min(_allowed(), _quota())))
+
+
+def _allowed() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota() -> float:
+    """Cores that a container grants (cgroup 2, then 1); infinite where nothing limits them."""
+    try:
+        if (CGROUP / "cpu.max").is_file():
+            share, period = (CGROUP / "cpu.max").read_text().split()
+        else:
+            share = (CGROUP / "cpu/cpu.cfs_quota_us").read_text()
+            period = (CGROUP / "cpu/cpu.cfs_period_us").read_text()
+        return int(share) / int(period) if int(share) > 0 else math.inf
+    except (OSError, ValueError):  # no cgroup here, or "max"
+        return math.inf
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc to keep what tensors and pictures free, instead of fetching fresh pages for each."""
+    """Tells glibc to keep what tensors and pictures free, instead of fetching fresh pages for each.
+
+    Worth more than half of a CPU training step, and a quarter of decoding.
+    """
     _set(KEEP)
 
 

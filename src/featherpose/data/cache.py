@@ -29,6 +29,7 @@ from featherpose.data.augment import Augment
 from featherpose.data.dataset import Load
 from featherpose.errors import PoseError
 from featherpose.image import size_of
+from featherpose.machine import cores
 from featherpose.person import People, Person
 from featherpose.skeletons import Skeleton
 
@@ -173,7 +174,7 @@ def _regions(plan: Plan, load: Load) -> Iterator[np.ndarray]:
         ]
 
     spans = list(zip(starts, ends, strict=True))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         for i in range(0, len(spans), AT_ONCE):
             for number, parts in enumerate(pool.map(cut, spans[i : i + AT_ONCE])):
                 for part, region in zip(

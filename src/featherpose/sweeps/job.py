@@ -18,6 +18,7 @@ import psutil
 from omegaconf import DictConfig
 
 from featherpose.files import mark, read_record
+from featherpose.machine import cores, threads_by_the_user
 from featherpose.sweeps.table import LOG
 
 Slot = dict[str, str]  # what a slot adds to the environment of its job
@@ -158,17 +159,8 @@ class Slots:
         )
         groups = [group for group in groups if len(group) == gpus_per_job]
         self.count = count or len(groups) or 1
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        shared = str(threads or max(1, cores // self.count))
-        cpu = (
-            {}
-            if "OMP_NUM_THREADS" in os.environ and threads is None
-            else {"OMP_NUM_THREADS": shared}
-        )
+        shared = str(threads or max(1, cores() // self.count))
+        cpu = {} if threads_by_the_user() and threads is None else {"OMP_NUM_THREADS": shared}
         self._free: list[Slot] = []
         for i in range(self.count):
             gpu = {"CUDA_VISIBLE_DEVICES": ",".join(groups[i % len(groups)])} if groups else {}

@@ -19,6 +19,7 @@ from rich.progress import track
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.readers.plausible import sides_cosine, torso_share
 from featherpose.errors import PoseError
+from featherpose.machine import cores
 from featherpose.person import People, Person
 from featherpose.skeletons import Skeleton
 
@@ -124,7 +125,7 @@ def _check_pictures(result: Examined, data: PoseDataModule, quick: bool) -> None
     gone = set(missing)
     there = [person for image, person in by_picture.items() if image not in gone]
     broken = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         answers = pool.map(partial(_look, data.load), there, chunksize=8)
         for person, answer in zip(
             there, track(answers, f"pictures of {result.split}", len(there)), strict=True
