@@ -23,7 +23,6 @@ def composed(primary: str, *overrides: str, output: str = "/tmp/run") -> DictCon
         words = [
             *overrides,
             f"hydra.runtime.output_dir={output}",
-            f"hydra.runtime.cwd={CONF.parent}",
         ]
         cfg = compose(primary, words, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)

@@ -34,10 +34,53 @@ def run(
         (["--multirun", "seed=1,2", "-m"], ["--multirun", "seed=1,2"]),
         (["model=lap"], ["model=lap"]),
         (["--cfg", "job", "model=lap"], ["--cfg", "job", "model=lap"]),
+        (["model=lap", "--cfg", "job", "seed=1"], ["--cfg", "job", "model=lap", "seed=1"]),
+        (["seed=1", "--cfg=job", "--resolve"], ["--cfg=job", "--resolve", "seed=1"]),
+        (["--info", "model=lap"], ["--info=all", "model=lap"]),
+        (["model=lap", "--info", "plugins"], ["--info=plugins", "model=lap"]),
     ],
 )
-def test_the_multirun_flag_may_stand_anywhere(given: list[str], arranged: list[str]) -> None:
+def test_options_may_stand_anywhere(given: list[str], arranged: list[str]) -> None:
     assert app.arrange("train", given) == arranged
+
+
+def test_what_is_no_option_says_how_settings_are_written() -> None:
+    with pytest.raises(UsageError, match=r"no option --epochs.*schedule\.epochs=3"):
+        app.arrange("train", ["--epochs", "3"])
+    with pytest.raises(UsageError, match="leave -m out"):
+        app.arrange("train", ["seed=1,2", "-m", "--cfg", "job"])
+
+
+def test_a_run_is_shown_before_it_is_resumed(tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- model=lap\n")
+    words = app.arrange("train", [f"resume={tmp_path}", "--cfg", "job", "seed=1"])
+    assert words[:4] == ["--cfg", "job", "model=lap", "seed=1"]
+
+
+def test_a_python_without_the_packages_is_told_which_to_take(root: Path, tmp_path: Path) -> None:
+    """`python src/train.py` with the system's Python, without the environment being activated."""
+    command = [sys.executable, "-S", str(root / "src" / "train.py")]
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1
+    assert "has no package hydra" in done.stderr
+    assert ".venv" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweeps_folder_is_known_before_hydra_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra's sweeper resolves it before `${hydra:...}` can be; every `-m` ended there."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+
+    monkeypatch.setenv("FEATHERPOSE_ROOT", "/somewhere")
+    HydraConfig.instance().cfg = None
+    with initialize_config_dir(str(app.CONF), version_base="1.3"):
+        cfg = compose("train", return_hydra_config=True)
+    assert str(cfg.hydra.sweep.dir).startswith("/somewhere/runs/sweeps/")
 
 
 def test_a_benchmark_is_named_by_a_word() -> None:

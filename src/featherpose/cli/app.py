@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[3]
 CONF = ROOT / "conf"
 TRACEBACK = "FEATHERPOSE_TRACEBACK"
+# Hydra's own options; those with a value take the next word, or come as --option=value
+VALUED = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn")
+VALUED += ("--config-dir", "-cd", "--experimental-rerun", "--shell-completion", "-sc")
+BARE = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--info", "-i")
+MULTIRUN = ("-m", "--multirun")
+# What the first imports need: without them, the wrong Python was asked
+NEEDED = ("hydra", "omegaconf", "yaml", "numpy", "torch", "lightning", "torchmetrics", "rich")
 
 
 def launch(verb: str) -> None:
@@ -50,6 +57,8 @@ def prepare_environment() -> None:
     os.environ.setdefault(
         "FEATHERPOSE_RUN_ID", secrets.token_hex(2)
     )  # two runs of one second keep apart
+    # where runs/ and data/ lie: here. A sweep asks before Hydra knows its own `hydra:runtime.cwd`
+    os.environ.setdefault("FEATHERPOSE_ROOT", os.getcwd())
     os.environ.pop(
         "WANDB_SERVICE", None
     )  # a caller's W&B process still holds the id of a run that was killed under it
@@ -57,15 +66,47 @@ def prepare_environment() -> None:
 
 
 def arrange(verb: str, arguments: list[str]) -> list[str]:
-    """Hydra 1.3 takes no overrides on both sides of `-m`; `benchmark latency` reads better than `benchmark=latency`."""
+    """Options first, then overrides: Hydra takes them in no other order. `latency` means `benchmark=latency`."""
     if "--traceback" in arguments:
         os.environ[TRACEBACK] = "1"
-    flags = [a for a in arguments if a in ("-m", "--multirun")]
-    rest = [a for a in arguments if a not in ("-m", "--multirun", "--traceback")]
-    if verb == "benchmark" and rest and re.fullmatch(r"[a-z_]+", rest[0]):
-        rest[0] = f"benchmark={rest[0]}"
-    arguments = flags[:1] + rest
-    return resume.expand(arguments) if verb == "train" else arguments
+    words = [a for a in arguments if a != "--traceback"]
+    options, overrides = options_and_overrides(words)
+    if verb == "benchmark" and overrides and re.fullmatch(r"[a-z_]+", overrides[0]):
+        overrides[0] = f"benchmark={overrides[0]}"
+    multirun = [a for a in options if a in MULTIRUN][:1]
+    options = [a for a in options if a not in MULTIRUN]
+    if multirun and any(a.partition("=")[0] in ("--cfg", "-c") for a in options):
+        raise UsageError(
+            "--cfg shows what one run is composed to: leave -m out, and one value each."
+        )
+    words = [*multirun, *overrides]
+    return [*options, *(resume.expand(words) if verb == "train" else words)]
+
+
+def options_and_overrides(words: list[str]) -> tuple[list[str], list[str]]:
+    """Which words are Hydra's options (with their values) and which are overrides, wherever they stand."""
+    options: list[str] = []
+    overrides: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        name = word.partition("=")[0]
+        if not word.startswith("-"):
+            overrides.append(word)
+        elif word in ("--info", "-i"):  # its value may be left out
+            value = left.pop(0) if left and "=" not in left[0] else "all"
+            options.append(f"{word}={value}")
+        elif word in VALUED:
+            options += [word, *left[:1]]
+            left = left[1:]
+        elif word in (*BARE, *MULTIRUN) or name in (*VALUED, "--info", "-i"):
+            options.append(word)
+        else:
+            raise UsageError(
+                f"There is no option {word}. Settings are written key=value, e.g. schedule.epochs=3; "
+                "--help lists them."
+            )
+    return options, overrides
 
 
 def _run(verb: str) -> None:
@@ -76,10 +117,9 @@ def _run(verb: str) -> None:
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)
     def task(cfg: DictConfig) -> float | None:
         main = importlib.import_module(f"featherpose.cli.{verb}").main
-        if os.environ.get("HYDRA_MULTIRUN_JOB") or HydraConfig.get().mode == RunMode.MULTIRUN:
-            return main(
-                cfg
-            )  # the launcher records what fails and goes on; an exit would end a Ray worker
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            # the launcher records what fails and goes on; an exit would end a Ray worker
+            return main(cfg)
         try:
             return main(cfg)
         except Exception as error:
@@ -99,6 +139,8 @@ def report(error: BaseException) -> int:
 
 def describe(error: BaseException) -> tuple[int, str]:
     """The exit code and one clear sentence of any error."""
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in NEEDED:
+        return 1, wrong_python(str(error.name))
     from hydra.errors import (
         ConfigCompositionException,
         MissingConfigException,
@@ -127,6 +169,19 @@ def describe(error: BaseException) -> tuple[int, str]:
         return 1, f"The configuration does not resolve: {_first_lines(error)}"
     kind = type(error).__name__
     return 1, f"{kind}: {_first_lines(error)} (run it again with --traceback to see where)"
+
+
+def wrong_python(package: str) -> str:
+    here = ROOT / ".venv" / "bin"
+    if (here / "python").is_file():
+        how = f"`source {here / 'activate'}` first, or run {here / 'python'}"
+    elif (ROOT / "Makefile").is_file():
+        how = (
+            "`make install` makes an environment with everything, then `source .venv/bin/activate`"
+        )
+    else:
+        how = "install featherpose with its dependencies into it"
+    return f"This Python ({sys.executable}) has no package {package}: {how}."
 
 
 def _causes(error: BaseException) -> list[BaseException]:
