@@ -10,8 +10,12 @@ DEVIATION = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor, channels_last: bool = False) -> Tensor:
-    """uint8 RGB crops (B, 3, H, W), on their device, to normalised float32."""
+    """uint8 RGB crops (B, 3, H, W), on their device, to normalised floats.
+
+    They are float32, or float64 where a trainer of precision 64-true makes that torch's default.
+    """
+    kind = torch.get_default_dtype()
     mean = torch.tensor(MEAN, device=images.device).mul(255).view(1, 3, 1, 1)
     deviation = torch.tensor(DEVIATION, device=images.device).mul(255).view(1, 3, 1, 1)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return images.to(torch.float32, memory_format=memory_format).sub_(mean).div_(deviation)
+    return images.to(kind, memory_format=memory_format).sub_(mean).div_(deviation)

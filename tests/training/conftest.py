@@ -41,10 +41,12 @@ def small() -> tuple[str, ...]:
     return SMALL
 
 
-def composed(conf: Path, folder: Path, *overrides: str) -> dict[str, Any]:
+def composed(
+    conf: Path, folder: Path, *overrides: str, base: tuple[str, ...] = SMALL
+) -> dict[str, Any]:
     with initialize_config_dir(str(conf), version_base="1.3"):
         words = [
-            *SMALL,
+            *base,
             *overrides,
             f"hydra.runtime.output_dir='{folder}'",
             f"paths.root='{folder}'",
@@ -58,16 +60,20 @@ def composed(conf: Path, folder: Path, *overrides: str) -> dict[str, Any]:
 
 @pytest.fixture
 def fit(root: Path) -> Fit:
-    """`fit(folder, *overrides, extra=(), checkpoint=None)`: trains as `src/train.py` does, gives the trained module."""
+    """`fit(folder, *overrides, base=SMALL, extra=(), checkpoint=None)`: trains as `src/train.py` does.
+
+    It gives the trained module.
+    """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
     def run(
         folder: Path,
         *overrides: str,
+        base: tuple[str, ...] = SMALL,
         extra: tuple[Callback, ...] = (),
         checkpoint: Path | None = None,
     ) -> PoseModule:
-        config = composed(root / "conf", folder, *overrides)
+        config = composed(root / "conf", folder, *overrides, base=base)
         L.seed_everything(config["seed"], workers=True, verbose=False)
         module = PoseModule(config)
         data = instantiate(

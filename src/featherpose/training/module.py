@@ -100,10 +100,9 @@ class PoseModule(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         if self._step_losses:
-            counts = torch.tensor(
-                [float(count) for count, _ in self._step_losses], device=self.device
-            )
-            means = counts @ torch.stack([losses for _, losses in self._step_losses]) / counts.sum()
+            losses = torch.stack([losses for _, losses in self._step_losses])  # (steps, 1 + S)
+            counts = losses.new_tensor([count for count, _ in self._step_losses])
+            means = counts @ losses / counts.sum()
             names = ["train/loss", *(f"train/loss/stage{i + 1}" for i in range(len(means) - 1))]
             self.log_dict(dict(zip(names, means, strict=True)), sync_dist=True)
             self._step_losses.clear()
