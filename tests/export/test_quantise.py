@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from torch import Tensor, nn
 
 from featherpose.data.datamodule import PoseDataModule
+from featherpose.errors import PoseError
+from featherpose.export import quantise as quantiser
 from featherpose.export.onnx import Deployed, export
 from featherpose.export.quantise import cheap_or_last, quantise, score
 from featherpose.inference.backends import OnnxRuntime, numbers
-from featherpose.inference.description import Description
+from featherpose.inference.description import KEY, Description
 from featherpose.metrics.pck import PCKh
 from featherpose.models.hourglass import Hourglass
 from featherpose.skeletons import MPII
@@ -39,12 +42,15 @@ def test_quantised_file(tmp_path: Path) -> None:
     images = numbers(crops, told)
     one, other = before.run(images)["heatmaps"], after.run(images)["heatmaps"]
     worst = np.abs(one - other).max() / np.abs(one).max()
-    assert 0 < worst < 0.3  # 8 bits, random weights
+    assert 0 < worst < 0.1  # random weights; 0.35 where 16 bits overflow, on AVX2 without VNNI
     model = onnx.load(tmp_path / "int8.onnx")
-    assert any(
-        each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4
+    weights = [
+        onnx.numpy_helper.to_array(each)
         for each in model.graph.initializer
-    )
+        if each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4
+    ]
+    # no two products with a uint8 overflow 16 bits, whichever machine runs the file
+    assert weights and 32 < max(np.abs(each.astype(int)).max() for each in weights) <= 64
     heads = cheap_or_last(onnx.load(tmp_path / "pose.onnx"))
     inputs = {node.name: list(node.input) for node in model.graph.node}
     floats = {
@@ -53,6 +59,62 @@ def test_quantised_file(tmp_path: Path) -> None:
     assert heads and all(
         inputs[name][1] in floats for name in heads
     )  # the head and the gates stay float32
+
+
+def two_convolutions(path: Path, told: Description, second_kernel: float = 0.5) -> Path:
+    """Both with the bias `b`; `b0`, the first name that onnxruntime's quantiser finds free, is another node's."""
+    node, tensor = onnx.helper.make_node, onnx.helper.make_tensor
+    nodes = [
+        node("Conv", ["images", "w", "b"], ["first"], name="one"),
+        node("Relu", ["first"], ["b0"], name="between"),
+        node("Conv", ["b0", "w", "b"], ["second"], name="two"),
+        node("Conv", ["second", "v", "b"], ["heatmaps"], name="head"),
+    ]
+    kernel = np.full((3, 3, 1, 1), 0.25, np.float32)
+    constants = [
+        tensor("w", onnx.TensorProto.FLOAT, kernel.shape, kernel.ravel()),
+        tensor("v", onnx.TensorProto.FLOAT, kernel.shape, kernel.ravel() * second_kernel),
+        tensor("b", onnx.TensorProto.FLOAT, [3], [0.1, 0.2, 0.3]),
+    ]
+    shape = ["batch", 3, *SIZE]
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name in ("images", "heatmaps")
+    ]
+    graph = onnx.helper.make_graph(nodes, "shared", values[:1], values[1:], constants)
+    opset = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    onnx.helper.set_model_props(model, {KEY: told.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+def test_a_shared_bias_gets_a_name_that_nothing_has(tmp_path: Path) -> None:
+    told = Description(MPII, SIZE, 1, {"flip": False, "decoder": "quarter"})
+    source = two_convolutions(tmp_path / "shared.onnx", told)
+    crops = torch.randint(0, 256, (4, 3, *SIZE), dtype=torch.uint8)
+    quantise(source, tmp_path / "int8.onnx", crops)
+    images = numbers(crops, told)
+    before, after = OnnxRuntime(source).run(images), OnnxRuntime(tmp_path / "int8.onnx").run(images)
+    np.testing.assert_allclose(after["heatmaps"], before["heatmaps"], atol=0.02)
+
+
+def test_a_broken_int8_file_never_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Description(MPII, SIZE, 1, {"flip": False, "decoder": "quarter"})
+    source, target = tmp_path / "pose.onnx", tmp_path / "int8.onnx"
+    crops = torch.randint(0, 256, (4, 3, *SIZE), dtype=torch.uint8)
+    target.write_bytes(b"the file of last week")
+    two_convolutions(source, told, second_kernel=float("nan"))
+    with pytest.raises(PoseError, match=r"int8\.onnx is not written: its heatmaps are NaN"):
+        quantise(source, target, crops)
+    two_convolutions(source, told)
+    monkeypatch.setattr(quantiser, "unshare_biases", lambda model: None)
+    with pytest.raises(PoseError, match=r"int8\.onnx is not written, as it cannot be run"):
+        quantise(source, target, crops)
+    assert target.read_bytes() == b"the file of last week"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["int8.onnx", "pose.onnx"]
 
 
 class Perfect:
