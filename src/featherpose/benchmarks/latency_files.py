@@ -20,6 +20,7 @@ from featherpose.benchmarks.stopwatch import Candidate, size_of
 from featherpose.errors import PoseError
 from featherpose.export.onnx import Deployed, export, graph_of
 from featherpose.export.rewrite import rewrite
+from featherpose.files import replacing
 from featherpose.inference.backends import open_session
 from featherpose.inference.description import Description
 from featherpose.models.count import macs
@@ -131,16 +132,16 @@ def write(network: nn.Module, path: Path, size: tuple[int, int], rewritten: bool
     with torch.no_grad():
         expected = network(images)[-1]
         outputs = tuple(f"output{i}" for i in range(len(network(images))))
-    beside = path.with_name(f".{path.name}")
-    ir.save(graph_of(network, size, outputs, batch=None), beside)
-    session = open_session(beside)
-    found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[-1])
-    error = float((found - expected).abs().max() / expected.abs().max())
-    if not error <= TOLERANCE:
-        raise PoseError(
-            f"The export of {path.stem} differs from torch by {error:.1e} of the highest value."
-        )
-    beside.replace(path)
+    with replacing(path) as beside:
+        ir.save(graph_of(network, size, outputs, batch=None), beside)
+        session = open_session(beside)
+        feed = {session.get_inputs()[0].name: images.numpy()}
+        found = torch.from_numpy(session.run(None, feed)[-1])
+        error = float((found - expected).abs().max() / expected.abs().max())
+        if not error <= TOLERANCE:
+            raise PoseError(
+                f"The export of {path.stem} differs from torch by {error:.1e} of the highest value."
+            )
 
 
 def entry_of_file(path: Path, size: tuple[int, int]) -> Entry:

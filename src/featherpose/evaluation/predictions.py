@@ -12,6 +12,7 @@ import numpy as np
 import scipy.io
 
 from featherpose.errors import PoseError
+from featherpose.files import replacing
 from featherpose.person import People, Person
 
 KEY = "preds"
@@ -143,17 +144,17 @@ def _of_run(path: Path, content: dict[str, Any], people: People, joints: int) ->
 def write_run(path: Path, predictions: Predictions, persons: list[Person]) -> None:
     """All stages' keypoints beside the annotated ones: what `featherpose.runs` reads."""
     chosen = [persons[i] for i in predictions.index]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        index=predictions.index,
-        keypoints=predictions.keypoints,
-        confidence=predictions.confidence,
-        joints=np.array([person.joints for person in chosen]),
-        visible=np.array([person.visible for person in chosen]),
-        person_id=np.array([person.person_id for person in chosen]),
-        image=np.array([person.image for person in chosen]),
-    )
+    with replacing(path) as beside:
+        np.savez_compressed(
+            beside,
+            index=predictions.index,
+            keypoints=predictions.keypoints,
+            confidence=predictions.confidence,
+            joints=np.array([person.joints for person in chosen]),
+            visible=np.array([person.visible for person in chosen]),
+            person_id=np.array([person.person_id for person in chosen]),
+            image=np.array([person.image for person in chosen]),
+        )
 
 
 def write_mpii(path: Path, keypoints: np.ndarray) -> None:

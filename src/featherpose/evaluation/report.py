@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from featherpose.errors import PoseError
+from featherpose.files import write_atomically
 from featherpose.metrics.average_precision import NAMES
-from featherpose.runs.record import write_atomically
 
 Record = dict[str, Any]
 UNKNOWN = "unknown"  # of a prediction file: how it was made

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from featherpose.errors import PoseError
-from featherpose.files import read_record, write_atomically
+from featherpose.files import read_record, replacing, write_atomically
 from featherpose.training.module import load_checkpoint
 
 KNOWS = {
@@ -32,7 +32,8 @@ def ship(run: str | Path) -> list[Path]:
         if n.startswith(prefix)
     }
     weights, card = folder / "weights.pt", folder / "MODEL_CARD.md"
-    torch.save(state, weights)
+    with replacing(weights) as beside:
+        torch.save(state, beside)
     write_atomically(card, card_text(record, weights.stat().st_size))
     return [weights, card]
 

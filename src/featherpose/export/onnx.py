@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from featherpose.errors import PoseError
 from featherpose.export.rewrite import rewrite
+from featherpose.files import replacing
 from featherpose.heatmaps import decode, flip_back
 from featherpose.inference.backends import numbers, open_session, run
 from featherpose.inference.description import KEY, Description
@@ -205,13 +205,9 @@ def export(
         )  # two passes share their weights
     model.metadata_props[KEY] = description.to_json()
     model.producer_name, model.producer_version = "featherpose", description.version
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
-    try:
+    with replacing(path) as beside:
         ir.save(model, beside)
         parity = compare(deployed, beside, crops, description, path, tolerance, batch)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return replace(parity, changes=changes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from featherpose.errors import PoseError
 from featherpose.export.onnx import NAMES, TOLERANCE, Deployed, Parity, compare, graph_of
+from featherpose.files import replacing
 from featherpose.inference.backends import OpenVINO
 from featherpose.inference.description import KEY, Description
 
@@ -30,21 +30,16 @@ def export_openvino(
         raise PoseError(
             "openvino=true needs openvino: pip install 'featherpose[openvino]'."
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
     model = graph_of(
         deployed, description.input_size, NAMES if deployed.decoder else NAMES[:1], None
     )
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.stem}.{os.getpid()}"
-    ) as folder:
-        plain, converted = Path(folder) / "plain.onnx", Path(folder) / path.name
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.onnx"
         ir.save(model, plain)
         found = openvino.convert_model(str(plain))
         found.set_rt_info(replace(description, extra={"format": "openvino"}).to_json(), [KEY])
-        openvino.save_model(found, str(converted), compress_to_fp16=False)
-        parity = compare(
-            deployed, converted, crops, description, path, tolerance, runner=OpenVINO(converted).run
-        )
-        os.replace(converted.with_suffix(".bin"), path.with_suffix(".bin"))
-        os.replace(converted, path)
-    return parity
+        # OpenVINO names the .bin after the .xml, and so does `replacing`; the weights are put in place first
+        with replacing(path) as converted, replacing(path.with_suffix(".bin")):
+            openvino.save_model(found, str(converted), compress_to_fp16=False)
+            runner = OpenVINO(converted).run
+            return compare(deployed, converted, crops, description, path, tolerance, runner=runner)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -18,6 +17,7 @@ from torch import Tensor
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
+from featherpose.files import replacing
 from featherpose.inference.backends import describe, numbers, open_session, run
 from featherpose.inference.description import KEY, Description
 from featherpose.inference.pose import Estimator
@@ -56,36 +56,34 @@ def quantise(source: Path, target: Path, crops: Tensor) -> None:
     session = open_session(source, 1)
     description = describe(source, session)
     check(source, target, crops[:2], description)
-    beside = target.with_name(f".{target.stem}.{os.getpid()}.onnx")
     model = onnx.load(source)
     unshare_biases(model)
     log = logging.getLogger()
     level = log.level
     log.setLevel(logging.ERROR)  # it recommends a pre-processing that the exporter has done
     try:
-        quantize_static(
-            model,
-            str(beside),
-            Crops(crops, description, session.get_inputs()[0].name),  # ty: ignore[invalid-argument-type]
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            activation_type=QuantType.QUInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=cheap_or_last(model),
-        )
-        quantised = onnx.load(beside)
-        onnx.helper.set_model_props(
-            quantised, {KEY: replace(description, precision="int8").to_json()}
-        )
-        onnx.save(quantised, beside)
-        check(beside, target, crops[:2], description)
-        os.replace(beside, target)
+        with replacing(target) as beside:
+            quantize_static(
+                model,
+                str(beside),
+                Crops(crops, description, session.get_inputs()[0].name),  # ty: ignore[invalid-argument-type]
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["Conv"],
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                activation_type=QuantType.QUInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+                nodes_to_exclude=cheap_or_last(model),
+            )
+            quantised = onnx.load(beside)
+            onnx.helper.set_model_props(
+                quantised, {KEY: replace(description, precision="int8").to_json()}
+            )
+            onnx.save(quantised, beside)
+            check(beside, target, crops[:2], description)
     finally:
         log.setLevel(level)
-        beside.unlink(missing_ok=True)
 
 
 def check(file: Path, called: Path, crops: Tensor, description: Description) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from typing_extensions import Self
 
 from featherpose.errors import PoseError
-from featherpose.files import write_atomically
+from featherpose.files import replacing, write_atomically
 from featherpose.inference.pose import FoundPose
 from featherpose.inference.streams import Frame
 from featherpose.skeletons import Skeleton
@@ -49,6 +49,7 @@ class Results:
         )
         self.video_path = self.folder / f"{name}.mp4"
         self.video: cv2.VideoWriter | None = None
+        self.whole = ExitStack()  # puts the video in place
         self.size: tuple[int, int] | None = None
         self.records: list[dict[str, Any]] = []
         self.rows: list[list[Any]] = []
@@ -66,8 +67,8 @@ class Results:
     ) -> None:
         if self.video is not None:
             self.video.release()
-            os.replace(self._beside(), self.video_path)
             self.video = None
+            self.whole.close()
         if not self.records and error is not None:
             return
         write_atomically(self.folder / "keypoints.json", json_of(self.records))
@@ -142,21 +143,19 @@ class Results:
         done, data = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         if not done:
             raise PoseError(f"{path} can't be encoded.")
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_bytes(data.tobytes())
-        os.replace(beside, path)
-
-    def _beside(self) -> Path:
-        return self.video_path.with_name(f".{self.video_path.stem}.{os.getpid()}.mp4")
+        with replacing(path, flush=False) as beside:  # thousands of them, and easily made again
+            beside.write_bytes(data.tobytes())
 
     def _frame(self, drawn: np.ndarray) -> None:
         height, width = drawn.shape[:2]
         if self.video is None:
             self.size = (width, height)
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-            self.video = cv2.VideoWriter(str(self._beside()), fourcc, self.rate or 25.0, self.size)
+            beside = self.whole.enter_context(replacing(self.video_path))
+            self.video = cv2.VideoWriter(str(beside), fourcc, self.rate or 25.0, self.size)
             if not self.video.isOpened():
                 self.video = None
+                self.whole.pop_all()  # there is nothing to put in place
                 raise PoseError(
                     f"{self.video_path} can't be written: this OpenCV has no encoder for mp4 video."
                 )

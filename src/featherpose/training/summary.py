@@ -15,6 +15,7 @@ from rich.table import Table
 
 from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.draw import contact_sheet, draw_pose
+from featherpose.files import replacing
 from featherpose.models.count import count
 from featherpose.runs.record import RunRecord
 from featherpose.training.module import PoseModule
@@ -141,8 +142,8 @@ def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, n
         "person_id": np.array([p.person_id for p in persons]),
         "image": np.array([p.image for p in persons]),
     }
-    (folder / "predictions").mkdir(exist_ok=True)
-    np.savez_compressed(folder / "predictions" / "val.npz", **found)
+    with replacing(folder / "predictions" / "val.npz") as beside:
+        np.savez_compressed(beside, **found)
     return found
 
 
@@ -158,8 +159,8 @@ def prediction_picture(
         )
         tiles.append(around(drawn, person.centre, person.scale))
     path = folder / "pictures" / "predictions.png"
-    path.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(contact_sheet(tiles, columns=6), cv2.COLOR_RGB2BGR))
+    with replacing(path) as beside:
+        cv2.imwrite(str(beside), cv2.cvtColor(contact_sheet(tiles, columns=6), cv2.COLOR_RGB2BGR))
     return path
 
 
