@@ -1,5 +1,9 @@
 """Errors that people can mend: one clear sentence each, shown without a traceback."""
 
+from __future__ import annotations
+
+import errno
+
 
 class PoseError(Exception):
     """Something in the data, the files or the configuration is wrong; the message says what and how to mend it."""
@@ -21,3 +25,33 @@ class UsageError(PoseError):
     """The command line itself is wrong."""
 
     exit_code = 2
+
+
+def known(error: BaseException) -> tuple[int, str] | None:
+    """Exit code and sentence of an error that people can mend, whatever it is wrapped in; None for any other."""
+    for cause in _chain(error, "__cause__", "__context__"):
+        if isinstance(cause, PoseError):
+            return cause.exit_code, str(cause)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = cause.filename or "no room to write"
+            return 1, f"The disk is full: {where}. Free some space, then run it again."
+        if isinstance(cause, PermissionError):
+            where = f"No permission to write or read {cause.filename}."
+            return 1, f"{where} Choose another folder, e.g. paths.runs=DIR."
+    # not what was caught and left behind on the way: that may be anything
+    for cause in _chain(error, "__cause__"):
+        if isinstance(cause, OSError) and cause.filename is not None and cause.strerror:
+            where = f"{cause.filename} can't be used ({cause.strerror.lower()})."
+            return 1, f"{where} Choose another file or folder, e.g. paths.runs=DIR."
+        if isinstance(cause, MemoryError):
+            return 1, f"Not enough memory{f': {cause}' if str(cause) else ''}."
+    return None
+
+
+def _chain(error: BaseException, *ways: str) -> list[BaseException]:
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = next((each for way in ways if (each := getattr(cause, way)) is not None), None)
+    return chain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featherpose.cli import resume
-from featherpose.errors import PoseError, UsageError
+from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -148,19 +147,9 @@ def describe(error: BaseException) -> tuple[int, str]:
     )
     from omegaconf.errors import OmegaConfBaseException
 
-    for cause in _causes(error):
-        if isinstance(cause, PoseError):
-            return cause.exit_code, str(cause)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return (
-                1,
-                f"The disk is full: {cause.filename or 'no room to write'}. Free some space, then run it again.",
-            )
-        if isinstance(cause, PermissionError):
-            return (
-                1,
-                f"No permission to write or read {cause.filename}. Choose another folder, e.g. paths.runs=DIR.",
-            )
+    found = known(error)
+    if found:
+        return found
     if isinstance(error, MissingConfigException):
         return UsageError.exit_code, _unknown_choice(error)
     if isinstance(error, (OverrideParseException, ConfigCompositionException)):
@@ -182,15 +171,6 @@ def wrong_python(package: str) -> str:
     else:
         how = "install featherpose with its dependencies into it"
     return f"This Python ({sys.executable}) has no package {package}: {how}."
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return chain
 
 
 def _unknown_choice(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from featherpose.errors import PoseError
+from featherpose.files import remove_leftovers
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.layers import NonLocal
 from featherpose.training.callbacks.ema import EMA
@@ -201,18 +202,24 @@ def test_the_average_is_validated_in_training_and_left_alone_afterwards() -> Non
 
 
 WRITER = """
-import os, signal, sys, time, torch
+import os, pathlib, signal, sys, time, torch
 from featherpose.training.checkpoint_io import AtomicCheckpointIO
 torch.set_num_threads(1)
 writer, path = AtomicCheckpointIO(), sys.argv[1]
+def writing(child):
+    os.kill(child, signal.SIGSTOP)
+    os.waitpid(child, os.WUNTRACED)
+    if os.path.exists(path) and list(pathlib.Path(path).parent.glob(f".*.{child}.part.ckpt")):
+        return True
+    os.kill(child, signal.SIGCONT)
 for wait in (0.05, 0.061, 0.073, 0.087, 0.101, 0.113):
     child = os.fork()
     while child == 0:
         for step in range(10**6):
             writer.save_checkpoint({"step": step, "weights": torch.full((2_000_000,), float(step))}, path)
-    while not os.path.exists(path):
-        time.sleep(0.001)
     time.sleep(wait)
+    while not writing(child):
+        time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     kept = torch.load(path, weights_only=True)
@@ -225,9 +232,9 @@ def test_a_kill_while_writing_never_breaks_the_file(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "last.ckpt")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout == "whole\n" * 6, done.stderr[-2000:]
-    assert [p for p in tmp_path.iterdir() if p.name != "last.ckpt"], (
-        "at least one kill came while it was writing"
-    )
+    left = [p for p in tmp_path.iterdir() if p.name != "last.ckpt"]
+    assert len(left) == 6, "each kill came while it was writing"
+    assert remove_leftovers(tmp_path) == sorted(left)
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(
