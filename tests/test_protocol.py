@@ -47,6 +47,7 @@ def test_the_record_says_whether_heatmaps_were_moved():
     assert Protocol(flip=True).applied(stride=1).shift is False
     assert Protocol(flip=True).applied(stride=4).shift is True
     assert Protocol(flip=True, shift=True).applied(stride=1).shift is True
+    assert Protocol(flip=False, shift=True).applied(stride=4).shift is False
 
 
 @pytest.mark.parametrize(("stride", "bound"), [(1, 0.01), (2, 0.51), (4, 0.51)])

@@ -75,8 +75,8 @@ class Protocol:
         return stride > 1 if self.shift == AUTO else bool(self.shift)
 
     def applied(self, stride: int) -> Protocol:
-        """What is done to this network's heatmaps, for records: `auto` has become true or false."""
-        return replace(self, shift=self.shifts(stride))
+        """What is done to this network's heatmaps, for records: moved, or not."""
+        return replace(self, shift=self.flip and self.shifts(stride))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON and YAML."""

@@ -20,6 +20,7 @@ from featherpose.data.readers import mpii
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import network
 from featherpose.evaluation.predictions import Predictions
+from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
 from featherpose.synthetic.formats import write
 from featherpose.training.module import PoseModule
@@ -185,8 +186,7 @@ def onnx_file(tmp_path_factory):
 def test_an_onnx_file_of_a_fixed_batch_is_scored_like_its_network(run, sets, onnx_file):
     assert onnxruntime.InferenceSession(str(onnx_file)).get_inputs()[0].shape[0] == 3
     run(*on(sets, "mpii"), f"onnx={onnx_file}", "protocol=paper_tta")
-    protocol = {"name": "paper_tta", "flip": True, "shift": True, "decoder": "quarter"}
-    model = network.OnnxNetwork(onnx_file, MPII, protocol)
+    model = network.OnnxNetwork(onnx_file, MPII, Protocol(flip=True))
     images = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
     (heatmaps,) = model.predict_heatmaps(images)
     plain, mirrored = (Blurred()(network.normalise(each)) for each in (images, images.flip(3)))

@@ -20,6 +20,7 @@ from featherpose.inference.backends import OnnxRuntime, OpenVINO, numbers, open_
 from featherpose.inference.description import KEY, Description, mapping_of
 from featherpose.models.hourglass import Hourglass
 from featherpose.pixels import normalise
+from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO, LSP, MPII, skeleton_of
 
 SIZE = (64, 48)
@@ -74,7 +75,7 @@ def description(**changes: object) -> Description:
         "skeleton": MPII,
         "input_size": SIZE,
         "stride": 4,
-        "protocol": {"flip": False, "decoder": "quarter"},
+        "protocol": Protocol(),
     }
     return Description(**{**fields, **changes})
 
@@ -229,7 +230,7 @@ def test_nan_weights_are_refused(tmp_path: Path, crops: Tensor) -> None:
 def test_the_file_describes_itself(tmp_path: Path, crops: Tensor) -> None:
     path = tmp_path / "pose.onnx"
     told = description(
-        commit="c0ffee", version="1.2.3", protocol={"flip": True, "shift": True, "decoder": "dark"}
+        commit="c0ffee", version="1.2.3", protocol=Protocol(flip=True, decoder="dark")
     )
     export(Deployed(Small().eval(), MPII), path, crops, told, batch=2)
     runtime = OnnxRuntime(path)

@@ -20,6 +20,7 @@ from featherpose.inference.backends import OnnxRuntime, numbers
 from featherpose.inference.description import KEY, Description
 from featherpose.metrics.pck import PCKh
 from featherpose.models.hourglass import Hourglass
+from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
 from featherpose.synthetic import painted
 
@@ -32,7 +33,7 @@ def test_quantised_file(tmp_path: Path) -> None:
     for name, parameter in net.named_parameters():
         if name.endswith("alpha"):
             nn.init.constant_(parameter, 0.5)
-    told = Description(MPII, SIZE, 4, {"flip": False, "decoder": "quarter"})
+    told = Description(MPII, SIZE, 4, Protocol())
     crops = torch.randint(0, 256, (6, 3, *SIZE), dtype=torch.uint8)
     export(Deployed(net, MPII), tmp_path / "pose.onnx", crops, told)
     quantise(tmp_path / "pose.onnx", tmp_path / "int8.onnx", crops)

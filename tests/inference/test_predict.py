@@ -28,6 +28,7 @@ from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, open_source
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.weights import to_published
+from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
 
 SIZE = (64, 48)
@@ -36,7 +37,7 @@ SIZE = (64, 48)
 class Blob:
     """Puts every joint where the crop is brightest in red; the confidence is how bright that is."""
 
-    description = Description(MPII, SIZE, 4, {"flip": False, "decoder": "argmax"})
+    description = Description(MPII, SIZE, 4, Protocol(decoder="argmax"))
 
     def __init__(self) -> None:
         self.batches: list[int] = []

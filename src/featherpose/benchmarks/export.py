@@ -25,6 +25,7 @@ from featherpose.heatmaps import flip_back
 from featherpose.inference.backends import OnnxRuntime, OpenVINO, cores, open_session
 from featherpose.inference.backends import run as run_session
 from featherpose.inference.description import Description
+from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 
 Pass = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -94,8 +95,7 @@ def write_files(
     crops = torch.randint(
         0, 256, (3, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
-    protocol = {"flip": False, "shift": True, "decoder": "quarter"}
-    told = Description(COCO, size, int(network.stride), protocol, network=name)  # ty: ignore[invalid-argument-type]
+    told = Description(COCO, size, int(network.stride), Protocol(), network=name)  # ty: ignore[invalid-argument-type]
     files = {
         PLAIN: folder / "plain.onnx",
         REWRITTEN: folder / "rewritten.onnx",

@@ -24,6 +24,7 @@ from featherpose.files import replacing
 from featherpose.inference.backends import open_session
 from featherpose.inference.description import Description
 from featherpose.models.count import macs
+from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 
 # Relative to the highest output. Random networks gather more rounding than trained ones, up to 2e-4; a wrong graph is
@@ -125,7 +126,7 @@ def write(network: nn.Module, path: Path, size: tuple[int, int], rewritten: bool
             0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
         )
         stride: int = network.stride  # ty: ignore[invalid-assignment]
-        description = Description(COCO, size, stride, {"decoder": "quarter"}, network=path.stem)
+        description = Description(COCO, size, stride, Protocol(), network=path.stem)
         export(Deployed(network, COCO), path, crops, description, tolerance=TOLERANCE)
         return
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))

@@ -29,6 +29,7 @@ from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
 from featherpose.metrics.pck import PercentageOfCorrectKeypoints
+from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
 from featherpose.training.module import PoseModule
 
@@ -42,10 +43,10 @@ def main(cfg: DictConfig) -> float:
     source = _source(cfg)
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
-    protocol: dict[str, Any] = OmegaConf.to_container(cfg.protocol, resolve=True)  # ty: ignore[invalid-assignment]
+    protocol = Protocol.of(OmegaConf.to_container(cfg.protocol, resolve=True))  # ty: ignore[invalid-argument-type]
     earlier = [report.read(path) for path in cfg.compare]
     if source == "predictions":
-        protocol = {"name": report.UNKNOWN, "boxes": report.UNKNOWN, "mean": protocol["mean"]}
+        how = {"name": report.UNKNOWN, "boxes": report.UNKNOWN, "mean": protocol.mean}
         data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
         path = Path(cfg.predictions)
         if isinstance(_new_metric(data, protocol), OKS) and ".json" in path.suffixes:
@@ -56,14 +57,15 @@ def main(cfg: DictConfig) -> float:
             )
             found = score(predictions, data, protocol, folder, cfg)
     else:
-        data, predictions = run_network(cfg, source, protocol)
+        data, predictions, stride = run_network(cfg, source, protocol)
+        how = protocol.applied(stride).as_dict()
         found = score(predictions, data, protocol, folder, cfg)
     record: report.Record = {
         "name": Path(str(cfg[source])).stem,
         source: str(cfg[source]),
         "dataset": data.name,
         "split": "val",
-        "protocol": protocol,
+        "protocol": how,
         **found,
         "skipped": data.val_people.skipped,
         "annotations": dict(data.val_people.sources),
@@ -123,18 +125,18 @@ def _first_pixel(cfg: DictConfig, data: PoseDataModule) -> int:
 
 
 def run_network(
-    cfg: DictConfig, source: str, protocol: dict[str, Any]
-) -> tuple[PoseDataModule, Predictions]:
-    """Everybody's keypoints by a network, on the data chosen or on those it was trained for."""
+    cfg: DictConfig, source: str, protocol: Protocol
+) -> tuple[PoseDataModule, Predictions, int]:
+    """Everybody's keypoints by a network, on the data chosen or on its own; and its stride."""
     device = (
         cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     )
     if source == "checkpoint":
         model, path = network.from_checkpoint(cfg.checkpoint)
-        trained = model.config["protocol"]["name"]
-        if trained != protocol["name"]:
+        trained = model.protocol.name
+        if trained != protocol.name:
             console.print(
-                f"[dim]{path.name} was validated by {trained} while it trained; this is {protocol['name']}[/]"
+                f"[dim]{path.name} was validated by {trained} while it trained; this is {protocol.name}[/]"
             )
         model.protocol = protocol
         config = _chosen_data(cfg) if cfg.get("data") is not None else dict(model.config["data"])
@@ -145,7 +147,7 @@ def run_network(
             "data": _chosen_data(cfg),
             "model": OmegaConf.to_container(cfg.model, resolve=True),
         }
-        model = network.from_weights(cfg.weights, {**config, "protocol": protocol})
+        model = network.from_weights(cfg.weights, {**config, "protocol": protocol.as_dict()})
         data = build_data(
             config["data"], cfg, stride=model.stride, natural_height=model.network.natural_height
         )
@@ -157,11 +159,11 @@ def run_network(
             {**config, "input_size": list(model.input_size)}, cfg, stride=model.stride
         )
     _check_skeleton(model.skeleton, data.skeleton)
-    if protocol["boxes"] == "detections":
+    if protocol.boxes == "detections":
         _use_detections(data)
     if isinstance(model, PoseModule):
         model.to(device)
-    return data, network.predict(model, data.val_dataloader(), device)
+    return data, network.predict(model, data.val_dataloader(), device), model.stride
 
 
 def _check_skeleton(network: Skeleton, data: Skeleton) -> None:
@@ -187,17 +189,17 @@ def _use_detections(data: PoseDataModule) -> None:
     data.val_people = people
 
 
-def _new_metric(data: PoseDataModule, protocol: dict[str, Any]) -> KeypointMetric:
+def _new_metric(data: PoseDataModule, protocol: Protocol) -> KeypointMetric:
     metric = data.metric(data.val_people.persons)
     if isinstance(metric, PercentageOfCorrectKeypoints):
-        metric = data.metric(data.val_people.persons, mean=protocol["mean"])
+        metric = data.metric(data.val_people.persons, mean=protocol.mean)
     return metric
 
 
 def score(
     predictions: Predictions,
     data: PoseDataModule,
-    protocol: dict[str, Any],
+    protocol: Protocol,
     folder: Path,
     cfg: DictConfig,
 ) -> dict[str, Any]:

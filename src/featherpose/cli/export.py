@@ -38,19 +38,14 @@ console = Console(highlight=False, soft_wrap=True)
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
     module, source = open_module(cfg)
-    flip = bool(module.protocol["flip"]) if cfg.flip is None else bool(cfg.flip)
-    protocol = {
-        **module.protocol,
-        "flip": flip,
-        "decoder": cfg.decoder or module.protocol["decoder"],
-    }
-    if cfg.flip_inside and not flip:
+    protocol = module.protocol.with_changes({"flip": cfg.flip, "decoder": cfg.decoder})
+    if cfg.flip_inside and not protocol.flip:
         raise UsageError(
             "flip_inside=true puts the flip test into the graph; this protocol has none: add flip=true."
         )
     if cfg.flip_inside not in (False, True, "passes"):
         raise UsageError(f"flip_inside is true, false or passes, not {cfg.flip_inside}.")
-    decoder = protocol["decoder"] if cfg.decode else None
+    decoder = protocol.decoder if cfg.decode else None
     description = Description(
         skeleton=module.skeleton,
         input_size=module.input_size,
@@ -67,7 +62,7 @@ def main(cfg: DictConfig) -> None:
         module.network,
         module.skeleton,
         bool(cfg.flip_inside),
-        bool(protocol["shift"]),
+        protocol.shifts(module.stride),
         decoder,
         passes,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +18,14 @@ from featherpose.heatmaps import decode, flip_back, to_picture
 from featherpose.inference.description import KEY, Description
 from featherpose.models.weights import load_published
 from featherpose.pixels import normalise
+from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
 from featherpose.training.module import PoseModule
 
 DECIMALS = 3  # of coordinates in pixels: what is written is what is scored
 
 
-class Network(Protocol):
+class Network(typing.Protocol):
     """What can be scored: heatmaps of crops, and keypoints of heatmaps."""
 
     stride: int
@@ -84,7 +86,7 @@ class OnnxNetwork:
     """An ONNX file with the crops as input and heatmaps as output."""
 
     def __init__(
-        self, path: str | Path, skeleton: Skeleton, protocol: Mapping[str, Any], threads: int = 0
+        self, path: str | Path, skeleton: Skeleton, protocol: Protocol, threads: int = 0
     ) -> None:
         try:
             import onnxruntime
@@ -124,7 +126,7 @@ class OnnxNetwork:
                 f"{path} gives {joints} heatmaps, but the data's skeleton has {len(skeleton)} joints."
             )
         self.stride = height // outputs[maps[-1]].shape[2]
-        self.skeleton, self.protocol, self.flip = skeleton, protocol, bool(protocol["flip"])
+        self.skeleton, self.protocol, self.flip = skeleton, protocol, protocol.flip
         text = self.session.get_modelmeta().custom_metadata_map.get(KEY)
         if text is not None:
             self._follow(Description.from_json(text, str(path)))
@@ -134,11 +136,12 @@ class OnnxNetwork:
         self.skeleton = description.skeleton
         if not description.flip_inside:
             return
-        inside, asked = description.protocol, self.protocol
-        if not asked["flip"] or bool(inside.get("shift", True)) != bool(asked["shift"]):
+        asked = self.protocol
+        shift = description.protocol.shifts(self.stride)
+        if not asked.flip or asked.shifts(self.stride) != shift:
             raise PoseError(
-                f"The flip test is inside this ONNX file (shift: {inside.get('shift', True)}), so the protocol "
-                f"{asked['name']} cannot be measured with it: choose one that has the same, or export without it."
+                f"The flip test is inside this ONNX file (shift: {shift}), so the protocol "
+                f"{asked.name} cannot be measured with it: choose one that has the same, or export without it."
             )
         self.flip = False
 
@@ -147,7 +150,7 @@ class OnnxNetwork:
         if not self.flip:
             return plain
         mirrored = self._run(images.flip(3))
-        order, shift = self.skeleton.flip_order, self.protocol["shift"]
+        order, shift = self.skeleton.flip_order, self.protocol.shifts(self.stride)
         return [
             (one + flip_back(other, order, shift)) / 2
             for one, other in zip(plain, mirrored, strict=True)
@@ -169,6 +172,6 @@ class OnnxNetwork:
 
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
         points, confidence = zip(
-            *(decode(output, self.protocol["decoder"]) for output in outputs), strict=True
+            *(decode(output, self.protocol.decoder) for output in outputs), strict=True
         )
         return to_picture(torch.stack(points), matrix, self.stride), torch.stack(confidence)

@@ -243,7 +243,7 @@ def compare(
             f"{called} is not written: its heatmaps differ from torch's by {error:.1e} of the highest value, "
             f"more than {tolerance:.0e}."
         )
-    how = deployed.decoder or str(description.protocol["decoder"])
+    how = deployed.decoder or description.protocol.decoder
     points = decode(wanted, how)[0]
     if deployed.decoder:
         theirs = (

@@ -9,6 +9,7 @@ from typing import Any
 
 from featherpose.errors import PoseError
 from featherpose.pixels import DEVIATION, MEAN
+from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton, skeleton_of
 
 KEY = "featherpose"  # of the ONNX file's metadata; its value is JSON
@@ -21,7 +22,7 @@ class Description:
     skeleton: Skeleton
     input_size: tuple[int, int]  # height, width
     stride: int
-    protocol: Mapping[str, Any]
+    protocol: Protocol
     flip_inside: bool = False  # the graph holds the flip test
     decoder_inside: str | None = None  # the graph decodes, in this way
     precision: str = "float32"
@@ -41,6 +42,7 @@ class Description:
         try:
             fields = json.loads(text)
             fields["skeleton"] = skeleton_of(fields["skeleton"])
+            fields["protocol"] = Protocol.of(fields["protocol"], origin)
             fields["input_size"] = (int(fields["input_size"][0]), int(fields["input_size"][1]))
             fields["mean"], fields["deviation"] = tuple(fields["mean"]), tuple(fields["deviation"])
             return cls(**fields)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from featherpose.inference.backends import OnnxRuntime, OpenVINO, numbers
 from featherpose.inference.boxes import whole_picture
 from featherpose.inference.description import Description
 from featherpose.inference.streams import Frame
+from featherpose.protocol import Protocol
 from featherpose.training.module import PoseModule
 
 CLEAR = (
@@ -40,7 +42,7 @@ class FoundPose:
     identity: int | None = None  # the same number for the same person throughout a video
 
 
-class Estimator(Protocol):
+class Estimator(typing.Protocol):
     """What gives keypoints (B, K, 2) in crop pixels and confidences (B, K) of uint8 crops (B, 3, H, W)."""
 
     description: Description
@@ -52,13 +54,13 @@ class TorchEstimator:
     """A checkpoint's network, by its own protocol."""
 
     def __init__(
-        self, module: PoseModule, device: str = "auto", protocol: Mapping[str, Any] | None = None
+        self, module: PoseModule, device: str = "auto", protocol: Protocol | None = None
     ) -> None:
         self.device = (
             device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
         )
         self.module = module.eval().to(self.device)
-        self.module.protocol = dict(protocol or module.protocol)
+        self.module.protocol = protocol or module.protocol
         self.description = Description(
             module.skeleton, module.input_size, module.stride, self.module.protocol
         )
@@ -66,25 +68,21 @@ class TorchEstimator:
     @torch.inference_mode()
     def __call__(self, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         heatmaps = self.module.predict_heatmaps(crops.to(self.device))[-1]
-        points, confidence = decode(heatmaps.float(), self.module.protocol["decoder"])
+        points, confidence = decode(heatmaps.float(), self.module.protocol.decoder)
         return (points * self.module.stride).cpu().numpy(), confidence.cpu().numpy()
 
 
 class FileEstimator:
     """An exported file, in ONNX Runtime or OpenVINO."""
 
-    def __init__(
-        self, runtime: OnnxRuntime | OpenVINO, protocol: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, runtime: OnnxRuntime | OpenVINO, protocol: Protocol | None = None) -> None:
         self.runtime, self.description = runtime, runtime.description
-        self.protocol = dict(protocol or self.description.protocol)
+        self.protocol = protocol or self.description.protocol
         inside = self.description.decoder_inside
-        self.decodes = (
-            inside is not None and inside == self.protocol["decoder"] and not self._flips()
-        )
+        self.decodes = inside is not None and inside == self.protocol.decoder and not self._flips()
 
     def _flips(self) -> bool:
-        return bool(self.protocol["flip"]) and not self.description.flip_inside
+        return self.protocol.flip and not self.description.flip_inside
 
     def __call__(self, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         found = self._run(crops)
@@ -94,8 +92,10 @@ class FileEstimator:
         if self._flips():
             mirrored = torch.from_numpy(self._run(crops.flip(3))["heatmaps"])
             order = self.description.skeleton.flip_order
-            heatmaps = (heatmaps + flip_back(mirrored, order, bool(self.protocol["shift"]))) / 2
-        points, confidence = decode(heatmaps, self.protocol["decoder"])
+            heatmaps = (
+                heatmaps + flip_back(mirrored, order, self.protocol.shifts(self.description.stride))
+            ) / 2
+        points, confidence = decode(heatmaps, self.protocol.decoder)
         return (points * self.description.stride).numpy(), confidence.numpy()
 
     def _run(self, crops: Tensor) -> dict[str, np.ndarray]:
@@ -243,6 +243,6 @@ def _open(
     if suffix in (".onnx", ".xml"):
         kind = OpenVINO if suffix == ".xml" or runtime == "openvino" else OnnxRuntime
         opened = kind(source, threads)  # ty: ignore[invalid-argument-type]
-        return FileEstimator(opened, {**opened.description.protocol, **(protocol or {})})
+        return FileEstimator(opened, opened.description.protocol.with_changes(protocol or {}))
     module = source if isinstance(source, PoseModule) else from_checkpoint(source)[0]
-    return TorchEstimator(module, device, {**module.protocol, **(protocol or {})})
+    return TorchEstimator(module, device, module.protocol.with_changes(protocol or {}))

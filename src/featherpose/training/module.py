@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.heatmaps import decode, flip_back, to_picture
 from featherpose.pixels import normalise
+from featherpose.protocol import Protocol
 from featherpose.skeletons import skeleton_of
 from featherpose.training.schedules import learning_rate_factor, scaled_learning_rate
 
@@ -43,7 +44,7 @@ class PoseModule(L.LightningModule):
                 f"{len(self.skeleton)} joints: leave model.joints to follow data.joints."
             )
         self.loss = instantiate(config["loss"])
-        self.protocol: dict[str, Any] = config["protocol"]
+        self.protocol = Protocol.of(config["protocol"])
         self.channels_last: bool = config.get("channels_last", True)
         if self.channels_last:
             self.network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
@@ -123,19 +124,19 @@ class PoseModule(L.LightningModule):
 
     def predict_heatmaps(self, images: Tensor, flip: bool | None = None) -> list[Tensor]:
         """Each output's heatmaps of uint8 crops, averaged with the mirrored crops' where the protocol says so."""
-        flip = self.protocol["flip"] if flip is None else flip
+        flip = self.protocol.flip if flip is None else flip
         inputs = normalise(images, self.channels_last)
         if not flip:
             return self.network(inputs)
         both = self.network(torch.cat([inputs, inputs.flip(3)]))
-        order, shift = self.skeleton.flip_order, self.protocol["shift"]
+        order, shift = self.skeleton.flip_order, self.protocol.shifts(self.stride)
         halves = [output.chunk(2) for output in both]
         return [(plain + flip_back(mirrored, order, shift)) / 2 for plain, mirrored in halves]
 
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints in picture coordinates (S, B, K, 2) and confidences (S, B, K) of all outputs."""
         points, confidence = zip(
-            *(decode(o.float(), self.protocol["decoder"]) for o in outputs), strict=True
+            *(decode(o.float(), self.protocol.decoder) for o in outputs), strict=True
         )
         return to_picture(torch.stack(points), matrix, self.stride).float(), torch.stack(confidence)
 

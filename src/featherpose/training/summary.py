@@ -45,7 +45,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
             "sources": dict(data.val_people.sources) | dict(data.train_people.sources),
             "input_size": list(data.input_size),
         },
-        "protocol": config["protocol"],
+        "protocol": module.protocol.applied(module.stride).as_dict(),
     }
 
 

@@ -77,8 +77,7 @@ def preview(module: Any, batch: dict[str, Tensor], side: int = 192) -> np.ndarra
     skeleton: Skeleton = module.skeleton
     outputs = module.predict_heatmaps(batch["image"].to(module.device))
     points = [
-        decode(o.float(), module.protocol["decoder"])[0].cpu().numpy() * module.stride
-        for o in outputs
+        decode(o.float(), module.protocol.decoder)[0].cpu().numpy() * module.stride for o in outputs
     ]
     tiles, labels = [], []
     for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
