@@ -91,7 +91,7 @@ def two_convolutions(path: Path, told: Description, second_kernel: float = 0.5) 
 
 
 def test_a_shared_bias_gets_a_name_that_nothing_has(tmp_path: Path) -> None:
-    told = Description(MPII, SIZE, 1, {"flip": False, "decoder": "quarter"})
+    told = Description(MPII, SIZE, 1, Protocol())
     source = two_convolutions(tmp_path / "shared.onnx", told)
     crops = torch.randint(0, 256, (4, 3, *SIZE), dtype=torch.uint8)
     quantise(source, tmp_path / "int8.onnx", crops)
@@ -103,7 +103,7 @@ def test_a_shared_bias_gets_a_name_that_nothing_has(tmp_path: Path) -> None:
 def test_a_broken_int8_file_never_takes_the_place_of_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Description(MPII, SIZE, 1, {"flip": False, "decoder": "quarter"})
+    told = Description(MPII, SIZE, 1, Protocol())
     source, target = tmp_path / "pose.onnx", tmp_path / "int8.onnx"
     crops = torch.randint(0, 256, (4, 3, *SIZE), dtype=torch.uint8)
     target.write_bytes(b"the file of last week")
