@@ -145,7 +145,10 @@ def _build(target: Path, plan: Plan, load: Load) -> None:
     try:
         with (building / "pixels.bin").open("wb") as file:
             for region in track(
-                _regions(plan, load), "crop cache", len(plan.regions), console=console
+                decoded_regions(plan, load, min(8, cores())),
+                "crop cache",
+                len(plan.regions),
+                console=console,
             ):
                 file.write(region.tobytes())
             file.flush()
@@ -159,7 +162,7 @@ def _build(target: Path, plan: Plan, load: Load) -> None:
         raise
 
 
-def _regions(plan: Plan, load: Load) -> Iterator[np.ndarray]:
+def decoded_regions(plan: Plan, load: Load, threads: int) -> Iterator[np.ndarray]:
     """The pixels of each region in order; each picture is decoded once."""
     starts = [
         i for i, person in enumerate(plan.source) if i == 0 or person is not plan.source[i - 1]
@@ -174,7 +177,7 @@ def _regions(plan: Plan, load: Load) -> Iterator[np.ndarray]:
         ]
 
     spans = list(zip(starts, ends, strict=True))
-    with ThreadPoolExecutor(min(8, cores())) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for i in range(0, len(spans), AT_ONCE):
             for number, parts in enumerate(pool.map(cut, spans[i : i + AT_ONCE])):
                 for part, region in zip(

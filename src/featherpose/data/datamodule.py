@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from featherpose.data.augment import Augment
 from featherpose.data.cache import open_crops, plan
 from featherpose.data.dataset import CropDataset, Load
+from featherpose.data.device import DeviceCrops, DeviceLoader, jitter_of, to_device
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
 from featherpose.machine import keep_freed_memory
@@ -37,7 +38,8 @@ class PoseDataModule(L.LightningDataModule):
         input_size: (height, width), or null for the network's natural height.
         batch_size: of all processes together.
         augment: what happens to training crops; null for plain ones.
-        cache: null, or "crops" for decoded regions in a memory map under `cache_folder`.
+        cache: null; "crops" for decoded regions in a memory map under `cache_folder`; "device" for regions on the
+            training's device, where crops are warped too.
         seed: of order and augmentation.
         stride, natural_height: the network's, passed by the command line.
         scale_range: the field's usual random scale on this set, which augment=lapx reads.
@@ -75,8 +77,8 @@ class PoseDataModule(L.LightningDataModule):
             raise PoseError(
                 f"data.joints is {joints}, but the skeleton {self.skeleton.name} has {len(self.skeleton)}."
             )
-        if cache not in (None, "crops"):
-            raise PoseError(f"data.cache is {cache!r}; it can be null or crops.")
+        if cache not in (None, "crops", "device"):
+            raise PoseError(f"data.cache is {cache!r}; it can be null, crops or device.")
         self.read, self.load = read, load
         self.metric = partial(metric, skeleton=self.skeleton)
         self.root = Path(root) if root is not None else None
@@ -89,6 +91,7 @@ class PoseDataModule(L.LightningDataModule):
         self.scale_range, self.detections = scale_range, detections
         self._position = (0, 0)
         self._train_sampler: PersonSampler | None = None
+        self._kept: dict[str, DeviceCrops] = {}  # by split, with cache="device"
 
     @cached_property
     def train_people(self) -> People:
@@ -128,19 +131,42 @@ class PoseDataModule(L.LightningDataModule):
     def _cache_folder(self) -> Path:
         return Path(self.cache_folder) if self.cache_folder is not None else Path("data") / "cache"
 
-    def train_dataloader(self) -> DataLoader:
-        loader = self._loader(self.train_dataset(), shuffle=True)
+    def train_dataloader(self) -> DataLoader | DeviceLoader:
+        if self.cache == "device":
+            loader = self._device_loader("train")
+        else:
+            loader = self._loader(self.train_dataset(), shuffle=True)
         self._train_sampler = loader.sampler  # ty: ignore[invalid-assignment]
         self.set_position(*self._position)
         return loader
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader | DeviceLoader:
+        if self.cache == "device":
+            return self._device_loader("val")
         return self._loader(self.val_dataset(), shuffle=False)
 
     test_dataloader = val_dataloader
     predict_dataloader = val_dataloader
 
-    def _loader(self, dataset: CropDataset, shuffle: bool) -> DataLoader:
+    def _device_loader(self, split: str) -> DeviceLoader:
+        """Regions are decoded once a run, the loader around them is made as often as Lightning asks."""
+        train = split == "train"
+        people, augment = (self.train_people, self.augment) if train else (self.val_people, None)
+        size_wh = (self.input_size[1], self.input_size[0])
+        if split not in self._kept:
+            jitter_of(augment)  # what the device can't do is said before anything is decoded
+            planned = plan(people, self.load, self.skeleton, size_wh, augment)
+            device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+            pixels = to_device(planned, self.load, device)
+            self._kept[split] = DeviceCrops(
+                people, pixels, planned, self.skeleton, size_wh, augment, self.seed
+            )
+        crops = self._kept[split]
+        sampler = self._sampler(crops, shuffle=train)
+        return DeviceLoader(crops, sampler, sampler.batch_size, whole=train)
+
+    def _sampler(self, dataset: Sized, shuffle: bool) -> PersonSampler:
+        """The order of this process's people, with its share of the batch."""
         ranks = self.trainer.world_size if self.trainer is not None else 1
         rank = self.trainer.global_rank if self.trainer is not None else 0
         if self.batch_size % ranks:
@@ -148,10 +174,14 @@ class PoseDataModule(L.LightningDataModule):
                 f"A batch of {self.batch_size} can't be shared by {ranks} processes; choose a multiple of {ranks}."
             )
         batch = self.batch_size // ranks
+        return PersonSampler(dataset, self.seed, shuffle, ranks, rank, batch)
+
+    def _loader(self, dataset: CropDataset, shuffle: bool) -> DataLoader:
+        sampler = self._sampler(dataset, shuffle)
         return DataLoader(
             dataset,
-            batch_size=batch,
-            sampler=PersonSampler(dataset, self.seed, shuffle, ranks, rank, batch),
+            batch_size=sampler.batch_size,
+            sampler=sampler,
             num_workers=self.workers,
             worker_init_fn=calm_worker,
             persistent_workers=self.workers > 0,

@@ -1,0 +1,27 @@
+"""`data.cache=device` under Lightning: the same training as with crops that the CPU makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+PLAIN = ("augment=none", "schedule.epochs=1", "schedule.batch_size=5")
+
+
+def test_the_same_weights_as_with_crops_of_the_cpu(fit, tmp_path: Path):
+    kept = fit(tmp_path / "device", *PLAIN, "data.cache=device")
+    ordinary = fit(tmp_path / "crops", *PLAIN)  # 20 people in batches of 5: none is left out
+    for a, b in zip(kept.network.parameters(), ordinary.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_augmented_training_resumes_to_the_same_weights(fit, tmp_path: Path):
+    words = ("data.cache=device", "schedule.epochs=2")
+    whole = fit(tmp_path / "whole", *words)
+    fit(tmp_path / "half", *words, "trainer.max_epochs=1")
+    resumed = fit(
+        tmp_path / "half", *words, checkpoint=tmp_path / "half" / "checkpoints" / "last.ckpt"
+    )
+    for a, b in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(a, b)
