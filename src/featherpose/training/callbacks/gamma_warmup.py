@@ -11,7 +11,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 
+from featherpose.errors import PoseError
 from featherpose.models.layers import NonLocal
+from featherpose.training.callbacks.time_budget import TimeBudget
 from featherpose.training.schedules import Phase, gamma_at, gamma_phases, phase
 
 
@@ -29,7 +31,7 @@ class GammaWarmup(Callback):
         target: gamma at the end of the ramp.
         freeze_epochs: how long the modules are frozen.
         ramp_epochs: how long the ramp takes.
-        unit: "epochs", or "share" where both are shares of the whole run.
+        unit: "epochs", or "share" where both are shares of the whole run (of its time, where it ends by the clock).
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class GammaWarmup(Callback):
         self.freeze, self.ramp = float(freeze_epochs), float(ramp_epochs)
         self.phase: Phase | None = None
         self.released = False
+        self.clock: TimeBudget | None = None  # where there is one, it says how far the run is
 
     def state_dict(self) -> dict[str, Any]:
         return {"released": self.released}
@@ -57,18 +60,24 @@ class GammaWarmup(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.modules = non_local_stages(pl_module)
-        epochs = run_length(trainer)
+        self.clock = next((c for c in trainer.callbacks if isinstance(c, TimeBudget)), None)  # ty: ignore[missing-attribute]
+        if self.modules and self.clock and self.unit != "share":
+            raise PoseError(
+                "A run by the clock does not know its epochs: set schedule.gamma.unit=share."
+            )
+        epochs = 1.0 if self.clock else run_length(trainer)
         self.freeze, self.ramp = gamma_phases(
             self.freeze_epochs, self.ramp_epochs, self.unit, epochs
         )
-        if self.modules and phase(epochs - 1, self.freeze, self.ramp) != "free":
+        last = 1.0 if self.clock else epochs - 1
+        if self.modules and phase(last, self.freeze, self.ramp) != "free":
             rank_zero_warn(
                 f"gamma is never learned: it is free from epoch {math.ceil(self.freeze + self.ramp)}, the run ends "
                 f"after {epochs:g} (schedule.gamma.unit=share makes the phases follow the run's length)"
             )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch = trainer.current_epoch
+        epoch = self._place(trainer)
         self.phase = phase(epoch, self.freeze, self.ramp)
         gamma = gamma_at(epoch, self.freeze, self.ramp, self.target)
         if gamma is None and not self.released:
@@ -80,7 +89,7 @@ class GammaWarmup(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         if self.phase is None:  # a run that goes on in mid-epoch
-            self.phase = phase(trainer.current_epoch, self.freeze, self.ramp)
+            self.phase = phase(self._place(trainer), self.freeze, self.ramp)
         if self.phase == "free":
             return
         for module in self.modules.values():
@@ -90,6 +99,10 @@ class GammaWarmup(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for stage, module in self.modules.items():
             pl_module.log(f"gamma/{stage}", module.gamma.detach().squeeze().float())
+
+    def _place(self, trainer: Trainer) -> float:
+        """Epochs that are done; under a time budget the share of the time that is gone."""
+        return self.clock.share() if self.clock else float(trainer.current_epoch)
 
     def _set(self, gamma: float) -> None:
         with torch.no_grad():
