@@ -57,6 +57,8 @@ KNOWN_GAPS = {
     "repose_table6_stages_4": ("-0.4%", "="),
     "repose_table7_input_256_sigma_05": ("=", "-0.1%"),
     "repose_table7_input_256_sigma_10": ("=", "-0.1%"),
+    "naive_lite_hrnet_18 data.joints=17 data.input_size=[256,192]": ("+8.6%", "-4.8%"),
+    "wider_naive_lite_hrnet_18 data.joints=17 data.input_size=[256,192]": ("=", "-2.8%"),
 }
 
 
@@ -85,7 +87,7 @@ def test_every_experiment_of_the_papers_is_in_the_table(root):
 
 
 def rows_named() -> list[str]:
-    return [entry["experiment"] for entry in sizes.published()]
+    return [entry[sizes.kind(entry)] for entry in sizes.published()]
 
 
 @pytest.mark.parametrize("experiment", LAPX)

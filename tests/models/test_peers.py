@@ -16,7 +16,12 @@ from featherpose.models.count import count, macs
 from featherpose.models.peers.branches import Fusion
 from featherpose.models.peers.hf_hrnet import HFHRNet, MugBlock
 from featherpose.models.peers.hrformer import HRFormer, TransformerBlock
-from featherpose.models.peers.lite_hrnet import ConditionalChannelWeighting, LiteHRNet
+from featherpose.models.peers.lite_hrnet import (
+    ConditionalChannelWeighting,
+    LiteHRNet,
+    NaiveLiteHRNet,
+    ShuffleUnits,
+)
 from featherpose.models.peers.lpn import LPN
 from featherpose.models.peers.rtmpose import RTMPose, decode
 from featherpose.models.peers.simple_baseline import SimpleBaseline
@@ -64,6 +69,7 @@ PUBLISHED = {
 SMALL = {
     "lpn": (lambda: LPN(16, (1, 1, 1, 1), head=64), (64, 64), 1),
     "lite_hrnet": (lambda: LiteHRNet(16, 40, (1, 1, 1)), (64, 64), 1),
+    "naive_lite_hrnet": (lambda: NaiveLiteHRNet(16, 40, (1, 1, 1)), (64, 64), 1),
     "hf_hrnet": (lambda: HFHRNet(16, 16, (1, 1, 1)), (64, 96), 1),
     "hrformer": (lambda: HRFormer(16, 8, (1, 1, 1)), (64, 96), 1),
     "simple_baseline_r50": (lambda: SimpleBaseline(16, head=16), (64, 64), 1),
@@ -158,6 +164,60 @@ def test_published_parameters_of_the_deeper_ones(root, name, modules, parameters
     assert agrees(sum(p.numel() for p in network.parameters()) / 1e6, parameters)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "operations", "exact"),
+    [
+        ("naive_lite_hrnet_18", "0.7", "194.8", (760_365, 185_517_888)),
+        ("wider_naive_lite_hrnet_18", "1.3", "311.1", (1_318_625, 302_331_648)),
+    ],
+)
+def test_published_sizes_of_the_naive_ones(root, name, parameters, operations, exact):
+    """As the table of Lite-HRNet's repository counts: weights of convolutions; an operation a norm's element too."""
+    network = from_config(root, name)
+    size = count(network, 256, 192)
+    assert (size.parameters, size.convolution_macs) == exact
+    convolutions = size.parameters - sum(
+        p.numel()
+        for m in network.modules()
+        if isinstance(m, nn.BatchNorm2d)
+        for p in m.parameters()
+    )
+    assert agrees(convolutions / 1e6, parameters)
+    assert agrees((size.convolution_macs + size.norm_elements) / 1e6, operations)
+
+
+@torch.no_grad()
+def test_the_public_codes_fusion_sums_in_place():
+    """Written as the public code has it: the finest branch is added twice, and the others get its sum."""
+    torch.manual_seed(0)
+    fusion = Fusion([8, 16, 32], doubled=True).eval()
+    xs = [torch.randn(1, 8 * 2**i, 16 // 2**i, 16 // 2**i) for i in range(3)]
+    theirs, expected = [x.clone() for x in xs], []
+    for i, links in enumerate(fusion.targets):
+        y = theirs[0] if i == 0 else links[0](theirs[0])
+        for j in range(3):
+            y += theirs[j] if i == j else links[j](theirs[j])
+        expected.append(torch.relu(y))
+    for found, right in zip(fusion(xs), expected, strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def test_fixed_norms_learn_and_train_the_network_that_was_loaded():
+    torch.manual_seed(0)
+    network = NaiveLiteHRNet(16, 8, (1, 1, 1), norms="fixed")
+    for key, buffer in network.named_buffers():
+        if key.endswith("running_var"):
+            buffer.fill_(2.0)
+    kept = {key: value.clone() for key, value in network.named_buffers()}
+    x = torch.randn(2, 3, 64, 64)
+    expected = network.eval()(x)[0]
+    found = network.train()(x)[0]
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    assert all(torch.equal(value, kept[key]) for key, value in network.named_buffers())
+    assert network.stem.conv[1].weight.grad.any() and network.heatmaps.weight.grad.any()
+
+
 def build(name: str) -> nn.Module:
     torch.manual_seed(0)
     network = SMALL[name][0]()
@@ -214,11 +274,17 @@ def test_channels_last_and_halves_of_a_batch_change_nothing(name):
             (48, 4, 6),
         ),
         (
+            lambda: nn.Sequential(
+                Lists(), ShuffleUnits([16, 32]), Fusion([16, 32], doubled=True), Last()
+            ),
+            (48, 4, 6),
+        ),
+        (
             lambda: nn.Sequential(Lists(), MugBlock([16, 32]), Fusion([16, 32], 1), Last()),
             (48, 4, 6),
         ),
     ],
-    ids=["hrformer", "lite_hrnet", "hf_hrnet"],
+    ids=["hrformer", "lite_hrnet", "naive_lite_hrnet", "hf_hrnet"],
 )
 def test_the_block_exports_to_the_same(make, size, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -277,6 +343,8 @@ def test_places_from_vectors():
     [
         (lambda: LiteHRNet(16), (256, 208), "multiples of 32"),
         (lambda: LiteHRNet(16, modules=(1, 2)), (64, 64), "three numbers"),
+        (lambda: NaiveLiteHRNet(16, fusion="sum"), (64, 64), "doubled or paper"),
+        (lambda: NaiveLiteHRNet(16, norms="none"), (64, 64), "batch or fixed"),
         (lambda: HRFormer(16, modules=(1, 2)), (64, 64), "three numbers"),
         (lambda: SimpleBaseline(16, "resnet51"), (64, 64), "resnet50 or mobilenet_v2"),
         (lambda: RTMPose(16), (256, 256), "built for 256x192, not 256x256"),

@@ -70,17 +70,22 @@ def published() -> list[dict[str, Any]]:
     return yaml.safe_load(PUBLISHED.read_text())
 
 
+def kind(entry: dict[str, Any]) -> str:
+    """A row is an experiment of ours, or a network alone."""
+    return "experiment" if "experiment" in entry else "model"
+
+
 def measure(entry: dict[str, Any]) -> Row:
     """Build the row's network from its config, without memory for its weights, and count it."""
     overrides = entry.get("overrides", [])
-    cfg = composed([f"experiment={entry['experiment']}", *overrides])
+    cfg = composed([f"{kind(entry)}={entry[kind(entry)]}", *overrides])
     height, width, size = _counted(
         json.dumps(OmegaConf.to_container(cfg.model, resolve=True), sort_keys=True),
         tuple(cfg.data.input_size or ()),
         cfg.data.get("aspect", 1.0),
     )
     return Row(
-        name=" ".join([entry["experiment"], *overrides]),
+        name=" ".join([entry[kind(entry)], *overrides]),
         height=height,
         width=width,
         counted=entry["counted"],
@@ -123,7 +128,7 @@ def gap(value: float, printed: str | None, giga: float = 1e9) -> str:
 
 def run(only: str = "*", out: str | None = None, **_: Any) -> None:
     """Print the table; `only` picks experiments by a pattern, `out` is a .csv file to write as well."""
-    entries = [entry for entry in published() if fnmatch(entry["experiment"], only)]
+    entries = [entry for entry in published() if fnmatch(entry[kind(entry)], only)]
     if not entries:
         raise PoseError(
             f"No row of the table of sizes is called {only!r}; leave out `only` to see them all."

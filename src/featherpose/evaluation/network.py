@@ -16,11 +16,11 @@ from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions
 from featherpose.heatmaps import decode, flip_back, to_picture
 from featherpose.inference.description import KEY, Description
-from featherpose.models.weights import load_published
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
 from featherpose.training.module import PoseModule
+from featherpose.zoo.files import load_weights
 
 DECIMALS = 3  # of coordinates in pixels: what is written is what is scored
 
@@ -78,7 +78,7 @@ def from_weights(path: str | Path, config: dict[str, Any]) -> PoseModule:
         "_target_": "featherpose.training.losses.HeatmapLoss"
     }  # a module has one; it is not used here
     module = PoseModule({**config, "loss": loss})
-    load_published(module.network, path)
+    load_weights(module.network, path)
     return module.eval()
 
 

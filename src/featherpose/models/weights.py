@@ -110,22 +110,36 @@ def to_published(network: Hourglass) -> dict[str, Tensor]:
     }
 
 
-def load_published(network: nn.Module, source: str | Path | Mapping[str, Any]) -> None:
+def load_published(
+    network: nn.Module, source: str | Path | Mapping[str, Any], origin: str = ""
+) -> None:
     """Load weights that the LAPX authors published: a file, a state dict, or a checkpoint with one in it.
 
     Weights under our own names load too, for any network. Raises PoseError that lists every entry that is missing,
     unexpected or of another shape; nothing is loaded then.
     """
-    origin = str(source) if isinstance(source, (str, Path)) else "The given state dict"
+    origin = origin or (str(source) if isinstance(source, (str, Path)) else "The given state dict")
     theirs = state_dict_of(read(source) if isinstance(source, (str, Path)) else source, origin)
     ours = network.state_dict()
-    names = {name: name for name in ours}
-    if isinstance(network, Hourglass) and not any(name in theirs for name in ours):
-        names = {name: published_name(name, network.depth) for name in ours}
+    names = _file_names(network, theirs)
     wrong = _differences({names[name]: value for name, value in ours.items()}, theirs)
     if wrong:
         raise PoseError(f"{origin} does not fit this {_described(network)}:\n" + "\n".join(wrong))
     network.load_state_dict({name: theirs.get(names[name], value) for name, value in ours.items()})
+
+
+def our_names(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A file's entries under the network's names; those that it does not know keep theirs."""
+    ours = {theirs: ours for ours, theirs in _file_names(network, theirs).items()}
+    return {ours.get(name, name): value for name, value in theirs.items()}
+
+
+def _file_names(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, str]:
+    """Under which name the file would have each of the network's entries."""
+    ours = network.state_dict()
+    if isinstance(network, Hourglass) and not any(name in theirs for name in ours):
+        return {name: published_name(name, network.depth) for name in ours}
+    return {name: name for name in ours}
 
 
 def _described(network: nn.Module) -> str:

@@ -42,23 +42,31 @@ class Fusion(nn.Module):
     """Every branch summed into every other, or into the `outputs` finest ones alone.
 
     Lite-HRNet's public code adds the finest branch's part twice, and in place; the paper's sum, once each, is what
-    its printed 0.20G and 0.31G count (the doubled parts would make them 0.24G and 0.39G).
+    its printed 0.20G and 0.31G count (the doubled parts would make them 0.24G and 0.39G). Weights that were trained
+    by that code need its sum: `doubled`.
     """
 
-    def __init__(self, widths: Sequence[int], outputs: int | None = None):
+    def __init__(self, widths: Sequence[int], outputs: int | None = None, doubled: bool = False):
         super().__init__()
+        self.doubled = doubled
         count = range(len(widths))
         self.targets = nn.ModuleList(
             nn.ModuleList(link(widths, s, t) for s in count) for t in count[:outputs]
         )
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
-        outputs = []
-        for links in self.targets.children():
-            first, *others = (link(x) for link, x in zip(links.children(), xs, strict=True))
+        xs, outputs = list(xs), []
+        for target, links in enumerate(self.targets.children()):
+            total, *others = (link(x) for link, x in zip(links.children(), xs, strict=True))
+            if self.doubled:
+                total = 2 * total
             for other in others:
-                first = first + other
-            outputs.append(F.relu(first))
+                total = total + other
+            if self.doubled and target == 0:
+                xs[0] = (
+                    total  # in place: the coarser branches get the finest one's sum, not its input
+                )
+            outputs.append(F.relu(total))
         return outputs
 
 
@@ -117,6 +125,7 @@ class Branches(nn.Module):
         channels: int,
         modules: Sequence[int],
         block: Block,
+        doubled: bool = False,
     ):
         super().__init__()
         if len(modules) != 3 or min(modules) < 1:
@@ -130,7 +139,8 @@ class Branches(nn.Module):
             widths = [channels * 2**i for i in range(len(before) + 1)]
             stages.append(Transition(before, widths))
             stages.extend(
-                nn.Sequential(block(widths), block(widths), Fusion(widths)) for _ in range(number)
+                nn.Sequential(block(widths), block(widths), Fusion(widths, doubled=doubled))
+                for _ in range(number)
             )
             before = widths
         self.stages = nn.Sequential(*stages)

@@ -1,4 +1,7 @@
-"""Lite-HRNet (Yu et al., CVPR 2021, arXiv 2104.06403): shuffle blocks whose 1x1 convolutions are channel weightings."""
+"""Lite-HRNet (Yu et al., CVPR 2021, arXiv 2104.06403): shuffle blocks whose 1x1 convolutions are channel weightings.
+
+The paper's plain variants, which keep the 1x1 convolutions, are here too: PP-TinyPose is the wider one of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.branches import Branches, CrossResolutionWeighting, separable
 
@@ -71,8 +75,64 @@ class ConditionalChannelWeighting(nn.Module):
         return outputs
 
 
+class ShuffleUnits(nn.Module):
+    """On each branch half of the channels passes by; the other half goes through 1x1, depthwise 3x3 and 1x1."""
+
+    def __init__(self, widths: Sequence[int]):
+        super().__init__()
+        halves = [w // 2 for w in widths]
+        self.units = nn.ModuleList(
+            nn.Sequential(ConvNorm(w, w, 1, 1, nn.ReLU(inplace=True)), separable(w, w))
+            for w in halves
+        )
+
+    def forward(self, xs: list[Tensor]) -> list[Tensor]:
+        pairs = [x.chunk(2, 1) for x in xs]
+        return [
+            shuffle(torch.cat((first, unit(second)), 1))
+            for (first, second), unit in zip(pairs, self.units.children(), strict=True)
+        ]
+
+
 class LiteHRNet(Branches):
     """`modules` (2, 4, 2) is Lite-HRNet-18, (3, 8, 3) is Lite-HRNet-30."""
 
     def __init__(self, joints: int, channels: int = 40, modules: Sequence[int] = (2, 4, 2)):
         super().__init__(joints, Stem(), 32, channels, modules, ConditionalChannelWeighting)
+
+
+class NaiveLiteHRNet(Branches):
+    """Plain shuffle units instead of channel weightings: 30 `channels` are naive Lite-HRNet, 40 the wider one.
+
+    Args:
+        fusion: `doubled` sums the branches as the public code does, which all published weights were trained by;
+            `paper` adds each once.
+        norms: `batch` as usual; `fixed` keeps the running statistics in training too, so that each norm is a learned
+            scale and bias. Weights with folded norms need it: the batch's statistics would make another network
+            of them at the first step.
+    """
+
+    def __init__(
+        self,
+        joints: int,
+        channels: int = 40,
+        modules: Sequence[int] = (2, 4, 2),
+        fusion: str = "doubled",
+        norms: str = "batch",
+    ):
+        if fusion not in ("doubled", "paper"):
+            raise PoseError(f"model.fusion is doubled or paper, not {fusion!r}.")
+        if norms not in ("batch", "fixed"):
+            raise PoseError(f"model.norms is batch or fixed, not {norms!r}.")
+        super().__init__(
+            joints, Stem(), 32, channels, modules, ShuffleUnits, doubled=fusion == "doubled"
+        )
+        self.norms = norms
+
+    def train(self, mode: bool = True) -> NaiveLiteHRNet:
+        super().train(mode)
+        if self.norms == "fixed":
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self

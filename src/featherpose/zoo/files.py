@@ -1,0 +1,83 @@
+"""Weights out of any file that people have: checkpoints and run folders, .pth, .tar, .safetensors, OpenVINO's .xml."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from featherpose.errors import PoseError
+from featherpose.models.weights import load_published, our_names, read, state_dict_of
+from featherpose.skeletons import COCO, Skeleton, skeleton_of
+from featherpose.zoo.openvino import read_convolutions
+from featherpose.zoo.safetensors import read_safetensors
+from featherpose.zoo.tinypose import state_of
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A state dict under our names, and where it comes from.
+
+    `skeleton` is that of its heads, where the file says it. `folded`: its norms were folded into the convolutions,
+    so they hold no statistics.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    skeleton: Skeleton | None = None
+    folded: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that holds the numbers."""
+        return hashlib.sha256(_numbers(self.path).read_bytes()).hexdigest()
+
+
+def read_weights(source: str | Path, network: nn.Module) -> Weights:
+    """What a run folder or a file has for this network; names that are not its own stay as they are."""
+    path = _file(Path(source))
+    if path.suffix == ".xml":
+        return Weights(path, state_of(read_convolutions(path), network, str(path)), COCO, True)
+    content = read_safetensors(path) if path.suffix == ".safetensors" else read(path)
+    state = our_names(network, state_dict_of(content, str(path)))
+    return Weights(path, state, _skeleton(content), _folded(state))
+
+
+def load_weights(network: nn.Module, source: str | Path) -> None:
+    """Load a file that fits the network as a whole; otherwise one error lists what does not, and nothing is loaded."""
+    weights = read_weights(source, network)
+    load_published(network, weights.state, str(source))
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        folder = path / "checkpoints"
+        found = [folder / name for name in ("best.ckpt", "last.ckpt") if (folder / name).is_file()]
+        if not found:
+            raise PoseError(f"{path} has no checkpoints/best.ckpt: has this run finished an epoch?")
+        return found[0]
+    if not path.is_file():
+        raise PoseError(f"There is no weights file {path}.")
+    return path
+
+
+def _numbers(path: Path) -> Path:
+    return path.with_suffix(".bin") if path.suffix == ".xml" else path
+
+
+def _skeleton(content: Any) -> Skeleton | None:
+    """A checkpoint of ours says which joints its heads are of."""
+    try:
+        return skeleton_of(content["hyper_parameters"]["config"]["data"]["skeleton"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _folded(state: Mapping[str, Tensor]) -> bool:
+    """Norms that were folded, and kept as scale and bias since, have a mean of exactly 0."""
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    return bool(means) and not any(mean.any() for mean in means)
