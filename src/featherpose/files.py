@@ -1,14 +1,12 @@
-"""Files that a kill or a power cut can't break, and the record of a run for those who mark one without torch."""
+"""Files that a kill or a power cut can't break."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 _PART = re.compile(r"\..*\.(\d+)\.part(\.[^.]*)?")  # what `replacing` writes to
 _LONGEST = 60  # letters of the name that it keeps: a name of 255 bytes has to stay one
@@ -64,16 +62,3 @@ def remove_leftovers(folder: Path) -> list[Path]:
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder; nothing where there is none yet."""
-    path = folder / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def mark(folder: Path, **fields: Any) -> None:
-    """Changes some fields of a run's run.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {**read_record(folder), **fields}
-    write_atomically(folder / "run.json", json.dumps(record, indent=2, default=str) + "\n")

@@ -28,7 +28,7 @@ from featherpose.inference.description import Description
 from featherpose.inference.pose import FileEstimator, module_of_weights
 from featherpose.inference.streams import open_source
 from featherpose.person import People
-from featherpose.runs.record import git_state
+from featherpose.runs.recording import git_state
 from featherpose.synthetic import painted
 from featherpose.training.module import PoseModule
 
@@ -54,7 +54,7 @@ def main(cfg: DictConfig) -> None:
         flip_inside=bool(cfg.flip_inside),
         decoder_inside=decoder,
         network=type(module.network).__name__,
-        commit=git_state()["commit"],
+        commit=git_state().commit,
         version=__version__,
     )
     passes = cfg.flip_inside == "passes"

@@ -1,121 +1,151 @@
-"""The run's own plain files, whatever logger is used: config.yaml and run.json."""
+"""`run.json` of a run folder, as a type: what was run, on what, how it ended. Its one reader and its one writer."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shlex
-import socket
-import subprocess
-import sys
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from typing_extensions import Self
+from featherpose.errors import PoseError
+from featherpose.files import write_atomically
+from featherpose.runs.typed import build
 
-from featherpose import __version__
-from featherpose.files import read_record, write_atomically
-
-PACKAGES = (
-    "torch",
-    "lightning",
-    "hydra-core",
-    "torchmetrics",
-    "albumentations",
-    "numpy",
-    "opencv-python-headless",
-)
+FILE = "run.json"
+RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 
+@dataclass(frozen=True)
+class Git:
+    """The commit of the code that ran, and whether the tree differed from it."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What was trained, counted at the input size."""
+
+    name: str = ""
+    parameters: int | None = None
+    macs: float | None = None  # of the convolutions
+    thop_macs: float | None = None  # as the papers' tool counts them
+    stages: Any = None  # numbers, or one for each branch
+    channels: Any = None
+    stride: int | None = None
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """On whom: how many persons, how many were left out and why, and the SHA-256 of each annotation file."""
+
+    name: str = ""
+    train: int | None = None
+    val: int | None = None
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    input_size: list[int] = field(default_factory=list)  # height, width
+
+
+@dataclass(frozen=True)
+class Best:
+    """The checkpoint that is kept, and its score as measured at the end."""
+
+    path: str = ""
+    epoch: int | None = None
+    score: float | None = None
+
+
+@dataclass
 class RunRecord:
-    """`run.json` of a run folder: what was run, on what, how it ended. A context manager around the whole run."""
+    """What run.json holds. `extra` keeps what it does not name: the dashboards' own entries, e.g. `wandb`."""
 
-    def __init__(self, folder: str | Path, **first: Any) -> None:
-        self.folder = Path(folder)
-        self.path = self.folder / "run.json"
-        self.writes = (
-            getattr(rank_zero_only, "rank", 0) in (None, 0)
-            and os.environ.get("LOCAL_RANK", "0") == "0"
-        )
-        self.fields = read_record(self.folder)
-        if self.fields:  # a resumed run keeps its history
-            self.fields["resumed"] = [*self.fields.get("resumed", []), now()]
-        self.first = first
+    name: str = ""
+    group: str | None = None  # the sweep
+    state: str = "unknown"
+    error: str | None = None  # one sentence
+    exit_code: int | None = None
+    started: str | None = None
+    finished: str | None = None
+    resumed: list[str] = field(default_factory=list)
+    seed: int | None = None
+    command: str | None = None
+    git: Git = field(default_factory=Git)
+    versions: dict[str, str] = field(default_factory=dict)
+    host: str | None = None
+    platform: str | None = None
+    pid: int | None = None
+    machine: str | None = None  # see `heartbeat.machine`
+    device: str | None = None
+    network: NetworkFacts = field(default_factory=NetworkFacts)
+    data: DataFacts = field(default_factory=DataFacts)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    baseline: dict[str, float] = field(default_factory=dict)
+    best: Best | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        started = self.fields.get("started", now())
-        self.update(
-            **self.first,
-            state="running",
-            error=None,
-            exit_code=None,
-            started=started,
-            finished=None,
-        )
-        self.update(
-            command=shlex.join([Path(sys.executable).name, *sys.argv]),
-            git=git_state(),
-            versions=versions(),
-        )
-        self.update(host=socket.gethostname(), platform=platform.platform(), pid=os.getpid())
-        return self
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord | None:
+        """The record of a run folder; None where there is none yet, a PoseError where it is damaged."""
+        path = folder / FILE
+        content = _json(path)
+        if content is None:
+            return None
+        record = build(cls, {**content, "extra": None}, str(path))
+        record.extra = {key: value for key, value in content.items() if key not in _NAMES}
+        for moment in (record.started, record.finished):
+            _check_moment(moment, path)
+        return record
 
-    def update(self, **fields: Any) -> None:
-        self.fields.update(fields)
-        if self.writes:
-            write_atomically(self.path, json.dumps(self.fields, indent=2, default=str) + "\n")
+    def write(self, folder: Path) -> None:
+        content = {**asdict(self), **self.extra}
+        content.pop("extra")
+        write_atomically(folder / FILE, json.dumps(content, indent=2, default=str) + "\n")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.update(state="finished", exit_code=0, finished=now())
-            return
-        code = 130 if isinstance(error, KeyboardInterrupt) else 1
-        if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else 1
-        state = "interrupted" if code in (130, 143) else "failed"
-        text = None if state == "interrupted" else f"{type(error).__name__}: {error}"
-        self.update(state=state, error=text, exit_code=code, finished=now())
+    def update(self, **changes: Any) -> None:
+        """Fields by their names; what is no field is kept in `extra`."""
+        for name, value in changes.items():
+            if name in _NAMES:
+                setattr(self, name, value)
+            else:
+                self.extra[name] = value
+
+    def dashboard(self, name: str) -> dict[str, Any]:
+        """What a logger has noted about itself, e.g. `dashboard("wandb")["id"]`."""
+        entry = self.extra.get(name)
+        return entry if isinstance(entry, dict) else {}
 
 
-def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+_NAMES = {each.name for each in fields(RunRecord)}
 
 
-def git_state() -> dict[str, Any]:
-    """The commit of the code that runs, and whether the tree differs from it."""
-
-    def git(*words: str) -> str:
-        place = Path(__file__).parent
-        done = subprocess.run(
-            ["git", *words], cwd=place, capture_output=True, text=True, timeout=20, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
+def mark(folder: Path, **changes: Any) -> None:
+    """Changes some fields for a process that cannot any more; a damaged record gives way."""
     try:
-        return {
-            "commit": git("rev-parse", "HEAD") or None,
-            "dirty": bool(git("status", "--porcelain", "-uno")),
-        }
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
+        content = _json(folder / FILE) or {}
+    except PoseError:
+        content = {}
+    write_atomically(folder / FILE, json.dumps({**content, **changes}, indent=2, default=str) + "\n")
 
 
-def versions() -> dict[str, str]:
-    found = {"featherpose": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, or no UTF-8
+        raise PoseError(f"{path} can't be read ({error}).") from error
+    if not isinstance(content, dict):
+        raise PoseError(f"{path} is {content!r:.40}, not the record of a run.")
+    return content
+
+
+def _check_moment(moment: str | None, path: Path) -> None:
+    try:
+        if moment is not None and datetime.fromisoformat(moment).tzinfo is None:
+            raise ValueError
+    except ValueError as error:
+        raise PoseError(f"{path}: {moment!r} is no date and time with its zone.") from error

@@ -13,7 +13,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from featherpose.files import mark
+from featherpose.runs.record import mark
 from featherpose.training.callbacks.resume import agreed, within_accumulation
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

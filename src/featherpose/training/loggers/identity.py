@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from featherpose.files import read_record
+from featherpose.runs.record import RunRecord
 
 _FACTS = ("git", "network", "data", "versions", "host", "device", "command")
 
@@ -23,7 +23,7 @@ class Identity:
     group: str | None = None
     tags: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+    record: RunRecord = field(default_factory=RunRecord)
 
     @classmethod
     def of_folder(
@@ -38,15 +38,13 @@ class Identity:
         written = folder / "config.yaml"
         if written.is_file():
             config = yaml.safe_load(written.read_text(encoding="utf-8")) or config
-        return cls(folder, name, group, tags, config, read_record(folder))
+        return cls(folder, name, group, tags, config, RunRecord.read(folder) or RunRecord())
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The resolved config, with the commit, the network's size and the data's counts under `run`."""
-        return {
-            **self.config,
-            "run": {key: self.record[key] for key in _FACTS if key in self.record},
-        }
+        facts = asdict(self.record)
+        return {**self.config, "run": {key: facts[key] for key in _FACTS}}
 
 
 def on_first_rank() -> bool:
