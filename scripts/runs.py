@@ -91,7 +91,10 @@ def main(arguments: list[str] | None = None) -> int:
                 commands.find_run(asked.run, root), asked.each, asked.bare, asked.out
             )
             return 0
-        runs = commands.select(asked.places, root)
+        left_out: list[str] = []
+        runs = commands.select(asked.places, root, left_out)
+        for sentence in left_out:
+            print(f"left out: {sentence}", file=sys.stderr)
         if asked.verb == "list":
             commands.list_runs(runs, console, asked.csv, asked.by_score)
         elif asked.verb == "diff":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from featherpose.files import mark, read_record, remove_leftovers, replacing, write_atomically
+from featherpose.files import remove_leftovers, replacing, write_atomically
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_ending(tmp_path: Path) -> None:
@@ -95,9 +95,3 @@ def test_only_what_dead_writers_left_is_removed(tmp_path: Path) -> None:
     assert mine.is_file()
     alive.kill()
     alive.wait()
-
-
-def test_marks_are_added_to_the_record(tmp_path: Path) -> None:
-    mark(tmp_path / "run", state="running", name="x")
-    mark(tmp_path / "run", state="interrupted")
-    assert read_record(tmp_path / "run") == {"state": "interrupted", "name": "x"}

@@ -99,7 +99,7 @@ def test_curves_side_by_side(write_run) -> None:
 def test_damaged_folders_are_told(write_run, tmp_path: Path) -> None:
     folder = write_run("torn")
     (folder / "run.json").write_text('{"name": ')
-    with pytest.raises(PoseError, match=r"run\.json cannot be read"):
+    with pytest.raises(PoseError, match=r"run\.json can't be read"):
         _ = Run(folder).state
     with pytest.raises(PoseError, match=r"no run\.json"):
         _ = Run(tmp_path).record
@@ -160,11 +160,11 @@ def test_a_real_sweep(sweep: Path) -> None:
         assert job.run is not None
         assert list(job.overrides) == job.run.overrides
         stages = int(job.overrides[1].partition("=")[2])
-        assert job.run.record["network"]["stages"] == stages
+        assert job.run.record.network.stages == stages
         assert len(job.run.metrics) == 3
         assert job.run.score == job.run.metrics["val/score"].max()
         assert job.run.predictions["keypoints"].shape == (stages, 6, 16, 2)
-        assert job.run.record["group"] == sweep.name
+        assert job.run.record.group == sweep.name
 
 
 def test_online_runs_as_a_frame() -> None:

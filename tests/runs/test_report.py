@@ -70,7 +70,7 @@ def test_the_page_holds_scores_plots_and_pictures(report: str, sweep: Path) -> N
     for row in table.cells()[1]:
         assert "".join(f"<td>{cell}</td>" for cell in row) in report
     for run in runs:
-        assert run.record["git"]["commit"] in report
+        assert str(run.record.git.commit) in report
     plots = re.findall(r"<svg.*?</svg>", report, flags=re.DOTALL)
     assert len(plots) == 5 + 4 * len(runs)
     for plot in plots:
@@ -102,7 +102,7 @@ def test_previews_of_training(sweep: Path) -> None:
         first, last = (
             cv2.imread(str(run.folder / "pictures" / name)).astype(int) for name in shown
         )
-        stages = run.record["network"]["stages"]
+        stages = run.record.network.stages
         assert first.shape == last.shape
         assert first.shape[1] == (1 + 2 * stages) * 196 + 4
         np.testing.assert_array_equal(

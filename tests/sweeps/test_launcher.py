@@ -22,7 +22,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from pathlib import Path
 from featherpose.cli.app import report
-from featherpose.files import mark
+from featherpose.runs.record import mark
 
 @hydra.main(version_base="1.3", config_path=".", config_name="config")
 def main(cfg):

@@ -133,7 +133,7 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
 TWICE = """
 import signal, sys
 from featherpose.training.callbacks.stop_cleanly import StopCleanly
-from featherpose.files import mark
+from featherpose.runs.record import mark
 from pathlib import Path
 folder = Path(sys.argv[1])
 mark(folder, state="running", name="x")

@@ -13,16 +13,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from featherpose.cli import resume
 from featherpose.errors import PoseError
-from featherpose.files import read_record, write_atomically
-from featherpose.runs.record import RunRecord
+from featherpose.files import write_atomically
+from featherpose.runs.record import FINISHED, Best, RunRecord
+from featherpose.runs.recording import Recording
 from featherpose.skeletons import skeleton_of
 from featherpose.training import summary
 from featherpose.training.loggers import dashboards
+from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
 from featherpose.training.module import PoseModule, load_checkpoint
 
@@ -31,14 +32,14 @@ def main(cfg: DictConfig) -> float | None:
     """One training run; gives its best score, which sweepers may optimise."""
     folder = Path(cfg.paths.output)
     name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
-    checkpoint, before = checkpoint_to_resume(cfg, folder), read_record(folder)
+    checkpoint, before = checkpoint_to_resume(cfg, folder), RunRecord.read(folder)
     if checkpoint:
         refuse_another_network(cfg, checkpoint)  # before anything in the run's folder changes
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if on_first_rank():
         resume.accept(folder)
     if checkpoint and before:
-        name, group = before["name"], before["group"]
-    with RunRecord(folder, name=name, group=group, seed=cfg.seed) as record:
+        name, group = before.name, before.group
+    with Recording(folder, on_first_rank(), name=name, group=group, seed=cfg.seed) as record:
         quieten_libraries()
         L.seed_everything(cfg.seed, workers=True, verbose=False)
         module, data, config = build(cfg)
@@ -109,9 +110,14 @@ def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> str | None:
     last = folder / "checkpoints" / "last.ckpt"
     if cfg.ckpt_path:
         last = Path(cfg.ckpt_path)
-    elif not last.is_file() or not (cfg.resume or read_record(folder).get("state") != "finished"):
+    elif not last.is_file() or not (cfg.resume or not finished(folder)):
         return None
     return str(last)
+
+
+def finished(folder: Path) -> bool:
+    record = RunRecord.read(folder)
+    return record is not None and record.state == FINISHED
 
 
 def refuse_another_network(cfg: DictConfig, path: str) -> None:
@@ -157,7 +163,7 @@ def refuse_ranks_that_sweep(trainer: L.Trainer) -> None:
 
 
 def finish(
-    cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, record: RunRecord
+    cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, record: Recording
 ) -> float | None:
     """Scores the best checkpoint, keeps its predictions and a picture, and says what to do next."""
     best = next(
@@ -172,9 +178,7 @@ def finish(
     module.keep_predictions = True
     scores = score(trainer, module, data)
     if trainer.is_global_zero:
-        record.update(
-            best={"path": str(path), "epoch": checkpoint["epoch"], "score": scores["val/score"]}
-        )
+        record.update(best=Best(str(path), checkpoint["epoch"], scores["val/score"]))
         summary.end(record, module, data, scores)
     trainer.strategy.barrier()
     return scores["val/score"]

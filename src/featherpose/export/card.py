@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from featherpose.errors import PoseError
-from featherpose.files import read_record, replacing, write_atomically
+from featherpose.files import replacing, write_atomically
+from featherpose.runs.record import FINISHED, RunRecord
 from featherpose.training.module import load_checkpoint
 
 KNOWS = {
@@ -21,10 +21,10 @@ KNOWS = {
 def ship(run: str | Path) -> list[Path]:
     """Writes `weights.pt` (the network's state dict) and `MODEL_CARD.md` into a finished run's folder."""
     folder = Path(run)
-    record = read_record(folder)
-    if record.get("state") != "finished" or not record.get("best"):
+    record = RunRecord.read(folder)
+    if record is None or record.state != FINISHED or record.best is None:
         raise PoseError(f"{folder} is not a finished run with a best checkpoint.")
-    checkpoint = load_checkpoint(folder / "checkpoints" / Path(record["best"]["path"]).name)
+    checkpoint = load_checkpoint(folder / "checkpoints" / Path(record.best.path).name)
     prefix = "network."
     state = {
         n.removeprefix(prefix): v
@@ -38,26 +38,26 @@ def ship(run: str | Path) -> list[Path]:
     return [weights, card]
 
 
-def card_text(record: dict[str, Any], size: int) -> str:
-    network, data, protocol = record["network"], record["data"], record["protocol"]
-    height, width = data["input_size"]
-    kind = str(data["name"]).split("_")[0]
+def card_text(record: RunRecord, size: int) -> str:
+    network, data = record.network, record.data
+    height, width = data.input_size
+    kind = data.name.split("_")[0]
     main = next(
-        (n.removeprefix("val/") for n in record["scores"] if n.startswith(("val/PCK", "val/AP"))),
+        (n.removeprefix("val/") for n in record.scores if n.startswith(("val/PCK", "val/AP"))),
         "score",
     )
     lines = [
-        f"# {record['name']}",
+        f"# {record.name}",
         "",
-        f"- Network: {network['name']}, {network['parameters']:,} parameters, {network['macs'] / 1e9:.3f} GMAC "
+        f"- Network: {network.name}, {network.parameters:,} parameters, {(network.macs or 0) / 1e9:.3f} GMAC "
         f"at {height}x{width}; weights {size / 2**20:.1f} MB.",
-        f"- Trained on: {data['name']}, {data['train']:,} persons, seed {record['seed']}; it knows "
+        f"- Trained on: {data.name}, {data.train:,} persons, seed {record.seed}; it knows "
         f"{KNOWS.get(kind, 'what that dataset shows.')}",
-        f"- Score: {main} {record['scores']['val/score']:.2f} on {data['val']:,} held-out persons "
-        f"(protocol {protocol['name']}); mean pose {record['baseline']['mean pose']:.2f}.",
+        f"- Score: {main} {record.scores['val/score']:.2f} on {data.val:,} held-out persons "
+        f"(protocol {record.protocol['name']}); mean pose {record.baseline['mean pose']:.2f}.",
         "- Not for: identifying people, medical or safety decisions; scores differ between groups of people and were "
         "not examined.",
-        f"- Made by: `{record['command']}` at commit {record['git']['commit']}, {record['finished']}.",
+        f"- Made by: `{record.command}` at commit {record.git.commit}, {record.finished}.",
         "",
     ]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from rich.table import Table as Grid
 from featherpose.errors import PoseError
 from featherpose.runs import table as tables
 from featherpose.runs.dataframes import diff, runs_frame
-from featherpose.runs.folder import Run, find_run, find_runs
+from featherpose.runs.folder import Run, age, find_run, find_runs
 from featherpose.runs.published import published
 from featherpose.runs.sweep import counts, jobs, to_go_on
 
@@ -22,13 +23,15 @@ _COLOUR = {"finished": "green", "running": "cyan", "missing": "dim"}
 _FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}
 
 
-def select(places: Sequence[str], root: Path) -> list[Run]:
-    """The runs of folders or names; all runs below the root if none is named."""
+def select(places: Sequence[str], root: Path, left_out: list[str] | None = None) -> list[Run]:
+    """The runs of folders or names; all runs below the root if none is named. `left_out`: see `find_runs`."""
     if not places:
-        return find_runs(root)
+        return find_runs(root, left_out=left_out)
     found: dict[Path, Run] = {}
     for place in places:
-        runs = find_runs(place) if Path(place).is_dir() else [find_run(place, root)]
+        runs = (
+            find_runs(place, left_out=left_out) if Path(place).is_dir() else [find_run(place, root)]
+        )
         found |= {run.folder.resolve(): run for run in runs}
     return list(found.values())
 
@@ -53,31 +56,26 @@ def list_runs(
     for row in frame.to_dict("records"):
         score = "" if pd.isna(row["score"]) else f"{row['score']:.2f} {row['metric']}"
         size = "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}M"
-        cells = [escape(str(row["name"])), _state(row["state"]), score, str(row["epochs"]), size]
+        state = _state(row["state"], _age(row["silent"]))
+        cells = [escape(str(row["name"])), state, score, str(row["epochs"]), size]
         grid.add_row(*cells, escape(row["scored on"]), str(row["started"])[:16].replace("T", " "))
     console.print(grid if len(frame) else "no runs")
 
 
 def show(run: Run, console: Console) -> None:
     """One run: what, how, how it ended, its scores beside the mean pose and the papers' rows."""
-    record = run.record
-    git = record.get("git") or {}
+    record, wandb = run.record, run.record.dashboard("wandb")
     grid = Grid.grid(padding=(0, 2))
     rows = {
-        "state": _state(run.state) + escape(f"  {record['error']}" if record.get("error") else ""),
-        "command": escape(str(record.get("command"))),
-        "commit": f"{git.get('commit')}{' with uncommitted changes' if git.get('dirty') else ''}",
-        "network": escape(json.dumps(record.get("network"))),
+        "state": _state(run.state, _age(run.silent))
+        + escape(f"  {record.error}" if record.error else ""),
+        "command": escape(str(record.command)),
+        "commit": f"{record.git.commit}{' with uncommitted changes' if record.git.dirty else ''}",
+        "network": escape(json.dumps(asdict(record.network))),
         "protocol": escape(run.protocol),
-        "device": escape(f"{record.get('device')} on {record.get('host')}"),
-        "time": f"{record.get('started')} to {record.get('finished')}, {len(run.metrics)} epochs",
-        "wandb": escape(
-            str(
-                (record.get("wandb") or {}).get("url")
-                or (record.get("wandb") or {}).get("dir")
-                or ""
-            )
-        ),
+        "device": escape(f"{record.device} on {record.host}"),
+        "time": f"{record.started} to {record.finished}, {len(run.metrics)} epochs",
+        "wandb": escape(str(wandb.get("url") or wandb.get("dir") or "")),
         "folder": escape(str(run.folder)),
     }
     for label, value in rows.items():
@@ -92,7 +90,7 @@ def show(run: Run, console: Console) -> None:
         scores.add_row(
             "best checkpoint", f"{run.score:.2f}", *[f"{run.scores[n]:.2f}" for n in joints]
         )
-    baseline = record.get("baseline") or {}
+    baseline = record.baseline
     if "mean pose" in baseline:
         means = [baseline.get(f"mean pose/{n}") for n in joints]
         scores.add_row(
@@ -139,7 +137,7 @@ def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:
 
 def write_curves(runs: Sequence[Run], column: str, out: Path) -> None:
     """A column of metrics.csv over the epochs, a line per run."""
-    from featherpose.runs.plots import curve_figure
+    from featherpose.runs.plots import curve_figure, legend
 
     with_it = [run for run in runs if column in run.metrics.columns]
     if not with_it:
@@ -149,11 +147,11 @@ def write_curves(runs: Sequence[Run], column: str, out: Path) -> None:
     figure = curve_figure(
         with_it, column, " / ".join(sorted({run.metric for run in with_it})) if score else None
     )
-    means = {round(run.record.get("baseline", {}).get("mean pose", 0), 2) for run in with_it}
+    means = {round(run.record.baseline.get("mean pose", 0), 2) for run in with_it}
     if score and len(means) == 1 and max(means):
         axes = figure.axes[0]
         axes.axhline(max(means), color="0.5", linestyle=":", label="mean pose")
-        axes.legend(fontsize=8, frameon=False)
+        legend(axes)
         axes.set_ylabel("")
     figure.savefig(out, dpi=150, bbox_inches="tight")
     print(out)
@@ -182,15 +180,17 @@ def status(sweep: Path, console: Console) -> int:
     for name in ("job", "state", "score", "epochs", "overrides"):
         grid.add_column(name, overflow="fold")
     for job in found:
-        score = "" if job.run is None or job.run.score is None else f"{job.run.score:.2f}"
-        epochs = "" if job.run is None else str(len(job.run.metrics))
-        why = (
-            ""
-            if job.run is None or not job.run.record.get("error")
-            else f"\n{job.run.record['error']}"
-        )
+        score, epochs, why = "", "", ""
+        if job.damage is not None:
+            why = f"\n{job.damage}"
+        elif job.run is not None:
+            score = "" if job.run.score is None else f"{job.run.score:.2f}"
+            epochs = str(len(job.run.metrics))
+            why = f"\n{job.run.record.error}" if job.run.record.error else ""
         own = " ".join(o for o in job.overrides if o not in common)
-        grid.add_row(str(job.number), _state(job.state), score, epochs, escape(own + why))
+        silent = job.run.silent if job.run and job.damage is None else None
+        state = _state(job.state, _age(silent))
+        grid.add_row(str(job.number), state, score, epochs, escape(own + why))
     console.print(grid)
     console.print(", ".join(f"{number} {state}" for state, number in counts(found).items()))
     again = to_go_on(sweep)
@@ -210,5 +210,10 @@ def newest_sweep(root: Path) -> Path:
     return folders[-1]
 
 
-def _state(state: str) -> str:
-    return f"[{_COLOUR.get(state, 'red')}]{state}[/]"
+def _state(state: str, more: str = "") -> str:
+    return f"[{_COLOUR.get(state, 'red')}]{state}{more}[/]"
+
+
+def _age(seconds: float | None) -> str:
+    """How long a run that died has been silent."""
+    return "" if seconds is None or pd.isna(seconds) else f" {age(seconds)} ago"

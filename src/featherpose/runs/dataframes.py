@@ -65,42 +65,41 @@ def is_incidental(key: str) -> bool:
 
 def _row(run: Run) -> dict[str, Any]:
     record = run.record
-    network, data = record.get("network") or {}, record.get("data") or {}
+    network, data = record.network, record.data
     seconds = None
-    if record.get("started") and record.get("finished"):
-        seconds = (
-            pd.Timestamp(record["finished"]) - pd.Timestamp(record["started"])
-        ).total_seconds()
+    if record.started and record.finished:
+        seconds = (pd.Timestamp(record.finished) - pd.Timestamp(record.started)).total_seconds()
     return {
         "name": run.name,
         "state": run.state,
         "score": run.score,
         "metric": run.metric,
         "epochs": len(run.metrics),
-        "best epoch": (record.get("best") or {}).get("epoch"),
-        "seed": record.get("seed"),
-        "data": data.get("name"),
-        "parameters": network.get("parameters"),
-        "macs": network.get("macs"),
-        "scored on": f"{data.get('name')}, {(record.get('protocol') or {}).get('name')}",
+        "best epoch": record.best.epoch if record.best else None,
+        "seed": record.seed,
+        "data": data.name or None,
+        "parameters": network.parameters,
+        "macs": network.macs,
+        "scored on": f"{data.name or '?'}, {record.protocol.get('name')}",
         "protocol": run.protocol,
-        "group": record.get("group"),
-        "started": record.get("started"),
+        "group": record.group,
+        "started": record.started,
         "seconds": seconds,
-        "error": record.get("error"),
+        "silent": run.silent,
+        "error": record.error,
         "folder": str(run.folder),
     }
 
 
 def _facts(run: Run) -> dict[str, Any]:
     record = run.record
-    commit = (record.get("git") or {}).get("commit")
-    dirty = " (changed)" if (record.get("git") or {}).get("dirty") else ""
-    found: dict[str, Any] = {"run.commit": f"{str(commit)[:10]}{dirty}", "run.state": run.state}
-    found |= {
-        f"run.versions.{name}": value for name, value in (record.get("versions") or {}).items()
+    dirty = " (changed)" if record.git.dirty else ""
+    found: dict[str, Any] = {
+        "run.commit": f"{str(record.git.commit)[:10]}{dirty}",
+        "run.state": run.state,
     }
-    found |= {f"run.{key}": record.get(key) for key in ("host", "device")}
+    found |= {f"run.versions.{name}": value for name, value in record.versions.items()}
+    found |= {"run.host": record.host, "run.device": record.device}
     found |= {f"score.{name}": value for name, value in run.scores.items()}
     return found
 

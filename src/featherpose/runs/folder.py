@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,10 @@ import pandas as pd
 import yaml
 
 from featherpose.errors import PoseError
+from featherpose.runs import metrics_csv
+from featherpose.runs.heartbeat import died
+from featherpose.runs.record import FILE, RunRecord
 from featherpose.skeletons import Skeleton, skeleton_of
-from featherpose.sweeps.job import runs_elsewhere
 
 DONE = "finished"
 
@@ -30,34 +32,37 @@ class Run:
         return self.name
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """run.json."""
-        try:
-            return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise PoseError(f"{self.folder} is not a run folder: it has no run.json.") from None
-        except json.JSONDecodeError as error:
-            raise PoseError(f"{self.folder / 'run.json'} cannot be read: {error}.") from error
+        record = RunRecord.read(self.folder)
+        if record is None:
+            raise PoseError(f"{self.folder} is not a run folder: it has no run.json.")
+        return record
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config."""
-        path = self.folder / "config.yaml"
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.is_file() else {}
+        return _yaml(self.folder / "config.yaml", dict) or {}
 
     @cached_property
     def overrides(self) -> list[str]:
         """What was written on the command line."""
-        path = self.folder / ".hydra" / "overrides.yaml"
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or [] if path.is_file() else []
+        return _yaml(self.folder / ".hydra" / "overrides.yaml", list) or []
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """metrics.csv: one row per epoch."""
-        path = self.folder / "metrics.csv"
-        if not path.is_file() or not path.stat().st_size:
-            return pd.DataFrame({"epoch": pd.Series(dtype=int)})
-        return pd.read_csv(path)
+        rows = metrics_csv.read(self.folder / "metrics.csv")
+        return pd.DataFrame(rows) if rows else pd.DataFrame({"epoch": pd.Series(dtype=int)})
+
+    @cached_property
+    def damage(self) -> str | None:
+        """What of the files that tables and reports need can't be read, in a sentence; None where all can."""
+        try:
+            _ = self.record, self.config, self.overrides, self.metrics
+        except PoseError as error:
+            return str(error)
+        return None
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
@@ -67,39 +72,38 @@ class Run:
             raise PoseError(
                 f"{self.name} has no predictions ({path}): it did not get as far as scoring its best checkpoint."
             )
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        return _arrays(path)
 
     @cached_property
     def skeleton(self) -> Skeleton:
-        choice = self.config.get("data", {}).get("skeleton")
+        choice = self.select("data.skeleton")
         if choice is None:
             raise PoseError(f"{self.folder / 'config.yaml'} says nothing about data.skeleton.")
         return skeleton_of(choice)
 
     @property
     def name(self) -> str:
-        return self.record.get("name") or self.folder.name
+        return self.record.name or self.folder.name
 
     @property
     def state(self) -> str:
         """running, finished, failed or interrupted; `died` where the process that was running is gone."""
-        state = self.record.get("state", "unknown")
-        return "died" if state == "running" and not runs_elsewhere(self.record) else state
+        return self.record.state if self.silent is None else "died"
+
+    @cached_property
+    def silent(self) -> float | None:
+        """How many seconds ago a run that died gave its last sign; None for all others."""
+        return died(self.folder, self.record)
 
     @property
     def score(self) -> float | None:
         """The best checkpoint's main score, as evaluated at the end."""
-        best = (self.record.get("best") or {}).get("score")
-        return float(best) if best is not None else None
+        return self.record.best.score if self.record.best else None
 
     @property
     def scores(self) -> dict[str, float]:
         """All final scores of the best checkpoint, by names without `val/`."""
-        return {
-            name.removeprefix("val/"): value
-            for name, value in (self.record.get("scores") or {}).items()
-        }
+        return {name.removeprefix("val/"): value for name, value in self.record.scores.items()}
 
     @property
     def metric(self) -> str:
@@ -113,16 +117,16 @@ class Run:
     @property
     def protocol(self) -> str:
         """Everything that a score depends on beside the network, in a few words; equal words mean comparable scores."""
-        data, protocol = self.record.get("data") or {}, self.record.get("protocol") or {}
-        size = data.get("input_size") or self.config.get("data", {}).get("input_size") or []
+        data, protocol = self.record.data, self.record.protocol
+        size = data.input_size or self.select("data.input_size") or []
         flip = (
             "flip" + (" + shift" if protocol.get("shift") else "")
             if protocol.get("flip")
             else "no flip"
         )
         words = [
-            str(data.get("name", "?")),
-            f"{data.get('val', '?')} persons",
+            data.name or "?",
+            f"{'?' if data.val is None else data.val} persons",
             "x".join(map(str, size)) or "?",
             flip,
             str(protocol.get("decoder", "?")),
@@ -141,29 +145,38 @@ class Run:
         return value
 
 
-def find_runs(*places: str | Path) -> list[Run]:
-    """All run folders at or below the places, oldest first."""
+def find_runs(*places: str | Path, left_out: list[str] | None = None) -> list[Run]:
+    """All run folders at or below the places, oldest first.
+
+    A damaged one is left out: `left_out` gets the sentence that says why, else it is a warning.
+    """
     found: dict[Path, Run] = {}
     for place in places:
         root = Path(place)
         if not root.exists():
             raise PoseError(f"There is no folder {root}.")
-        for path in (
-            [root / "run.json"] if (root / "run.json").is_file() else sorted(_records(root))
-        ):
+        own = root / FILE
+        for path in [own] if own.is_file() else sorted(_records(root)):
             found[path.parent.resolve()] = Run(path.parent)
-    return sorted(
-        found.values(), key=lambda run: (str(run.record.get("started")), _job_number(run.folder))
-    )
+    sound = []
+    for run in found.values():
+        if run.damage is None:
+            sound.append(run)
+        elif left_out is not None:
+            left_out.append(run.damage)
+        else:
+            warnings.warn(f"left out: {run.damage}", stacklevel=2)
+    return sorted(sound, key=lambda run: (str(run.record.started), _job_number(run.folder)))
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> Run:
     """One run by its folder, by `last`, or by any part of its folder's or its own name that fits one run only."""
-    if (Path(name) / "run.json").is_file():
-        return Run(Path(name))
+    if (Path(name) / FILE).is_file():
+        return _sound(Run(Path(name)))
     if Path(name).is_dir():
         raise PoseError(f"{name} is not a run folder: it has no run.json.")
-    runs = find_runs(root) if Path(root).exists() else []
+    left_out: list[str] = []
+    runs = find_runs(root, left_out=left_out) if Path(root).exists() else []
     if str(name) == "last" and runs:
         return runs[-1]
     fitting = [run for run in runs if str(name) == run.name] or [
@@ -172,6 +185,9 @@ def find_run(name: str | Path, root: str | Path = "runs") -> Run:
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
+        damaged = [sentence for sentence in left_out if str(name) in sentence.partition(" ")[0]]
+        if damaged:
+            raise PoseError(damaged[0])
         raise PoseError(f"There is no run {name!r} below {root} ({len(runs)} runs there).")
     names = ", ".join(str(run.folder) for run in fitting[:4])
     raise PoseError(
@@ -179,12 +195,44 @@ def find_run(name: str | Path, root: str | Path = "runs") -> Run:
     )
 
 
+def _sound(run: Run) -> Run:
+    if run.damage is not None:
+        raise PoseError(run.damage)
+    return run
+
+
+def _yaml(path: Path, kind: type) -> Any:
+    """A file of plain YAML that holds a mapping, or a list; None where there is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise PoseError(f"{path} can't be read ({reason:.200}).") from error
+    if content is not None and not isinstance(content, kind):
+        raise PoseError(f"{path} is {content!r:.40}, not the {kind.__name__} of a run.")
+    return content
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {key: file[key] for key in file.files}
+    except Exception as error:  # whatever zipfile, zlib and NumPy raise on a damaged file
+        raise PoseError(f"{path} can't be read ({error}).") from error
+    missing = {"index", "keypoints", "confidence", "joints", "visible"} - found.keys()
+    if missing:
+        raise PoseError(f"{path} has no {', '.join(sorted(missing))}.")
+    return found
+
+
 def _records(root: Path) -> list[Path]:
     """run.json files, without walking into what runs hold."""
     found = []
     for folder, below, files in os.walk(root):
-        if "run.json" in files:
-            found.append(Path(folder) / "run.json")
+        if FILE in files:
+            found.append(Path(folder) / FILE)
             below.clear()
         else:
             below[:] = [
@@ -193,6 +241,19 @@ def _records(root: Path) -> list[Path]:
                 if name not in ("wandb", "tensorboard", "mlruns", "trackio", ".hydra")
             ]
     return found
+
+
+def state_of(run: Run) -> str:
+    """The state for people: one that died with its age."""
+    return run.state if run.silent is None else f"{run.state} {age(run.silent)} ago"
+
+
+def age(seconds: float) -> str:
+    """In the largest unit of which it has two: 40 s, 12 min, 3 h, 5 days."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _job_number(folder: Path) -> int:

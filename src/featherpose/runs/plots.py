@@ -33,7 +33,7 @@ def curve_figure(
     figure, axes = _new(title or column, "epoch", column)
     for colour, (name, values) in zip(cycle(COLOURS), curves(runs, column).items(), strict=False):
         _line(axes, values.dropna(), str(name), colour)
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -44,7 +44,7 @@ def stage_figure(run: Run, pattern: str, title: str) -> Figure:
     names = [name for name in table.columns if re.fullmatch(pattern, str(name))]
     for colour, name in zip(cycle(COLOURS), sorted(names), strict=False):
         _line(axes, table[name].dropna(), str(name), colour)
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -68,7 +68,7 @@ def joint_figure(runs: Sequence[Run]) -> Figure:
             label=run.name,
         )
     axes.set_xticks(range(len(names)), names)
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -84,7 +84,7 @@ def stage_score_figure(runs: Sequence[Run]) -> Figure:
         values = [value for _, value in early] + ([run.score] if run.score is not None else [])
         axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=run.name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -138,7 +138,7 @@ def picture_uri(picture: Path | np.ndarray, widest: int = 1400) -> str:
 def _new(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(title, fontsize=10, loc="left", parse_math=False)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
@@ -162,10 +162,12 @@ def _line(axes: Axes, values: pd.Series, name: str, colour: str) -> None:
     )
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(handles, labels, fontsize=7, frameon=False, loc="best")
+        drawn = axes.legend(handles, labels, fontsize=7, frameon=False, loc="best")
+        for text in drawn.get_texts():
+            text.set_parse_math(False)  # a run's name is no formula, whatever its signs
     else:
         axes.text(
             0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center", color="#888888"

@@ -45,7 +45,7 @@ class Row:
 
     def fits(self, run: Run) -> bool:
         """Whether the run's config, data, input size and flip test are those of the row."""
-        name = str((run.record.get("data") or {}).get("name"))
+        name = run.record.data.name
         if (
             self.config is None or self.data not in name.split("_") or not self.same_protocol(run)
         ):  # also lsp_mpii
@@ -54,12 +54,12 @@ class Row:
 
     def same_protocol(self, run: Run) -> bool:
         """Whether the numbers compare: measure, flip test, input size and people, as far as the paper states them."""
-        protocol, data = run.record.get("protocol") or {}, run.record.get("data") or {}
+        protocol, data = run.record.protocol, run.record.data
         wanted = self.protocol | ({} if self.tta is None else {"flip": self.tta})
         return (
             all(protocol.get(key) == value for key, value in wanted.items())
-            and self.input in (None, tuple(data.get("input_size") or ()))
-            and self.persons in (None, data.get("val"))
+            and self.input in (None, tuple(data.input_size))
+            and self.persons in (None, data.val)
             and (not run.scores or run.metric == self.metric)
         )
 

@@ -128,7 +128,9 @@ def mark(folder: Path, **changes: Any) -> None:
         content = _json(folder / FILE) or {}
     except PoseError:
         content = {}
-    write_atomically(folder / FILE, json.dumps({**content, **changes}, indent=2, default=str) + "\n")
+    write_atomically(
+        folder / FILE, json.dumps({**content, **changes}, indent=2, default=str) + "\n"
+    )
 
 
 def _json(path: Path) -> dict[str, Any] | None:

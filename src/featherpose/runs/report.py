@@ -14,7 +14,7 @@ import pandas as pd
 from featherpose.errors import PoseError
 from featherpose.runs import plots, samples
 from featherpose.runs.dataframes import diff, runs_frame
-from featherpose.runs.folder import DONE, Run
+from featherpose.runs.folder import DONE, Run, state_of
 from featherpose.runs.table import Table, tables
 
 _MOST_CURVES = 8  # more lines in one plot cannot be told apart
@@ -88,14 +88,13 @@ def _comparisons(runs: Sequence[Run]) -> str:
 
 def _one(run: Run) -> str:
     record, parts = run.record, []
-    git = record.get("git") or {}
-    changed = " with uncommitted changes" if git.get("dirty") else ""
+    changed = " with uncommitted changes" if record.git.dirty else ""
     facts = {
-        "state": run.state + (f": {record['error']}" if record.get("error") else ""),
-        "command": record.get("command"),
-        "commit": f"{git.get('commit')}{changed}",
+        "state": state_of(run) + (f": {record.error}" if record.error else ""),
+        "command": record.command,
+        "commit": f"{record.git.commit}{changed}",
         "protocol": run.protocol,
-        "started": f"{record.get('started')} on {record.get('host')}, {record.get('device')}",
+        "started": f"{record.started} on {record.host}, {record.device}",
         "folder": str(run.folder),
     }
     parts.append(
@@ -122,37 +121,41 @@ def _pictures(run: Run) -> str:
         (f"previews, {path.stem.replace('preview_', 'epoch ')}", path)
         for path in previews[:1] + previews[-1:]
     ]
-    blocks = [
-        _picture(label, plots.picture_uri(path))
-        for label, path in dict.fromkeys(shown)
-        if path.is_file()
-    ]
+    blocks = [_file(label, path) for label, path in dict.fromkeys(shown) if path.is_file()]
     if run.state == DONE and (run.folder / "predictions" / "val.npz").is_file():
         blocks += _errors(run)
     return "\n".join(blocks)
 
 
 def _errors(run: Run) -> list[str]:
-    worst = samples.per_sample(run).index[:8]
-    small = {
-        "joint": samples.by_joint(run),
-        "size": samples.by_size(run),
-        "occlusion": samples.by_occlusion(run),
-    }
-    blocks = [
-        f"<details><summary>errors by {name}</summary>{_frame(table.round(3).reset_index(names=name))}</details>"
-        for name, table in small.items()
-    ]
+    """Tables and pictures of the worst predictions, as far as their files can be read: the data may lie elsewhere."""
+    blocks: list[str] = []
     try:
-        sheet = samples.sample_sheet(run, list(map(int, worst)))
-    except (
-        PoseError
-    ) as error:  # the data may lie elsewhere by now; the rest of the page stands without it
-        return [
-            *blocks,
-            f"<p class='warning'>No pictures of the worst samples: {html.escape(str(error))}</p>",
+        small = {
+            "joint": samples.by_joint(run),
+            "size": samples.by_size(run),
+            "occlusion": samples.by_occlusion(run),
+        }
+        blocks += [
+            f"<details><summary>errors by {name}</summary>{_frame(table.round(3).reset_index(names=name))}</details>"
+            for name, table in small.items()
         ]
+        worst = samples.per_sample(run).index[:8]
+        sheet = samples.sample_sheet(run, list(map(int, worst)))
+    except PoseError as error:
+        return [*blocks, _sentence(f"No pictures of the worst samples: {error}")]
     return [*blocks, _picture("the worst samples", plots.picture_uri(sheet))]
+
+
+def _file(label: str, path: Path) -> str:
+    try:
+        return _picture(label, plots.picture_uri(path))
+    except PoseError as error:
+        return _sentence(f"No {label}: {error}")
+
+
+def _sentence(text: str) -> str:
+    return f"<p class='warning'>{html.escape(text)}</p>"
 
 
 def _picture(label: str, address: str) -> str:
@@ -186,7 +189,7 @@ def _warning(found: Sequence[Table], left: Sequence[Run]) -> str:
         lines.append(
             "Without a final score: " + ", ".join(f"{run.name} ({run.state})" for run in left) + "."
         )
-    return "".join(f"<p class='warning'>{html.escape(line)}</p>" for line in lines)
+    return "".join(map(_sentence, lines))
 
 
 def _section(title: str, body: str, anchor: str = "") -> str:

@@ -26,7 +26,14 @@ class Job:
 
     @property
     def state(self) -> str:
-        return "missing" if self.run is None else self.run.state
+        if self.run is None:
+            return "missing"
+        return "damaged" if self.damage is not None else self.run.state
+
+    @property
+    def damage(self) -> str | None:
+        """Why its folder can't be read, in a sentence."""
+        return self.run.damage if self.run else None
 
 
 def jobs(sweep: str | Path) -> list[Job]:
@@ -40,14 +47,20 @@ def jobs(sweep: str | Path) -> list[Job]:
     found = []
     for number in numbers:
         run = runs.get(number)
-        found.append(Job(number, asked.get(number) or tuple(run.overrides if run else ()), run))
+        found.append(
+            Job(
+                number,
+                asked.get(number) or tuple(run.overrides if run and run.damage is None else ()),
+                run,
+            )
+        )
     return found
 
 
 def counts(found: Iterable[Job]) -> dict[str, int]:
     """How many jobs are in each state, done first."""
     states = [job.state for job in found]
-    order = [DONE, "running", "failed", "interrupted", "died", "missing"]
+    order = [DONE, "running", "failed", "interrupted", "died", "damaged", "missing"]
     return {
         state: states.count(state)
         for state in [*order, *sorted(set(states) - set(order))]
@@ -64,7 +77,7 @@ def to_go_on(sweep: str | Path) -> list[str]:
         return [
             _command(
                 "-m",
-                *[o for o in task if not o.startswith("sweep.resume=")],
+                *[o for o in task if not o.startswith(("sweep.resume=", "sweep.force="))],
                 f"sweep.resume={folder}",
             )
         ]

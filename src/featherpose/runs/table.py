@@ -35,7 +35,7 @@ class Group:
 
     @property
     def seeds(self) -> list[int]:
-        return sorted(int(run.record.get("seed") or 0) for run in self.runs)
+        return sorted(run.record.seed or 0 for run in self.runs)
 
     def mean(self, score: str) -> float:
         values = [run.scores[score] for run in self.runs if run.scores.get(score) is not None]
@@ -171,12 +171,12 @@ def csv(found: Sequence[Table], left: Sequence[Run] = ()) -> str:
 
 
 def _record(table: Table, group: Group) -> dict[str, object]:
-    network = group.runs[0].record.get("network") or {}
+    network = group.runs[0].record.network
     record: dict[str, object] = {
         "index": None if group.row is None else group.row.index,
         "method": group.label,
-        "parameters": float(network.get("parameters") or math.nan),
-        "macs": float(network.get("thop_macs") or network.get("macs") or math.nan),
+        "parameters": float(network.parameters or math.nan),
+        "macs": float(network.thop_macs or network.macs or math.nan),
     }
     record |= {joint: group.mean(f"joint/{joint}") for joint in table.joints}
     mean, row = group.mean("score"), group.row

@@ -1,4 +1,4 @@
-"""From JSON to dataclasses: each value of the type that its field names, or one sentence about the first that is not."""
+"""From JSON to dataclasses: each value of the type that its field names, or one sentence about the first other."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     if is_dataclass(hint):
-        return build(hint, value, where)  # ty: ignore[invalid-argument-type]
+        return build(hint, value, where)
     plain = get_origin(hint) or hint
     if plain is float and type(value) is int and abs(value) < 1e300:
-        value = float(value)
+        return float(value)
     if type(value) is not plain:
         raise PoseError(f"{where} is {value!r:.60}, which should be of the kind {plain.__name__}.")
     if plain is list:
         return [_value(get_args(hint)[0], each, where) for each in value]
     if plain is dict:
-        return {key: _value(get_args(hint)[1], each, f"{where}.{key}") for key, each in value.items()}
+        return {
+            key: _value(get_args(hint)[1], each, f"{where}.{key}") for key, each in value.items()
+        }
     if plain is str and not _is_text(value):
         raise PoseError(f"{where} holds half a character, {value!r:.60}.")
     return value

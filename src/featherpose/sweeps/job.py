@@ -12,13 +12,13 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import psutil
 from omegaconf import DictConfig
 
-from featherpose.files import mark, read_record
+from featherpose.errors import PoseError
 from featherpose.machine import cores, threads_by_the_user
+from featherpose.runs.heartbeat import died
+from featherpose.runs.record import FAILED, FINISHED, INTERRUPTED, RUNNING, RunRecord, mark
 from featherpose.sweeps.table import LOG
 
 Slot = dict[str, str]  # what a slot adds to the environment of its job
@@ -37,22 +37,34 @@ class Job:
     error: str | None = None
     exit_code: int | None = None
     seconds: float = 0.0
+    force: bool = False  # also where it seems to run elsewhere
     slot: Slot = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _began: float = 0.0
 
     def __post_init__(self) -> None:
-        record = read_record(self.folder)
-        if not record:
+        record = self.record()
+        if record is None:
             return
-        self.state, self.error = record.get("state", self.state), record.get("error")
-        if self.state == "running" and not runs_elsewhere(
-            record
-        ):  # it was killed, nobody could write that
-            self.state = "interrupted"
+        self.state, self.error = record.state, record.error
+        if self.state != RUNNING:
+            return
+        if self.force or died(self.folder, record) is not None:  # nobody could write that it ended
+            self.state = INTERRUPTED
+        else:
+            self.error = (
+                f"it still runs, on {record.host}; sweep.force=true runs it here all the same"
+            )
+
+    def record(self) -> RunRecord | None:
+        """What run.json says; of a damaged one the job itself tells when it is started."""
+        try:
+            return RunRecord.read(self.folder)
+        except PoseError:
+            return None
 
     def to_run(self) -> bool:
-        return self.state not in ("finished", "running")
+        return self.state not in (FINISHED, RUNNING)
 
     def start(self, slot: Slot) -> None:
         self.slot, self.state, self._began, self.error = slot, "running", time.monotonic(), None
@@ -79,24 +91,22 @@ class Job:
 
     def _judge(self, code: int) -> None:
         """What run.json says counts, unless the process could not write it any more."""
-        record = read_record(self.folder)
-        said = record.get("state")
+        record = self.record()
+        said = record.state if record else None
         if code == 0:
-            self.state = "finished" if said in (None, "finished") else "failed"
-            self.error = None if self.state == "finished" else f"ended with run.json at {said}"
+            self.state = FINISHED if said in (None, FINISHED) else FAILED
+            self.error = None if self.state == FINISHED else f"ended with run.json at {said}"
         else:
-            known = said in ("failed", "interrupted") and record.get("exit_code") not in (None, 0)
-            self.state = said if known else "failed"
-            self.error = record.get("error") if known else death(code, self.folder / LOG)
-        if self.state == "failed" and said != "failed":
+            told = record if record and said in (FAILED, INTERRUPTED) and record.exit_code else None
+            self.state = told.state if told else FAILED
+            self.error = told.error if told else death(code, self.folder / LOG)
+        if self.state == FAILED and said != FAILED:
             finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            first = (
-                {"name": self.folder.name, "group": self.folder.parent.name} if not record else {}
-            )
+            first = {"name": self.folder.name, "group": self.folder.parent.name}
             mark(
                 self.folder,
-                **first,
-                state="failed",
+                **({} if record else first),
+                state=FAILED,
                 error=self.error,
                 exit_code=self.exit_code,
                 finished=finished,
@@ -111,24 +121,12 @@ class Job:
         self.signal(signal.SIGKILL)
 
     def score(self) -> float | None:
-        return (read_record(self.folder).get("best") or {}).get("score")
+        record = self.record()
+        return record.best.score if record and record.best else None
 
     @staticmethod
     def wait_a_little() -> None:
         time.sleep(0.1)
-
-
-def runs_elsewhere(record: dict[str, Any]) -> bool:
-    """Whether the process that wrote the record still lives; of another machine nobody here can tell, so yes."""
-    if record.get("host") != socket.gethostname():
-        return True
-    began = max([record["started"], *record.get("resumed", [])])
-    try:
-        process = psutil.Process(int(record["pid"]))
-    except (psutil.Error, KeyError, ValueError):
-        return False
-    # A process that began later has only been given the same number
-    return process.create_time() <= datetime.fromisoformat(began).timestamp() + 5
 
 
 def death(code: int, log: Path) -> str:

@@ -83,10 +83,11 @@ class Processes:
         """The sweep's file and its jobs, each with its folder; those of an earlier sweep keep theirs."""
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         wanted = [
-            [o for o in overrides if not o.startswith("sweep.resume=")]
+            [o for o in overrides if not o.startswith(("sweep.resume=", "sweep.force="))]
             for overrides in job_overrides
         ]
         resume = OmegaConf.select(self.config, "sweep.resume", default=False)
+        force = bool(OmegaConf.select(self.config, "sweep.force", default=False))
         if resume:
             folder = earlier_sweep(folder, wanted, resume)
         sweep = SweepFile(folder)
@@ -106,10 +107,10 @@ class Processes:
             command = child_command(
                 sys.argv, overrides, self.config.hydra.overrides.hydra, folder, job_folder, number
             )
-            jobs.append(
-                Job(number, list(overrides), job_folder, command, cfg, sweep.state_of(known))
-            )
-            sweep.add(jobs[-1])
+            state = sweep.state_of(known)
+            job = Job(number, list(overrides), job_folder, command, cfg, state, force=force)
+            jobs.append(job)
+            sweep.add(job)
         sweep.write()
         return sweep, jobs
 

@@ -17,7 +17,8 @@ from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.files import replacing
 from featherpose.models.count import count
-from featherpose.runs.record import RunRecord
+from featherpose.runs.record import DataFacts, NetworkFacts
+from featherpose.runs.recording import Recording
 from featherpose.training.module import PoseModule
 
 console = Console(highlight=False, soft_wrap=True)
@@ -29,51 +30,52 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
     network = module.network
     people = {"train": data.train_people, "val": data.val_people}
     return {
-        "network": {
-            "name": type(network).__name__,
-            "parameters": size.parameters,
-            "macs": size.convolution_macs,
-            "thop_macs": size.thop_macs,
-            "stages": getattr(network, "stages_count", config["model"].get("stages")),
-            "channels": getattr(network, "channels", config["model"].get("channels")),
-            "stride": module.stride,
-        },
-        "data": {
-            "name": data.name,
-            **{split: len(found.persons) for split, found in people.items()},
-            "skipped": {split: found.skipped for split, found in people.items() if found.skipped},
-            "sources": dict(data.val_people.sources) | dict(data.train_people.sources),
-            "input_size": list(data.input_size),
-        },
+        "network": NetworkFacts(
+            name=type(network).__name__,
+            parameters=size.parameters,
+            macs=size.convolution_macs,
+            thop_macs=size.thop_macs,
+            stages=getattr(network, "stages_count", config["model"].get("stages")),
+            channels=getattr(network, "channels", config["model"].get("channels")),
+            stride=module.stride,
+        ),
+        "data": DataFacts(
+            name=data.name,
+            train=len(data.train_people.persons),
+            val=len(data.val_people.persons),
+            skipped={split: found.skipped for split, found in people.items() if found.skipped},
+            sources=dict(data.val_people.sources) | dict(data.train_people.sources),
+            input_size=list(data.input_size),
+        ),
         "protocol": module.protocol.applied(module.stride).as_dict(),
     }
 
 
-def start(record: RunRecord, trainer: L.Trainer) -> None:
+def start(recording: Recording, trainer: L.Trainer) -> None:
     """One panel: what trains on what, where, and where it all goes."""
     if not trainer.is_global_zero:
         return
-    fields = record.fields
-    network, data = fields["network"], fields["data"]
-    height, width = data["input_size"]
-    shape = " x ".join(
-        f"{network[key]} {key}" for key in ("stages", "channels") if isinstance(network[key], int)
-    )
+    record = recording.record
+    network, data = record.network, record.data
+    height, width = data.input_size
+    counted = {"stages": network.stages, "channels": network.channels}
+    shape = " x ".join(f"{n} {key}" for key, n in counted.items() if isinstance(n, int))
     epochs = (
         f"{trainer.max_epochs} epochs"
         if (trainer.max_epochs or -1) > 0
         else f"{trainer.max_steps:,} steps"
     )
     rows = {
-        "network": f"{fields['name']}: {network['name']} {shape}".rstrip(),
-        "size": f"{network['parameters'] / 1e6:.2f} M parameters, {network['macs'] / 1e9:.2f} GMAC at {height}x{width}",
-        "data": f"{data['name']}: {data['train']:,} persons to train, {data['val']:,} to validate",
+        "network": f"{record.name}: {network.name} {shape}".rstrip(),
+        "size": f"{(network.parameters or 0) / 1e6:.2f} M parameters, {(network.macs or 0) / 1e9:.2f} GMAC "
+        f"at {height}x{width}",
+        "data": f"{data.name}: {data.train:,} persons to train, {data.val:,} to validate",
         "skipped": ", ".join(
-            f"{n} {why} ({s})" for s, counts in data["skipped"].items() for why, n in counts.items()
+            f"{n} {why} ({s})" for s, counts in data.skipped.items() for why, n in counts.items()
         ),
-        "protocol": f"{fields['protocol']['name']}",
-        "device": f"{fields['device']}, {trainer.precision}, {trainer.world_size} process(es), {epochs}",
-        "folder": str(record.folder),
+        "protocol": record.protocol["name"],
+        "device": f"{record.device}, {trainer.precision}, {trainer.world_size} process(es), {epochs}",
+        "folder": str(recording.folder),
     }
     table = Table.grid(padding=(0, 2))
     for label, value in rows.items():
@@ -82,21 +84,19 @@ def start(record: RunRecord, trainer: L.Trainer) -> None:
     console.print(Panel(table, title="featherpose", title_align="left", expand=False))
 
 
-def end(record: RunRecord, module: PoseModule, data: Any, scores: dict[str, float]) -> None:
+def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, float]) -> None:
     """The score table with the mean-pose baseline beside it, the picture, and the next command."""
-    folder = record.folder
+    record, folder = recording.record, recording.folder
     baseline = mean_pose_scores(module, data)
     main = module.metrics[-1].main
     scored = {f"mean pose/{name}": value for name, value in baseline.items()}
-    before = record.fields.get("baseline") or {}
-    record.update(scores=scores, baseline={**before, "mean pose": baseline[main], **scored})
+    before = record.baseline
+    recording.update(scores=scores, baseline={**before, "mean pose": baseline[main], **scored})
     predictions = save_predictions(folder, module, data)
     picture = prediction_picture(folder, data, predictions)
 
     columns = [name.removeprefix("val/joint/") for name in scores if name.startswith("val/joint/")]
-    table = Table(
-        title=f"{record.fields['name']}: {main} on {data.name} ({record.fields['protocol']['name']})"
-    )
+    table = Table(title=f"{record.name}: {main} on {data.name} ({record.protocol['name']})")
     table.add_column("")
     for column in [*columns, main]:
         table.add_column(column, justify="right")
@@ -112,7 +112,7 @@ def end(record: RunRecord, module: PoseModule, data: Any, scores: dict[str, floa
     if "untrained" in before:
         table.add_row("untrained", *[""] * len(columns), f"{before['untrained']:.2f}")
     console.print(table)
-    best = record.fields["best"]["path"]
+    best = record.best.path if record.best else ""
     console.print(f"best checkpoint  {best}\npredictions      {picture}")
     console.print(f"try next         python src/predict.py checkpoint={best} source=PICTURE.jpg")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,5 +49,6 @@ class Identity:
 
 
 def on_first_rank() -> bool:
-    """Dashboards are fed by one process only."""
-    return getattr(rank_zero_only, "rank", 0) in (None, 0)
+    """The run's files and dashboards are written by one process only, also before Lightning has named the ranks."""
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    return first and getattr(rank_zero_only, "rank", 0) in (None, 0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from featherpose.files import write_atomically
+from featherpose.runs import metrics_csv
 
 
 class MetricsFile(Logger):
@@ -18,13 +17,7 @@ class MetricsFile(Logger):
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
-        self.rows: dict[int, dict[str, float]] = {}
-        if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    self.rows[int(float(row["epoch"]))] = {
-                        k: float(v) for k, v in row.items() if v not in ("", None)
-                    }
+        self.rows = {int(row["epoch"]): row for row in metrics_csv.read(self.path)}
 
     @property
     def name(self) -> str:
@@ -51,20 +44,4 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        names = dict.fromkeys(["epoch", "step"])
-        for row in self.rows.values():
-            names.update(dict.fromkeys(row))
-        lines = [",".join(names)]
-        lines += [
-            ",".join(_number(row.get(name)) for name in names)
-            for _, row in sorted(self.rows.items())
-        ]
-        write_atomically(self.path, "\n".join(lines) + "\n")
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return (
-        str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
-    )
+        metrics_csv.write(self.path, (row for _, row in sorted(self.rows.items())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -11,8 +12,8 @@ from urllib.parse import urlparse
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
-from featherpose.files import read_record
 from featherpose.runs.flat import flat
+from featherpose.runs.record import RunRecord
 from featherpose.training.loggers.identity import Identity, on_first_rank
 
 console = Console(highlight=False, soft_wrap=True)
@@ -45,19 +46,18 @@ class WandbRun(WandbLogger):
 
     def close_run(self, exit_code: int) -> None:
         """Final scores into the summary, the best checkpoint as an artifact if asked for, and the exit code."""
-        run, record = self.experiment, read_record(self.identity.folder) if self.identity else {}
+        run, identity = self.experiment, self.identity
+        record = (RunRecord.read(identity.folder) if identity else None) or RunRecord()
         try:
-            for name, value in flat(
-                {"final": record.get("scores") or {}, "best": record.get("best") or {}}
-            ).items():
+            best = asdict(record.best) if record.best else {}
+            for name, value in flat({"final": record.scores, "best": best}).items():
                 if value != {}:
                     run.summary[name.replace("final.", "final/")] = value
-            run.summary["protocol"] = (record.get("protocol") or {}).get(
-                "name"
-            )  # a score alone says too little
-            best = Path((record.get("best") or {}).get("path") or "")
-            if exit_code == 0 and self.best_checkpoint and best.is_file():
-                upload_checkpoint(run, best, record)
+            # a score alone says too little
+            run.summary["protocol"] = record.protocol.get("name")
+            path = Path(record.best.path if record.best else "")
+            if exit_code == 0 and self.best_checkpoint and path.is_file():
+                upload_checkpoint(run, path, record)
         finally:
             run.finish(exit_code=exit_code)
 
@@ -97,9 +97,8 @@ def wandb_logger(
         "config": identity.parameters,
         "dir": directory,
         "notes": notes,
-        "id": (identity.record.get("wandb") or {}).get(
-            "id"
-        ),  # a resumed run goes on in its own W&B run
+        # a resumed run goes on in its own W&B run
+        "id": identity.record.dashboard("wandb").get("id"),
     }
     run = start(arguments, mode or os.environ.get("WANDB_MODE"), init_timeout)
     run.define_metric("epoch", hidden=True)
@@ -171,10 +170,11 @@ def mode_of(run: Any) -> str:
     return "offline" if run.offline else "online"
 
 
-def upload_checkpoint(run: Any, path: Path, record: dict[str, Any]) -> None:
+def upload_checkpoint(run: Any, path: Path, record: RunRecord) -> None:
     import wandb
 
-    about = {"score": (record.get("best") or {}).get("score"), "protocol": record.get("protocol")}
+    score = record.best.score if record.best else None
+    about = {"score": score, "protocol": record.protocol}
     artifact = wandb.Artifact(f"{run.name}-best".replace("/", "-"), type="model", metadata=about)
     artifact.add_file(str(path))
     run.log_artifact(artifact, aliases=["best"])
