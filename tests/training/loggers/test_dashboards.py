@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from featherpose.errors import PoseError
+from featherpose.runs.record import RunRecord
 from featherpose.runs.wandb_runs import OfflineRun, read_offline
 from featherpose.training.loggers import dashboards, weights_and_biases
 
@@ -215,7 +216,7 @@ def test_the_best_checkpoint_as_an_artifact_by_option(
         "scores": {},
     }
     (folder / "run.json").write_text(json.dumps(record))
-    kept: list[tuple[Path, dict]] = []
+    kept: list[tuple[Path, RunRecord]] = []
     monkeypatch.setattr(
         weights_and_biases, "upload_checkpoint", lambda run, path, about: kept.append((path, about))
     )
@@ -223,7 +224,7 @@ def test_the_best_checkpoint_as_an_artifact_by_option(
         cfg = loggers_config("wandb")
         cfg.logger.wandb.best_checkpoint = wanted
         dashboards.finish(dashboards.build_loggers(cfg, folder, "kept"), code)
-    assert kept == [(checkpoint, record)]
+    assert kept == [(checkpoint, RunRecord.read(folder))]
 
 
 def test_offline_artifacts_are_written_with_the_run(
