@@ -19,14 +19,7 @@ from matplotlib import pyplot as plt
 from omegaconf import OmegaConf
 
 from featherpose.cli.app import CONF
-from featherpose.training.schedules import (
-    gamma_at,
-    gamma_phases,
-    learning_rate_factor,
-    length,
-    phase,
-    scaled_learning_rate,
-)
+from featherpose.training.schedules import Gamma, Schedule, gamma_at, phase
 
 PHASES = {"frozen": "#d7dbe2", "ramp": "#f3e2b3", "free": "#d9ecd9"}
 
@@ -40,23 +33,23 @@ def main(words: list[str]) -> None:
     ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*words, "logger=none"])
-    schedule = OmegaConf.to_container(cfg.schedule, resolve=True)
-    total, unit = length(schedule), schedule["unit"]
+    schedule = Schedule.of(OmegaConf.to_container(cfg.schedule, resolve=True))
+    total, unit = schedule.length, schedule.unit
     at = range(0, total, max(1, total // 1000))
     figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    rates = [scaled_learning_rate(schedule) * learning_rate_factor(i, schedule) for i in at]
+    rates = [schedule.first_rate * schedule.factor(i) for i in at]
     axes.step(at, rates, where="post", color="#1f4e79", label="learning rate")
     axes.set(yscale="log", xlabel=f"{unit}s", ylabel="learning rate", xlim=(0, total))
-    axes.set_title(f"{schedule['name']} on {cfg.data.name}, batch {schedule['batch_size']}")
-    if schedule.get("gamma") and unit == "epoch":
-        draw_gamma(axes, schedule["gamma"], total)
+    axes.set_title(f"{cfg.schedule.name} on {cfg.data.name}, batch {schedule.batch_size}")
+    if schedule.gamma and unit == "epoch":
+        draw_gamma(axes, schedule.gamma, total)
     figure.savefig(out, dpi=150)
     print(out)
 
 
-def draw_gamma(axes: plt.Axes, gamma: dict, epochs: int) -> None:
+def draw_gamma(axes: plt.Axes, gamma: Gamma, epochs: int) -> None:
     """The line that the schedule sets, up to where gamma is learned; the phases as background."""
-    freeze, ramp = gamma_phases(gamma["freeze"], gamma["ramp"], gamma["unit"], epochs)
+    freeze, ramp = gamma.in_epochs(epochs)
     ends = [("frozen", 0, freeze), ("ramp", freeze, freeze + ramp), ("free", freeze + ramp, epochs)]
     for name, start, end in ends:
         if end > start:
@@ -71,13 +64,13 @@ def draw_gamma(axes: plt.Axes, gamma: dict, epochs: int) -> None:
     right = axes.twinx()
     steps = [i * epochs / 500 for i in range(501)]
     shown = [
-        (s, gamma_at(s, freeze, ramp, gamma["target"]))
+        (s, gamma_at(s, freeze, ramp, gamma.target))
         for s in steps
         if phase(s, freeze, ramp) != "free"
     ]
     right.plot(*zip(*shown, strict=True), color="#b3541e")
-    right.plot(freeze + ramp, gamma["target"], "o", color="#b3541e")
-    right.set_ylim(0, max(gamma["target"] * 1.25, 0.01))
+    right.plot(freeze + ramp, gamma.target, "o", color="#b3541e")
+    right.set_ylim(0, max(gamma.target * 1.25, 0.01))
     right.set_ylabel("gamma set by the schedule", color="#b3541e")
 
 

@@ -21,6 +21,7 @@ COMMON = (
     "data.input_size=[64,64]",
     "augment=none",
     "protocol=paper_tta",
+    "protocol.shift=true",  # as 5f8f7bd did at every stride, at RePose's stride of 1 too
     "schedule.unit=epoch",
     "schedule.steps=-1",
     "schedule.batch_size=2",

@@ -79,6 +79,19 @@ def test_the_target_itself_has_no_loss(reduction: str) -> None:
     assert each.shape == (2,)
 
 
-def test_an_unknown_reduction_is_named() -> None:
-    with pytest.raises(PoseError, match=r"'mse'.*lapx, le_hrnet, repose"):
-        HeatmapLoss("mse")
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"reduction": "mse"}, r"no loss\.reduction=mse; known: lapx, le_hrnet, repose"),
+        ({"sigma": 0}, r"loss\.sigma is 0; it has to be a number above 0"),
+        ({"sigma": "wide"}, r"loss\.sigma is wide"),
+        ({"truncate": -1}, r"loss\.truncate is -1"),
+        ({"quantised": 3}, r"loss\.quantised is 3; it has to be true or false"),
+        ({"stage_weights": 1}, r"loss\.stage_weights is 1; it has to be a list of numbers"),
+        ({"stage_weights": [1, -1]}, r"loss\.stage_weights\[1\] is -1"),
+        ({"stage_weights": [0, 0]}, "nothing would be learned"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(wrong: dict, sentence: str) -> None:
+    with pytest.raises(PoseError, match=sentence):
+        HeatmapLoss(**wrong)

@@ -9,49 +9,41 @@ import pytest
 from omegaconf import OmegaConf
 
 from featherpose.errors import PoseError
-from featherpose.training.schedules import (
-    gamma_at,
-    gamma_phases,
-    learning_rate_factor,
-    milestones_factor,
-    phase,
-    scaled_learning_rate,
-    warmup_factor,
-)
+from featherpose.training.schedules import Gamma, Schedule, gamma_at, phase, warmup_factor
 
 SCHEDULES = Path(__file__).resolve().parents[2] / "conf" / "schedule"
 
 
-def schedule(paper: str, data: str, **changed: object) -> dict:
+def schedule(paper: str, data: str, **changed: object) -> Schedule:
     cfg = OmegaConf.create(
         {"data": {"name": data}, "schedule": OmegaConf.load(SCHEDULES / f"{paper}.yaml")}
     )
     for key, value in changed.items():
         OmegaConf.update(cfg, f"schedule.{key}", value)
-    return OmegaConf.to_container(cfg, resolve=True)["schedule"]
+    return Schedule.of(OmegaConf.to_container(cfg, resolve=True)["schedule"])
 
 
-def rates(of: dict, *at: int) -> list[float]:
-    return [scaled_learning_rate(of) * learning_rate_factor(i, of) for i in at]
+def rates(of: Schedule, *at: int) -> list[float]:
+    return [of.first_rate * of.factor(i) for i in at]
 
 
 def test_lapx_on_mpii_halves_at_its_four_milestones() -> None:
     mpii = schedule("lapx", "mpii")
-    assert mpii["epochs"] == 200
-    assert mpii["batch_size"] == 32
+    assert mpii.epochs == 200
+    assert mpii.batch_size == 32
     expected = [3e-4, 3e-4, 1.5e-4, 1.5e-4, 7.5e-5, 3.75e-5, 1.875e-5, 1.875e-5]
     assert rates(mpii, 0, 104, 105, 149, 150, 175, 190, 199) == pytest.approx(expected, rel=1e-12)
 
 
 def test_lapx_on_coco_takes_two_fifths_three_times() -> None:
     coco = schedule("lapx", "coco")
-    assert coco["epochs"] == 210
+    assert coco.epochs == 210
     assert rates(coco, 0, 120, 160, 190) == pytest.approx([2e-4, 8e-5, 3.2e-5, 1.28e-5], rel=1e-12)
 
 
 def test_le_hrnet_decays_tenfold() -> None:
     coco, mpii = schedule("le_hrnet", "coco"), schedule("le_hrnet", "mpii")
-    assert (coco["epochs"], coco["batch_size"], mpii["epochs"], mpii["batch_size"]) == (
+    assert (coco.epochs, coco.batch_size, mpii.epochs, mpii.batch_size) == (
         300,
         16,
         210,
@@ -65,7 +57,7 @@ def test_le_hrnet_decays_tenfold() -> None:
 
 def test_repose_counts_steps() -> None:
     steps = schedule("repose", "lsp_mpii")
-    assert (steps["unit"], steps["steps"], steps["batch_size"]) == ("step", 2_000_000, 64)
+    assert (steps.unit, steps.steps, steps.batch_size) == ("step", 2_000_000, 64)
     assert rates(steps, 999_999, 1_000_000, 1_300_000) == pytest.approx(
         [1e-3, 5e-4, 1e-6], rel=1e-12
     )
@@ -77,9 +69,8 @@ def test_every_paper_has_a_row_for_every_data_and_its_rate_only_falls(
     paper: str, data: str
 ) -> None:
     of = schedule(paper, data)
-    length = of["steps"] if of["unit"] == "step" else of["epochs"]
-    found = rates(of, *range(0, length, max(1, length // 200)))
-    assert found[0] == of["learning_rate"]
+    found = rates(of, *range(0, of.length, max(1, of.length // 200)))
+    assert found[0] == of.learning_rate
     assert all(a >= b for a, b in pairwise(found))
     assert found[-1] < found[0]
 
@@ -127,26 +118,57 @@ def test_without_freeze_and_ramp_gamma_is_free_at_once() -> None:
 
 
 def test_phases_as_shares_of_the_run() -> None:
-    assert gamma_phases(0.15, 0.25, "share", 200) == (30, 50)
-    assert gamma_phases(30, 50, "epochs", 12) == (30, 50)
+    assert Gamma(0.2, 0.15, 0.25, "share").in_epochs(200) == (30, 50)
+    assert Gamma(0.2, 30, 50).in_epochs(12) == (30, 50)
+
+
+WRONG = {
+    "epochs": [("three", "whole number"), (1.5, "whole number"), (0, "at least 1"), (-1, "is -1")],
+    "batch_size": [(0, "at least 1"), (-4, "at least 1")],
+    "learning_rate": [
+        ("abc", "above 0"),
+        (-1, "above 0"),
+        (float("nan"), "is nan"),
+        (None, "e.g."),
+    ],
+    "reference_batch": [(0, "above 0")],
+    "milestones": [([5, 3], "has to rise"), ([-1], "above 0"), (3, "a list of numbers")],
+    "factors": [([0.5], "1 numbers for 4 milestones"), (0, "above 0"), ("half", "above 0")],
+    "warmup": [(-3, "at least 0")],
+    "validate_every": [(0, "at least 1")],
+    "unit": [("epochs", "known: epoch, step"), ("step", r"schedule\.steps is -1")],
+    "gamma": [
+        ({"target": -1}, r"schedule\.gamma\.target is -1"),
+        ({"target": 0.2, "freeze": -1}, r"schedule\.gamma\.freeze is -1"),
+        ({"target": 0.2, "unit": "days"}, "known: epochs, share"),
+        ({"target": 0.2, "freeze": 0.8, "ramp": 0.4, "unit": "share"}, "together at most 1"),
+        ({"freeze": 1}, "says target"),
+        (3, "says target"),
+    ],
+}
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: milestones_factor(3, [1, 2], [0.5]), "one factor, or one each"),
-        (lambda: learning_rate_factor(0, {"epochs": 9, "milestones": [5, 3]}), "has to rise"),
-        (
-            lambda: learning_rate_factor(
-                0, {"unit": "step", "epochs": 9, "steps": -1, "milestones": [0.5]}
-            ),
-            "steps",
-        ),
-        (lambda: gamma_phases(1, 2, "days", 9), "epochs or share"),
-        (lambda: gamma_phases(0.8, 0.4, "share", 9), "together at most 1"),
-        (lambda: gamma_phases(-1, 0, "epochs", 9), "negative"),
-    ],
+    ("key", "value", "words"),
+    [(key, value, words) for key, wrong in WRONG.items() for value, words in wrong],
 )
-def test_impossible_schedules_are_refused_in_one_sentence(call: object, words: str) -> None:
+def test_a_wrong_setting_is_refused_in_one_sentence(key: str, value: object, words: str) -> None:
+    given = {"epochs": 200, "learning_rate": 1e-3, "milestones": [105, 150, 175, 190]}
     with pytest.raises(PoseError, match=words):
-        call()
+        Schedule.of({**given, key: value})
+
+
+def test_steps_may_be_written_short() -> None:
+    short = Schedule.of({"unit": "step", "steps": 1e5, "learning_rate": 1e-3})
+    assert repr(short.length) == "100000"
+
+
+def test_a_paper_cut_short_is_told_once_what_is_never_reached() -> None:
+    said = schedule("lapx", "mpii", epochs=150, warmup=200).beyond_the_end()
+    assert said is not None
+    assert "ends after 150 epochs, before milestone 150, milestone 175, milestone 190" in said
+    assert "the warm-up, 200, are reached" in said
+    assert schedule("lapx", "mpii").beyond_the_end() is None
+    assert schedule("quick", "mpii", epochs=1).beyond_the_end() is None, "shares follow the run"
+    one = schedule("lapx", "mpii", epochs=1, milestones=[1]).beyond_the_end()
+    assert one is not None and "after 1 epoch, before milestone 1 is reached" in one

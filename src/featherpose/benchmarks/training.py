@@ -35,7 +35,7 @@ from featherpose.training.callbacks.resume import Resume
 from featherpose.training.callbacks.stop_cleanly import StopCleanly
 from featherpose.training.callbacks.throughput import Throughput
 from featherpose.training.module import PoseModule
-from featherpose.training.schedules import scaled_learning_rate
+from featherpose.training.schedules import Schedule
 
 BUDGET_MS = 1.5
 QUIET: dict[str, Any] = {
@@ -169,7 +169,7 @@ def bare(module: PoseModule, loader: DataLoader, config: dict[str, Any]) -> tupl
     """The same network, loss and optimiser, and nothing else."""
     schedule = config["schedule"]
     optimiser = instantiate(schedule["optimiser"])(
-        module.network.parameters(), lr=scaled_learning_rate(schedule)
+        module.network.parameters(), lr=Schedule.of(schedule).first_rate
     )
     began, total = clocks(), torch.zeros(())
     for step, batch in enumerate(loader):

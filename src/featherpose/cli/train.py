@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import DictConfig, OmegaConf
 
 from featherpose.cli import resume
@@ -26,6 +27,7 @@ from featherpose.training.loggers import dashboards
 from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
 from featherpose.training.module import PoseModule, load_checkpoint
+from featherpose.training.schedules import Schedule
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -75,6 +77,9 @@ def main(cfg: DictConfig) -> float | None:
 def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
     """Module, data and the resolved config, fitted to each other: data follows the network's stride and size."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
+    schedule = Schedule.of(config["schedule"])
+    if too_short := schedule.beyond_the_end():
+        rank_zero_warn(too_short)
     module = PoseModule(config)
     data = instantiate(
         cfg.data,

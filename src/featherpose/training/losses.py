@@ -9,6 +9,7 @@ from torch import Tensor
 
 from featherpose.errors import PoseError
 from featherpose.heatmaps import encode
+from featherpose.settings import choice, number, numbers, switch
 
 
 def lapx(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -59,13 +60,17 @@ class HeatmapLoss:
         truncate: float | None = 3.0,
         stage_weights: Sequence[float] | None = None,
     ) -> None:
-        if reduction not in REDUCTIONS:
-            raise PoseError(
-                f"There is no loss reduction {reduction!r}; known: {', '.join(REDUCTIONS)}."
-            )
-        self.single, self.average = REDUCTIONS[reduction]
-        self.sigma, self.quantised, self.truncate = sigma, quantised, truncate
-        self.stage_weights = None if stage_weights is None else list(stage_weights)
+        self.single, self.average = REDUCTIONS[
+            choice("loss.reduction", reduction, tuple(REDUCTIONS))
+        ]
+        self.sigma = number("loss.sigma", sigma, above=0)
+        self.quantised = switch("loss.quantised", quantised)
+        self.truncate = None if truncate is None else number("loss.truncate", truncate, above=0)
+        self.stage_weights = stage_weights
+        if stage_weights is not None:
+            self.stage_weights = numbers("loss.stage_weights", stage_weights, least=0)
+            if not any(self.stage_weights):
+                raise PoseError("loss.stage_weights are all 0, so nothing would be learned.")
 
     def __call__(
         self, outputs: Sequence[Tensor], joints: Tensor, visible: Tensor, stride: int

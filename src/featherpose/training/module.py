@@ -18,7 +18,7 @@ from featherpose.heatmaps import decode, flip_back, to_picture
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import skeleton_of
-from featherpose.training.schedules import learning_rate_factor, scaled_learning_rate
+from featherpose.training.schedules import Schedule
 
 Batch = dict[str, Tensor]
 
@@ -110,15 +110,15 @@ class PoseModule(L.LightningModule):
         self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        schedule = self.config["schedule"]
-        optimiser = instantiate(schedule["optimiser"])(
-            self.network.parameters(), lr=scaled_learning_rate(schedule)
+        schedule = Schedule.of(self.config["schedule"])
+        optimiser = instantiate(self.config["schedule"]["optimiser"])(
+            self.network.parameters(), lr=schedule.first_rate
         )
-        unit = schedule.get("unit", "epoch")
-        rate = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda at: learning_rate_factor(at, schedule)
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": unit}}
+        rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: schedule.factor(at))
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": rate, "interval": schedule.unit},
+        }
 
     # Evaluation
 

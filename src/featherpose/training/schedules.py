@@ -3,32 +3,162 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, Literal
 
 from featherpose.errors import PoseError
+from featherpose.settings import choice, number, numbers, whole
 
 Phase = Literal["frozen", "ramp", "free"]
+UNITS = {"epoch": "epochs", "step": "steps"}  # and the setting that says how long the run is
+FOREVER = -1
 
 
-def milestones_factor(
-    at: float, milestones: Sequence[float], factors: float | Sequence[float]
-) -> float:
-    """What the learning rate is multiplied by at epoch or step `at`.
+@dataclass(frozen=True)
+class Gamma:
+    """The phases of Non-Local modules (LAPX, section 3.3).
 
-    Each milestone that has been reached multiplies it once more: by its own factor, or by the single one.
+    target: gamma where the ramp ends.
+    freeze: how long the modules are kept out.
+    ramp: how long gamma takes from 0 to the target.
+    unit: of freeze and ramp: `epochs`, or `share` where both are shares of the whole run.
     """
-    each = (
-        [float(factors)] * len(milestones)
-        if isinstance(factors, (int, float))
-        else [float(f) for f in factors]
-    )
-    if len(each) != len(milestones):
-        raise PoseError(
-            f"schedule.factors has {len(each)} numbers for {len(milestones)} milestones: give one factor, or one each."
+
+    target: float
+    freeze: float = 0.0
+    ramp: float = 0.0
+    unit: str = "epochs"
+
+    def __post_init__(self) -> None:
+        choice("schedule.gamma.unit", self.unit, ("epochs", "share"))
+        for key in ("target", "freeze", "ramp"):
+            number(f"schedule.gamma.{key}", getattr(self, key), least=0)
+        if self.unit == "share" and self.freeze + self.ramp > 1:
+            raise PoseError(
+                f"schedule.gamma: freeze ({self.freeze}) and ramp ({self.ramp}) are shares of the run; "
+                "together at most 1."
+            )
+
+    @classmethod
+    def of(cls, given: Any) -> Gamma:
+        if not isinstance(given, Mapping) or given.get("target") is None:
+            raise PoseError("schedule.gamma is null, or says target, freeze, ramp and unit.")
+        known = [each.name for each in fields(cls)]
+        return cls(**{key: value for key, value in given.items() if key in known})
+
+    def in_epochs(self, epochs: float) -> tuple[float, float]:
+        """Freeze and ramp of a run of so many epochs."""
+        scale = epochs if self.unit == "share" else 1
+        return self.freeze * scale, self.ramp * scale
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run is, and what its learning rate does (conf/schedule).
+
+    learning_rate: at the start, for `reference_batch` people a step where that is given, else for any batch.
+    batch_size: people a step, of all devices together.
+    unit: of milestones and warm-up, and by which the run is counted: `epoch` or `step`.
+    epochs, steps: how long the run is; -1 leaves it to the other.
+    milestones: where the rate changes; below 1 a share of the run.
+    factors: what each multiplies it by: one number for all, or one each.
+    warmup: how long the rate rises by a line.
+    validate_every: epochs.
+    """
+
+    learning_rate: float
+    batch_size: int = 32
+    unit: str = "epoch"
+    epochs: int = FOREVER
+    steps: int = FOREVER
+    reference_batch: float | None = None
+    milestones: Sequence[float] = ()
+    factors: float | Sequence[float] = 0.1
+    warmup: float = 0.0
+    validate_every: int = 1
+    gamma: Gamma | None = None
+    each_factor: tuple[float, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        choice("schedule.unit", self.unit, tuple(UNITS))
+        number("schedule.learning_rate", self.learning_rate, above=0)
+        number("schedule.warmup", self.warmup, least=0)
+        if self.reference_batch is not None:
+            number("schedule.reference_batch", self.reference_batch, above=0)
+        numbers("schedule.milestones", self.milestones, above=0)
+        if any(later <= earlier for earlier, later in pairwise(self.milestones)):
+            raise PoseError(f"schedule.milestones has to rise: {list(self.milestones)}.")
+        object.__setattr__(self, "each_factor", self._each_factor())
+        counted = UNITS[self.unit]
+        for key in ("batch_size", "validate_every", "epochs", "steps"):
+            value = getattr(self, key)
+            if key in ("batch_size", "validate_every", counted) or value != FOREVER:
+                # kept as an integer: 1e5 steps are 100000
+                object.__setattr__(self, key, whole(f"schedule.{key}", value, least=1))
+
+    def _each_factor(self) -> tuple[float, ...]:
+        count = len(self.milestones)
+        if not isinstance(self.factors, Sequence) or isinstance(self.factors, str):
+            return (number("schedule.factors", self.factors, above=0),) * count
+        if len(self.factors) != count:
+            raise PoseError(
+                f"schedule.factors has {len(self.factors)} numbers for {count} milestones: "
+                "give one factor, or one each."
+            )
+        return tuple(numbers("schedule.factors", self.factors, above=0))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Schedule:
+        """The schedule of a resolved config, which holds more than its fields."""
+        known = {each.name for each in fields(cls) if each.init}
+        # null is the field's own value
+        chosen = {key: value for key, value in given.items() if key in known and value is not None}
+        if "gamma" in chosen:
+            chosen["gamma"] = Gamma.of(chosen["gamma"])
+        if "learning_rate" not in chosen:
+            raise PoseError("schedule.learning_rate is missing: say it, e.g. 0.001.")
+        return cls(**chosen)
+
+    @property
+    def length(self) -> int:
+        """How long the run is, in the schedule's unit."""
+        return int(getattr(self, UNITS[self.unit]))
+
+    @property
+    def first_rate(self) -> float:
+        """The learning rate for this batch, before any milestone."""
+        scale = self.batch_size / self.reference_batch if self.reference_batch else 1.0
+        return self.learning_rate * scale
+
+    def factor(self, at: int) -> float:
+        """What the first rate is multiplied by at epoch or step `at`, whichever the unit is."""
+        reached = milestones_factor(at, self._milestones(), self.each_factor)
+        return reached * warmup_factor(at, self.warmup)
+
+    def _milestones(self) -> list[float]:
+        """In the schedule's unit; one between 0 and 1 is a share of the run."""
+        return [round(m * self.length) if m < 1 else m for m in self.milestones]
+
+    def beyond_the_end(self) -> str | None:
+        """One sentence where the run is too short for its milestones or its warm-up, as where a paper's is cut."""
+        late = [f"milestone {m:g}" for m in self.milestones if m >= max(1, self.length)]
+        if self.warmup >= self.length:
+            late.append(f"the end of the warm-up, {self.warmup:g},")
+        if not late:
+            return None
+        unit = self.unit if self.length == 1 else UNITS[self.unit]
+        verb = "is" if len(late) == 1 else "are"
+        return (
+            f"This run ends after {self.length:,} {unit}, before {', '.join(late)} {verb} reached; "
+            "milestones below 1 are shares of the run."
         )
+
+
+def milestones_factor(at: float, milestones: Sequence[float], factors: Sequence[float]) -> float:
+    """Each milestone that has been reached multiplies the learning rate once more, by its own factor."""
     factor = 1.0
-    for milestone, multiplier in zip(milestones, each, strict=True):
+    for milestone, multiplier in zip(milestones, factors, strict=True):
         if at >= milestone:
             factor *= multiplier
     return factor
@@ -39,37 +169,12 @@ def warmup_factor(at: float, warmup: float) -> float:
     return min(1.0, (at + 1) / (warmup + 1)) if warmup > 0 else 1.0
 
 
-def length(schedule: Mapping[str, Any]) -> int:
-    """How long the run is, in the schedule's unit."""
-    unit = schedule.get("unit", "epoch")
-    found = schedule.get({"epoch": "epochs", "step": "steps"}.get(unit, ""))
-    if found is None or found < 1:
-        raise PoseError(
-            f"schedule.unit={unit} needs schedule.{'steps' if unit == 'step' else 'epochs'} above 0."
-        )
-    return int(found)
-
-
-def milestones_of(schedule: Mapping[str, Any]) -> list[float]:
-    """The milestones in the schedule's unit; one between 0 and 1 is a share of the run."""
-    given = [float(m) for m in schedule.get("milestones") or []]
-    if any(b <= a for a, b in pairwise(given)):
-        raise PoseError(f"schedule.milestones has to rise: {given}.")
-    return [round(m * length(schedule)) if 0 < m < 1 else m for m in given]
-
-
 def learning_rate_factor(at: int, schedule: Mapping[str, Any]) -> float:
-    """The factor of a whole schedule (`conf/schedule`) at epoch or step `at`, whichever its unit is."""
-    factor = milestones_factor(at, milestones_of(schedule), schedule.get("factors", 0.1))
-    return factor * warmup_factor(at, schedule.get("warmup") or 0)
+    return Schedule.of(schedule).factor(at)
 
 
 def scaled_learning_rate(schedule: Mapping[str, Any]) -> float:
-    """The learning rate for this batch: in proportion to it where `reference_batch` says what the rate is for."""
-    reference = schedule.get("reference_batch")
-    return float(schedule["learning_rate"]) * (
-        float(schedule["batch_size"]) / reference if reference else 1.0
-    )
+    return Schedule.of(schedule).first_rate
 
 
 def phase(epoch: float, freeze: float, ramp: float) -> Phase:
@@ -88,18 +193,3 @@ def gamma_at(epoch: float, freeze: float, ramp: float, target: float) -> float |
             return target * (epoch - freeze) / ramp
         case "free":
             return None
-
-
-def gamma_phases(freeze: float, ramp: float, unit: str, epochs: float) -> tuple[float, float]:
-    """Freeze and ramp in epochs, whether they are given as epochs or as shares of the run."""
-    if unit not in ("epochs", "share"):
-        raise PoseError(f"schedule.gamma.unit is epochs or share, not {unit!r}.")
-    if freeze < 0 or ramp < 0:
-        raise PoseError(f"schedule.gamma: freeze ({freeze}) and ramp ({ramp}) cannot be negative.")
-    if unit == "epochs":
-        return freeze, ramp
-    if freeze + ramp > 1:
-        raise PoseError(
-            f"schedule.gamma: freeze ({freeze}) and ramp ({ramp}) are shares of the run; together at most 1."
-        )
-    return freeze * epochs, ramp * epochs

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import lightning as L
 import pytest
@@ -252,3 +253,18 @@ def test_a_full_disk_leaves_the_old_checkpoint(
         writer.save_checkpoint({"step": 2}, path)
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: EMA(decay=2), r"callbacks\.ema\.decay is 2; it has to be a number from 0 to 1"),
+        (lambda: EMA(update_every_n_steps=0), r"update_every_n_steps is 0; .* of at least 1"),
+        (lambda: GammaWarmup(-1, 0, 0), r"schedule\.gamma\.target is -1"),
+        (lambda: GammaWarmup(0.2, 2, 0, unit="share"), "together at most 1"),
+        (lambda: NanGuard(".", factor=0), r"callbacks\.nan_guard\.factor is 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(make: Any, sentence: str) -> None:
+    with pytest.raises(PoseError, match=sentence):
+        make()

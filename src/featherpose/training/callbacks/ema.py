@@ -8,6 +8,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from featherpose.settings import number, whole
+
 
 class EMA(EMAWeightAveraging):
     """Swaps the averaged weights in for the validations of a training run, and for no others.
@@ -21,6 +23,8 @@ class EMA(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999, update_every_n_steps: int = 1, **keys: Any) -> None:
+        number("callbacks.ema.decay", decay, least=0, most=1)
+        whole("callbacks.ema.update_every_n_steps", update_every_n_steps, least=1)
         super().__init__(decay=decay, update_every_n_steps=update_every_n_steps, **keys)
         self._kwargs = {"multi_avg_fn": get_ema_multi_avg_fn(decay)}  # a few launches for all
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from featherpose.errors import PoseError
 from featherpose.models.layers import NonLocal
 from featherpose.training.callbacks.time_budget import TimeBudget
-from featherpose.training.schedules import Phase, gamma_at, gamma_phases, phase
+from featherpose.training.schedules import Gamma, Phase, gamma_at, phase
 
 
 class GammaWarmup(Callback):
@@ -37,15 +37,7 @@ class GammaWarmup(Callback):
     def __init__(
         self, target: float, freeze_epochs: float, ramp_epochs: float, unit: str = "epochs"
     ) -> None:
-        gamma_phases(
-            freeze_epochs, ramp_epochs, unit, epochs=1
-        )  # says what is wrong with them before the data is read
-        self.target, self.freeze_epochs, self.ramp_epochs, self.unit = (
-            target,
-            freeze_epochs,
-            ramp_epochs,
-            unit,
-        )
+        self.gamma = Gamma(target, freeze_epochs, ramp_epochs, unit)
         self.modules: dict[str, NonLocal] = {}
         self.freeze, self.ramp = float(freeze_epochs), float(ramp_epochs)
         self.phase: Phase | None = None
@@ -61,14 +53,12 @@ class GammaWarmup(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.modules = non_local_stages(pl_module)
         self.clock = next((c for c in trainer.callbacks if isinstance(c, TimeBudget)), None)  # ty: ignore[missing-attribute]
-        if self.modules and self.clock and self.unit != "share":
+        if self.modules and self.clock and self.gamma.unit != "share":
             raise PoseError(
                 "A run by the clock does not know its epochs: set schedule.gamma.unit=share."
             )
         epochs = 1.0 if self.clock else run_length(trainer)
-        self.freeze, self.ramp = gamma_phases(
-            self.freeze_epochs, self.ramp_epochs, self.unit, epochs
-        )
+        self.freeze, self.ramp = self.gamma.in_epochs(epochs)
         last = 1.0 if self.clock else epochs - 1
         if self.modules and phase(last, self.freeze, self.ramp) != "free":
             rank_zero_warn(
@@ -79,9 +69,9 @@ class GammaWarmup(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = self._place(trainer)
         self.phase = phase(epoch, self.freeze, self.ramp)
-        gamma = gamma_at(epoch, self.freeze, self.ramp, self.target)
+        gamma = gamma_at(epoch, self.freeze, self.ramp, self.gamma.target)
         if gamma is None and not self.released:
-            gamma, self.released = self.target, True
+            gamma, self.released = self.gamma.target, True
         if gamma is not None:
             self._set(gamma)
 

@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from featherpose.errors import PoseError
+from featherpose.settings import number
 
 
 class NanGuard(Callback):
@@ -31,6 +32,8 @@ class NanGuard(Callback):
     def __init__(
         self, folder: str | Path, factor: float | None = 1000.0, patience: int = 50, every: int = 10
     ) -> None:
+        if factor is not None:
+            number("callbacks.nan_guard.factor", factor, above=1)
         self.folder, self.factor, self.patience, self.every = Path(folder), factor, patience, every
         self.mean, self.seen = 0.0, 0
         self._recent: deque[tuple[int, int, Tensor, dict[str, Tensor]]] = deque()
