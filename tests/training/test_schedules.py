@@ -123,7 +123,12 @@ def test_phases_as_shares_of_the_run() -> None:
 
 
 WRONG = {
-    "epochs": [("three", "whole number"), (1.5, "whole number"), (0, "at least 1"), (-1, "is -1")],
+    "epochs": [
+        ("three", "whole number"),
+        (1.5, "whole number"),
+        (0, "at least 1"),
+        (-2, "at least 1"),
+    ],
     "batch_size": [(0, "at least 1"), (-4, "at least 1")],
     "learning_rate": [
         ("abc", "above 0"),
@@ -136,7 +141,7 @@ WRONG = {
     "factors": [([0.5], "1 numbers for 4 milestones"), (0, "above 0"), ("half", "above 0")],
     "warmup": [(-3, "at least 0")],
     "validate_every": [(0, "at least 1")],
-    "unit": [("epochs", "known: epoch, step"), ("step", r"schedule\.steps is -1")],
+    "unit": [("epochs", "known: epoch, step")],
     "gamma": [
         ({"target": -1}, r"schedule\.gamma\.target is -1"),
         ({"target": 0.2, "freeze": -1}, r"schedule\.gamma\.freeze is -1"),
@@ -156,6 +161,19 @@ def test_a_wrong_setting_is_refused_in_one_sentence(key: str, value: object, wor
     given = {"epochs": 200, "learning_rate": 1e-3, "milestones": [105, 150, 175, 190]}
     with pytest.raises(PoseError, match=words):
         Schedule.of({**given, key: value})
+
+
+def test_shares_need_the_runs_length_in_their_unit() -> None:
+    given = {"epochs": 9, "learning_rate": 1e-3, "unit": "step", "milestones": [0.5]}
+    with pytest.raises(PoseError, match=r"shares of the run, .* set schedule\.steps"):
+        Schedule.of(given)
+    assert Schedule.of({**given, "milestones": [50]}).factor(50) == pytest.approx(0.1)
+
+
+def test_a_run_by_the_clock_has_no_end_of_its_own() -> None:
+    endless = Schedule.of({"epochs": -1, "learning_rate": 1e-3, "milestones": [0.5, 9]})
+    assert endless.endless and endless.beyond_the_end() is None
+    assert endless.factor(10**9) == pytest.approx(0.1), "the share is never reached, the ninth is"
 
 
 def test_steps_may_be_written_short() -> None:

@@ -78,6 +78,11 @@ def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
     """Module, data and the resolved config, fitted to each other: data follows the network's stride and size."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
     schedule = Schedule.of(config["schedule"])
+    if schedule.endless and not (cfg.callbacks or {}).get("time_budget"):
+        raise PoseError(
+            f"schedule.unit={schedule.unit} needs schedule.{schedule.unit}s above 0: -1 is for runs that end by the "
+            "clock (callbacks=time_budget)."
+        )
     if too_short := schedule.beyond_the_end():
         rank_zero_warn(too_short)
     module = PoseModule(config)

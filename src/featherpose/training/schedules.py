@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
@@ -60,7 +61,7 @@ class Schedule:
     learning_rate: at the start, for `reference_batch` people a step where that is given, else for any batch.
     batch_size: people a step, of all devices together.
     unit: of milestones and warm-up, and by which the run is counted: `epoch` or `step`.
-    epochs, steps: how long the run is; -1 leaves it to the other.
+    epochs, steps: how long the run is, whichever comes first; -1 leaves it to the other, and to the clock if both are.
     milestones: where the rate changes; below 1 a share of the run.
     factors: what each multiplies it by: one number for all, or one each.
     warmup: how long the rate rises by a line.
@@ -90,12 +91,16 @@ class Schedule:
         if any(later <= earlier for earlier, later in pairwise(self.milestones)):
             raise PoseError(f"schedule.milestones has to rise: {list(self.milestones)}.")
         object.__setattr__(self, "each_factor", self._each_factor())
-        counted = UNITS[self.unit]
         for key in ("batch_size", "validate_every", "epochs", "steps"):
             value = getattr(self, key)
-            if key in ("batch_size", "validate_every", counted) or value != FOREVER:
+            if key in ("batch_size", "validate_every") or value != FOREVER:
                 # kept as an integer: 1e5 steps are 100000
                 object.__setattr__(self, key, whole(f"schedule.{key}", value, least=1))
+        if math.isinf(self.length) and not self.endless and any(m < 1 for m in self.milestones):
+            raise PoseError(
+                f"schedule.milestones has shares of the run, whose {UNITS[self.unit]} are not said: "
+                f"set schedule.{UNITS[self.unit]}, or schedule.unit."
+            )
 
     def _each_factor(self) -> tuple[float, ...]:
         count = len(self.milestones)
@@ -121,9 +126,15 @@ class Schedule:
         return cls(**chosen)
 
     @property
-    def length(self) -> int:
-        """How long the run is, in the schedule's unit."""
-        return int(getattr(self, UNITS[self.unit]))
+    def endless(self) -> bool:
+        """Whether only the clock ends the run."""
+        return self.epochs == FOREVER and self.steps == FOREVER
+
+    @property
+    def length(self) -> float:
+        """How long the run is, in the schedule's unit; infinite where that is not said."""
+        own = getattr(self, UNITS[self.unit])
+        return math.inf if own == FOREVER else own
 
     @property
     def first_rate(self) -> float:
@@ -138,6 +149,8 @@ class Schedule:
 
     def _milestones(self) -> list[float]:
         """In the schedule's unit; one between 0 and 1 is a share of the run."""
+        if self.endless:
+            return [math.inf if m < 1 else m for m in self.milestones]
         return [round(m * self.length) if m < 1 else m for m in self.milestones]
 
     def beyond_the_end(self) -> str | None:
