@@ -30,6 +30,7 @@ class Person:
     crowd: bool = False
     score: float = 1.0  # of a detected box; 1 for ground truth
     picture_size: tuple[int, int] | None = None  # width, height where the annotation tells it
+    image_name: str | None = None  # the file's own id of the picture, where that is text
 
 
 @dataclass

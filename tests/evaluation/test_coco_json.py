@@ -101,6 +101,20 @@ WRONG = {
         "record 1: its score or a keypoint is not a number",
     ),
     "NaN": (lambda r: changed(r, score=float("nan")), "1 of .* records hold a NaN"),
+    "no picture": (lambda r: changed(r, image_id=1000.7), "record 1: image_id should be a whole"),
+    "a picture beyond 64 bits": (
+        lambda r: changed(r, image_id=10**30),
+        "image_id should be a whole",
+    ),
+    "a picture's name": (lambda r: changed(r, image_id="x"), "do not list, e.g. x"),
+    "other categories": (lambda r: [{**r[0], "category_id": 3}], "all its records are of other"),
+    "beyond all numbers": (lambda r: changed(r, keypoints=[10**400] * 51), "beyond all numbers"),
+    "a box of text": (lambda r: [{**r[0], "bbox": "abcd"}], "bbox is not a list of numbers"),
+    "a short box": (lambda r: [{**r[0], "bbox": [1, 2]}], "bbox is not x, y, width, height"),
+    "boxes for some": (
+        lambda r: [{**r[0], "bbox": [1, 2, 3, 4]}, r[1]],
+        "record 1: its bbox is not",
+    ),
     "foreign picture": (
         lambda r: changed(r, image_id=987654),
         "1 of .* records are in pictures .* 987654",
@@ -148,3 +162,34 @@ def test_detected_boxes_in_pictures_without_anybody_count(folder, tmp_path):
         detected_people(
             tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17
         )
+
+
+def test_pictures_with_names_for_ids_are_scored_and_written(folder, results, tmp_path):
+    """Result files of people's own data say the annotations' ids, also where those are text."""
+    content = json.loads((folder / "annotations" / "person_keypoints_val2017.json").read_text())
+    for record in content["images"]:
+        record["id"] = f"picture {record['id']}"
+    for record in content["annotations"]:
+        record["image_id"] = f"picture {record['image_id']}"
+    annotations = tmp_path / "annotations" / "person_keypoints_val2017.json"
+    annotations.parent.mkdir()
+    annotations.write_text(json.dumps(content))
+    named = [{**record, "image_id": f"picture {record['image_id']}"} for record in results]
+    path, again = tmp_path / "results.json", tmp_path / "again.json"
+    path.write_text(json.dumps(named))
+    truth = coco.ground_truth(tmp_path)
+    found, confidence = read_results(path, truth, COCO)
+    plain = json.dumps(results)
+    (tmp_path / "plain.json").write_text(plain)
+    expected = coco.ground_truth(folder)
+    numbers, _ = read_results(tmp_path / "plain.json", expected, COCO)
+    assert average_precision(truth, found, COCO.sigmas) == average_precision(
+        expected, numbers, COCO.sigmas
+    )
+    write_results(again, found.image_id, found.keypoints, confidence, found.score, truth.names)
+    assert {r["image_id"] for r in json.loads(again.read_text())} == {r["image_id"] for r in named}
+    boxes = [{"image_id": named[0]["image_id"], "category_id": 1, "bbox": [1, 2, 30, 60]}]
+    (tmp_path / "boxes.json").write_text(json.dumps([{**boxes[0], "score": 0.9}]))
+    (person,) = detected_people(tmp_path / "boxes.json", annotations, folder, 17).persons
+    assert person.image_name == named[0]["image_id"]
+    assert truth.names[person.image_id] == person.image_name

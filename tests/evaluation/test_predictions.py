@@ -117,3 +117,69 @@ def test_files_that_are_no_predictions_are_told(people, tmp_path):
     for name, sentence in sentences.items():
         with pytest.raises(PoseError, match=sentence):
             read_keypoints(tmp_path / name, people, 16, first_pixel=0)
+
+
+RUN = {
+    "negative": ({"index": np.arange(9) - 5}, "below 0 or a person twice"),
+    "twice": ({"index": np.zeros(9, int)}, "below 0 or a person twice"),
+    "surplus": ({"index": np.arange(9) + 1}, "predicts person 9, but this split has 9"),
+    "names": ({"index": np.array(["a"] * 9)}, "its index is not the list of the persons"),
+    "shares": ({"index": np.arange(9) + 0.7}, "its index is not the list of the persons"),
+    "nobody": ({"index": np.zeros(0, int)}, "its index is not the list of the persons"),
+    "no stage": ({"keypoints": np.zeros((0, 9, 16, 2))}, "not stages x 9 x 16 x 2"),
+    "few confidences": ({"confidence": np.ones((3, 3))}, r"its confidences are \(3, 3\)"),
+    "NaN": ({"keypoints": np.full((1, 9, 16, 2), np.nan)}, "not all finite real numbers"),
+    "complex": ({"keypoints": np.ones((1, 9, 16, 2), complex)}, "not all finite real numbers"),
+}
+
+
+@pytest.mark.parametrize("case", RUN)
+def test_wrong_predictions_of_a_run_are_told(case, people, keypoints, tmp_path):
+    change, sentence = RUN[case]
+    good = {
+        "index": np.arange(9),
+        "keypoints": keypoints[None],
+        "confidence": np.ones((1, 9, 16)),
+    }
+    np.savez(tmp_path / "val.npz", **{**good, **change})
+    with pytest.raises(PoseError, match=sentence):
+        read_keypoints(tmp_path / "val.npz", people, 16, first_pixel=0)
+
+
+def test_files_that_point_elsewhere_or_promise_too_much_are_refused(people, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"\0" * (9 * 16 * 2 * 8))
+
+    def outside(file):
+        where = [(str(secret), 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("preds", (9, 16, 2), "f8", external=where)
+
+    def virtual(file):
+        layout = h5py.VirtualLayout((9, 16, 2), "f8")
+        layout[:] = h5py.VirtualSource("other.h5", "preds", (9, 16, 2))
+        file.create_virtual_dataset("preds", layout)
+
+    makers = {
+        "external": (outside, "lies in another file"),
+        "virtual": (virtual, "lies in another file"),
+        "link": (lambda f: f.__setitem__("preds", h5py.ExternalLink("o.h5", "x")), "another file"),
+        "huge": (
+            lambda f: f.create_dataset("preds", (10**6, 10**4, 2), "f8", chunks=(1000, 100, 2)),
+            r"unpacks to 160\.0 GB",
+        ),
+    }
+    for name, (make, sentence) in makers.items():
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            make(file)
+        with pytest.raises(PoseError, match=sentence):
+            read_keypoints(tmp_path / f"{name}.h5", people, 16, first_pixel=0)
+    np.save(tmp_path / "complex.npy", np.zeros((9, 16, 2), complex))
+    with pytest.raises(PoseError, match="complex128, not real numbers"):
+        read_keypoints(tmp_path / "complex.npy", people, 16, first_pixel=0)
+
+
+def test_a_packed_file_is_measured_before_it_is_unpacked(people, tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "zeros.npz", preds=np.zeros((9, 16, 2000)))
+    monkeypatch.setattr("featherpose.evaluation.predictions.LARGEST", 10**6)
+    with pytest.raises(PoseError, match="more than predictions can take"):
+        read_keypoints(tmp_path / "zeros.npz", people, 16, first_pixel=0)

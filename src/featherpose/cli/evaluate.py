@@ -245,7 +245,8 @@ def write_submission(
         index, keypoints, confidence, scores = metric.results()
         image_id = np.array([metric.persons[i].image_id for i in index], np.int64)
         path = folder / "keypoints_results.json"
-        coco_json.write_results(path, image_id, keypoints, confidence, scores)
+        names = metric.official_truth().names
+        coco_json.write_results(path, image_id, keypoints, confidence, scores, names)
         return path
     if data.name == "mpii":
         write_mpii(folder / "pred.mat", predictions.keypoints[-1])

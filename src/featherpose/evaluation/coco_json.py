@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from featherpose.crop import centre_and_scale
-from featherpose.data.readers import source
+from featherpose.data.readers import coco, source
 from featherpose.errors import PoseError
+from featherpose.files import replacing
 from featherpose.metrics.average_precision import NAMES
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
 from featherpose.person import People, Person
@@ -38,11 +39,18 @@ def read_results(
         if problem:
             raise PoseError(f"{path}, record {number}: {problem}.")
     records = [record for record in records if record.get("category_id", PERSON) == PERSON]
-    flat = np.fromiter(
-        chain.from_iterable(r["keypoints"] for r in records), np.float64, len(records) * joints * 3
-    )
-    score = np.array([record["score"] for record in records], np.float64)
-    image_id = np.array([record["image_id"] for record in records], np.int64)
+    if not records:
+        raise PoseError(f"{path} holds no person: all its records are of other categories.")
+    try:
+        flat = np.fromiter(
+            chain.from_iterable(r["keypoints"] for r in records),
+            np.float64,
+            len(records) * joints * 3,
+        )
+        score = np.array([record["score"] for record in records], np.float64)
+    except OverflowError as error:
+        raise PoseError(f"{path}: a keypoint or a score is beyond all numbers.") from error
+    image_id = _image_ids(path, records, truth)
     table = flat.reshape(-1, joints, 3)
     bad = ~(np.isfinite(table).all(axis=(1, 2)) & np.isfinite(score))
     if bad.any():
@@ -54,10 +62,10 @@ def read_results(
     if foreign.any():
         raise PoseError(
             f"{path}: {foreign.sum()} of {len(records)} records are in pictures that the annotations do not list, e.g. "
-            f"{image_id[foreign][0]}: are these predictions for another split?"
+            f"{records[int(foreign.argmax())]['image_id']}: are these predictions for another split?"
         )
     keypoints = table[..., :2]
-    area = _box_areas(records) if records[0].get("bbox") else extent_area(keypoints)
+    area = _box_areas(path, records) if records[0].get("bbox") else extent_area(keypoints)
     return Detections(image_id, keypoints, score, area), table[..., 2]
 
 
@@ -90,9 +98,29 @@ def _problem(record: dict[str, Any], joints: int) -> str | None:
     return None
 
 
-def _box_areas(records: Sequence[dict[str, Any]]) -> np.ndarray:
-    boxes = np.array([record["bbox"] for record in records], np.float64)
-    return boxes[:, 2] * boxes[:, 3]
+def _image_ids(path: Path, records: list[dict[str, Any]], truth: GroundTruth) -> np.ndarray:
+    """The pictures' numbers; an id that is text is looked up, one that is not listed becomes -1."""
+    number_of = {name: number for number, name in truth.names.items()}
+    found = []
+    for number, record in enumerate(records):
+        identity = record["image_id"]
+        if isinstance(identity, str):
+            found.append(number_of.get(identity, -1))
+        else:
+            found.append(-1 if truth.names else source.whole(record, "image_id", path, number))
+    return np.array(found, np.int64)
+
+
+def _box_areas(path: Path, records: Sequence[dict[str, Any]]) -> np.ndarray:
+    areas = []
+    for number, record in enumerate(records):
+        box = source.finite(record.get("bbox", []), "bbox", path, number)
+        if box.shape != (4,):
+            raise PoseError(
+                f"{path}, record {number}: its bbox is not x, y, width, height. All records have one, or none."
+            )
+        areas.append(box[2] * box[3])
+    return np.array(areas, np.float64)
 
 
 def write_results(
@@ -101,11 +129,16 @@ def write_results(
     keypoints: np.ndarray,
     confidence: np.ndarray,
     score: np.ndarray,
+    names: Mapping[int, str] | None = None,
 ) -> None:
-    """COCO's submission format without a space more than needed; written piece by piece."""
-    with path.open("w", encoding="utf-8") as file:
+    """COCO's submission format without a space more than needed; written piece by piece.
+
+    `names` are the ids of pictures whose file has text for them.
+    """
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         file.write("[")
         for n, record in enumerate(_submission(image_id, keypoints, confidence, score)):
+            record["image_id"] = (names or {}).get(record["image_id"], record["image_id"])
             file.write((",\n" if n else "\n") + json.dumps(record, separators=(",", ":")))
         file.write("\n]\n")
 
@@ -134,17 +167,15 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
         pictures: their folder.
         joints: of the skeleton; none is annotated.
     """
-    names = {
-        record["id"]: record["file_name"] for record in source.read_json(annotations)["images"]
-    }
+    images = coco.pictures_of(source.read_json(annotations), annotations)
     found = source.read_json(detections)
-    if not isinstance(found, list) or not found:
+    if not isinstance(found, list) or not found or not all(isinstance(r, dict) for r in found):
         raise PoseError(
             f"{detections} is not a list of detected boxes with image_id, category_id, bbox and score."
         )
     persons, skipped = [], dict[str, int]()
     for number, record in enumerate(found):
-        why = _unusable(record, names)
+        why = _unusable(record, images)
         if why:
             skipped[why] = skipped.get(why, 0) + 1
             continue
@@ -153,14 +184,15 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
         persons.append(
             Person(
                 image=source.picture_path(
-                    pictures, names[record["image_id"]], annotations, record["image_id"]
+                    pictures, images[record["image_id"]].file, annotations, record["image_id"]
                 ),
                 joints=np.zeros((joints, 2)),
                 visible=np.zeros(joints, np.uint8),
                 centre=centre,
                 scale=scale,
                 box=box,
-                image_id=int(record["image_id"]),
+                image_id=images[record["image_id"]].number,
+                image_name=record["image_id"] if isinstance(record["image_id"], str) else None,
                 person_id=number,
                 score=source.number(record, "score", detections, number),
             )
@@ -171,13 +203,15 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
     return People(persons, skipped, {str(detections): source.checksum(detections)})
 
 
-def _unusable(record: dict[str, Any], names: dict[Any, str]) -> str | None:
+def _unusable(record: dict[str, Any], images: Mapping[int | str, coco.Picture]) -> str | None:
     if record.get("category_id") != PERSON:
         return "of other categories"
-    if record.get("image_id") not in names:
+    identity = record.get("image_id")
+    if not isinstance(identity, (int, str)) or identity not in images:
         return "in other pictures"
     box = record.get("bbox")
-    return None if isinstance(box, list) and len(box) == 4 and min(box[2:]) > 0 else "without size"
+    numbers = isinstance(box, list) and all(type(side) in (int, float) for side in box)
+    return None if numbers and len(box) == 4 and min(box[2:]) > 0 else "without size"
 
 
 def official_scores(annotations: Path, results: Path, skeleton: Skeleton) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -16,6 +17,9 @@ from featherpose.files import replacing
 from featherpose.person import People, Person
 
 KEY = "preds"
+LARGEST = (
+    2**31
+)  # bytes of a file unpacked: COCO's 11,000 validation persons in eight stages are 50 MB
 OUTSIDE = 0.5  # share of persons whose prediction lies off their crop, from which a file is of other persons
 
 
@@ -66,17 +70,16 @@ def _content(path: Path) -> dict[str, Any]:
                 if not name.startswith("__")
             }
         if path.suffix in (".mat", ".h5", ".hdf5"):
-            with h5py.File(path) as file:
-                return {
-                    name: value[()]
-                    for name, value in file.items()
-                    if isinstance(value, h5py.Dataset)
-                }
+            return _hdf5(path)
         if path.suffix == ".npy":
-            return {KEY: np.load(path)}
+            return {KEY: np.load(path, mmap_mode="r")}  # its size is the file's
         if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                _check_size(path, sum(member.file_size for member in archive.infolist()))
             with np.load(path) as file:
                 return {name: file[name] for name in file.files}
+    except PoseError:
+        raise
     except Exception as error:  # whatever the four parsers raise on a damaged file
         raise PoseError(
             f"{path} can't be read ({error}): is it whole, and of the kind its name says?"
@@ -86,16 +89,39 @@ def _content(path: Path) -> dict[str, Any]:
     )
 
 
+def _hdf5(path: Path) -> dict[str, np.ndarray]:
+    """The file's own arrays: HDF5 can point to any other file of the machine, and promise any size."""
+    with h5py.File(path) as file:
+        for name in file:
+            link = file.get(name, getlink=True)
+            value = file.get(name) if not isinstance(link, h5py.ExternalLink) else None
+            if value is None or (
+                isinstance(value, h5py.Dataset) and (value.external or value.is_virtual)
+            ):
+                raise PoseError(f"{path}: {name!r} lies in another file; save the numbers in this.")
+        found = {name: each for name, each in file.items() if isinstance(each, h5py.Dataset)}
+        _check_size(path, sum(each.nbytes for each in found.values()))
+        return {name: each[()] for name, each in found.items()}
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > LARGEST:
+        raise PoseError(
+            f"{path} unpacks to {size / 1e9:,.1f} GB: that is more than predictions can take."
+        )
+
+
 def _array(path: Path, content: dict[str, Any]) -> np.ndarray:
     arrays = {
         name: value
         for name, value in content.items()
         if isinstance(value, np.ndarray) and value.ndim == 3
     }
-    if KEY in arrays:
-        return arrays[KEY]
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
+    if KEY in arrays or len(arrays) == 1:
+        name = KEY if KEY in arrays else next(iter(arrays))
+        if arrays[name].dtype.kind not in "iuf":
+            raise PoseError(f"{path}: {name!r} holds {arrays[name].dtype}, not real numbers.")
+        return arrays[name]
     raise PoseError(
         f"{path} has no three-dimensional array {KEY!r}; it holds {', '.join(content) or 'nothing'}: save the "
         f"keypoints, persons x joints x 2, under {KEY!r}."
@@ -128,17 +154,31 @@ def _check_order(path: Path, keypoints: np.ndarray, people: People) -> None:
 
 
 def _of_run(path: Path, content: dict[str, Any], people: People, joints: int) -> Predictions:
-    index, keypoints = content["index"].astype(np.int64), content["keypoints"].astype(np.float64)
-    if keypoints.ndim != 4 or keypoints.shape[1:] != (len(index), joints, 2):
+    arrays = [np.asarray(content[name]) for name in ("index", "keypoints", "confidence")]
+    index, keypoints, confidence = arrays
+    if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) == 0:
+        raise PoseError(f"{path}: its index is not the list of the persons that were predicted.")
+    count = len(index)
+    if keypoints.ndim != 4 or keypoints.shape[1:] != (count, joints, 2) or not len(keypoints):
         raise PoseError(
-            f"{path}: its keypoints are {keypoints.shape}, not stages x {len(index)} x {joints} x 2."
+            f"{path}: its keypoints are {keypoints.shape}, not stages x {count} x {joints} x 2."
         )
-    if len(index) and index.max() >= len(people.persons):
+    if confidence.shape != keypoints.shape[:3]:
+        raise PoseError(
+            f"{path}: its confidences are {confidence.shape}, not {keypoints.shape[:3]}."
+        )
+    for name, array in (("keypoints", keypoints), ("confidences", confidence)):
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise PoseError(f"{path}: its {name} are not all finite real numbers.")
+    if index.max() >= len(people.persons):
         raise PoseError(
             f"{path} predicts person {index.max()}, but this split has {len(people.persons)}: is it of another dataset?"
         )
+    if index.min() < 0 or len(np.unique(index)) != count:
+        raise PoseError(f"{path}: its index names a person below 0 or a person twice.")
+    index, keypoints = index.astype(np.int64), keypoints.astype(np.float64)
     _check_order(path, keypoints[-1], People([people.persons[i] for i in index]))
-    return Predictions(index, keypoints, content["confidence"].astype(np.float64))
+    return Predictions(index, keypoints, confidence.astype(np.float64))
 
 
 def write_run(path: Path, predictions: Predictions, persons: list[Person]) -> None:

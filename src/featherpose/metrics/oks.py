@@ -145,4 +145,5 @@ def truth_of_persons(persons: Sequence[Person], joints: int) -> GroundTruth:
         ignore=crowd | (visible == 0).all(axis=1),
         person_id=np.arange(1, len(persons) + 1),
         images=np.unique(image_id),
+        names={p.image_id: p.image_name for p in persons if p.image_name is not None},
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -20,15 +21,20 @@ class GroundTruth:
     ignore: np.ndarray  # (N,) bool: crowds and persons without a keypoint neither help nor harm
     person_id: np.ndarray  # (N,) int64
     images: np.ndarray  # (I,) int64: all pictures that count, persons in them or not
+    names: Mapping[int, str] = field(
+        default_factory=dict
+    )  # the file's own ids, where they are text
 
     def __len__(self) -> int:
         return len(self.image_id)
 
     def __getitem__(self, chosen: np.ndarray) -> GroundTruth:
         per_person = {
-            f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "images"
+            f.name: getattr(self, f.name)[chosen]
+            for f in fields(self)
+            if f.name not in ("images", "names")
         }
-        return GroundTruth(**per_person, images=self.images)
+        return GroundTruth(**per_person, images=self.images, names=self.names)
 
     def only(self, images: np.ndarray) -> GroundTruth:
         """The same persons, with only these pictures counting."""

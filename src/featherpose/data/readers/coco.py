@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,13 @@ def read(
     """
     base = source.folder(root, dataset, PAGE, CONTENTS)
     path = source.first_of(base, [annotations.format(split=split)], dataset, PAGE)
-    content = source.read_json(path)
     known = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(skeleton)
-    wanted = _category(content, path, category, known)
-    listed = {record.get("id"): record for record in content["images"]}
+    content = read_file(path, category, known)
     folder = base / images.format(split=split)
     skipped: Counter[str] = Counter()
     persons = []
-    for record in content["annotations"]:
-        if record.get("category_id") != wanted:
-            continue
-        person = _person(record, listed, folder, path, len(known), skipped)
+    for record in content.annotations:
+        person = _person(record, content, folder, path, len(known), skipped)
         if person is not None:
             persons.append(person)
     missing = source.leave_out_missing((p.image for p in persons), pictures, skipped, dataset)
@@ -61,19 +58,81 @@ def read(
     return People(persons, dict(skipped), {str(path): source.checksum(path)})
 
 
-def _category(content: Any, path: Path, name: str, skeleton: Skeleton) -> Any:
+@dataclass(frozen=True)
+class Picture:
+    """A listed picture: its id or, where that is text, its place in the file; and its record."""
+
+    number: int
+    record: dict[str, Any]
+
+    @property
+    def file(self) -> Any:
+        return self.record.get("file_name")
+
+
+@dataclass(frozen=True)
+class File:
+    """An annotation file of one category, with its form checked; single records are checked where they are used."""
+
+    pictures: dict[int | str, Picture]  # by their ids
+    annotations: list[dict[str, Any]]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The ids that are text, by the pictures' numbers."""
+        return {p.number: name for name, p in self.pictures.items() if isinstance(name, str)}
+
+
+def read_file(path: Path, category: str, skeleton: Skeleton) -> File:
+    """The file's pictures and the annotations of the category."""
+    content = source.read_json(path)
+    pictures = pictures_of(content, path)
+    wanted = _category(_records(content, "categories", path), path, category, skeleton)
+    annotations = _records(content, "annotations", path)
+    return File(pictures, [each for each in annotations if each.get("category_id") == wanted])
+
+
+def pictures_of(content: Any, path: Path) -> dict[int | str, Picture]:
+    """The listed pictures by their ids. Ids that are text, as many tools write them, are numbered in order."""
+    images = {_identity(record, path): record for record in _records(content, "images", path)}
+    text = any(isinstance(identity, str) for identity in images)
+    return {
+        identity: Picture(place if text else int(identity), record)
+        for place, (identity, record) in enumerate(images.items(), start=1)
+    }
+
+
+def _records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
+    records = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        raise PoseError(f"{path} has no list {key!r}: it is not of COCO's keypoint form.")
+    if not all(isinstance(record, dict) for record in records):
+        raise PoseError(f"{path}: an entry of {key!r} is no object with names.")
+    return records
+
+
+def _identity(picture: dict[str, Any], path: Path) -> int | str:
+    value = picture.get("id")
+    return value if isinstance(value, str) else source.whole(picture, "id", path, "of a picture")
+
+
+def _category(categories: list[dict[str, Any]], path: Path, name: str, skeleton: Skeleton) -> Any:
     """The id of the category; its keypoint names have to be the skeleton's."""
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise PoseError(f"{path} has no list {key!r}: it is not of COCO's keypoint form.")
-    found = [c for c in content["categories"] if c.get("name") == name]
+    found = [category for category in categories if category.get("name") == name]
     if not found:
-        names = ", ".join(str(c.get("name")) for c in content["categories"])
-        raise PoseError(f"{path} has no category {name!r}, only {names}; set data.read.category.")
-    theirs = found[0].get("keypoints")
-    if theirs is not None and tuple(theirs) != skeleton.joints:
+        names = ", ".join(str(category.get("name")) for category in categories)
         raise PoseError(
-            f"{path} has the keypoints {', '.join(theirs)}, but data.skeleton has {', '.join(skeleton.joints)}: "
+            f"{path} has no category {name!r}, only {names or 'none'}; set data.read.category."
+        )
+    if type(found[0].get("id")) not in (int, str):
+        raise PoseError(f"{path}: the category {name!r} has no id.")
+    theirs = found[0].get("keypoints")
+    if theirs is None:
+        return found[0]["id"]
+    if not isinstance(theirs, list) or tuple(theirs) != skeleton.joints:
+        said = ", ".join(map(str, theirs)) if isinstance(theirs, list) else repr(theirs)
+        raise PoseError(
+            f"{path} has the keypoints {said}, but data.skeleton has {', '.join(skeleton.joints)}: "
             "names and order have to agree."
         )
     return found[0]["id"]
@@ -81,7 +140,7 @@ def _category(content: Any, path: Path, name: str, skeleton: Skeleton) -> Any:
 
 def _person(
     record: dict[str, Any],
-    listed: dict[Any, dict],
+    content: File,
     folder: Path,
     path: Path,
     count: int,
@@ -99,17 +158,17 @@ def _person(
         raise PoseError(
             f"{path}, record {name}: {keypoints.size} keypoint numbers instead of {count} times x, y, flag."
         )
-    picture = listed.get(record.get("image_id"))
-    if picture is None:
+    identity = record.get("image_id")
+    listed = content.pictures.get(identity) if isinstance(identity, (int, str)) else None
+    if listed is None:
         skipped["annotation without a picture"] += 1
         return None
+    picture = listed.record
     width, height = (
         int(source.number(picture, side, path, f"image {picture.get('id')}"))
         for side in ("width", "height")
     )
-    box = _clean_box(
-        source.finite(record.get("bbox", []), "bbox", path, name), width, height, path, name
-    )
+    box = _clean_box(_numbers(record.get("bbox", []), path, name), width, height)
     area = source.number(record, "area", path, name, default=float(box[2] * box[3]))
     if area <= 0 or box[2:].min() < 0 or box[2:].max() <= 0:
         skipped["box without size"] += 1
@@ -126,19 +185,27 @@ def _person(
         centre=centre,
         scale=scale,
         box=box,
-        image_id=int(picture["id"]),
-        person_id=int(source.number(record, "id", path, name)),
+        image_id=listed.number,
+        person_id=source.whole(record, "id", path, name),
         area=area,
         picture_size=(width, height),
+        image_name=identity if isinstance(identity, str) else None,
     )
 
 
-def _clean_box(box: np.ndarray, width: int, height: int, path: Path, record: object) -> np.ndarray:
-    """Clipped to the picture as HRNet does it: corners on pixels from 0, the last of them inside."""
+def _numbers(bbox: Any, path: Path, record: object) -> np.ndarray:
+    box = source.finite(bbox, "bbox", path, record)
     if box.shape != (4,):
         raise PoseError(
             f"{path}, record {record}: bbox has {box.size} numbers instead of x, y, width, height."
         )
+    if np.abs(box).max() > source.LARGEST:
+        raise PoseError(f"{path}, record {record}: bbox is far outside any picture: {bbox!r:.80}.")
+    return box
+
+
+def _clean_box(box: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Clipped to the picture as HRNet does it: corners on pixels from 0, the last of them inside."""
     x1, y1 = max(0.0, box[0]), max(0.0, box[1])
     x2 = min(width - 1.0, x1 + max(0.0, box[2] - 1))
     y2 = min(height - 1.0, y1 + max(0.0, box[3] - 1))
@@ -156,27 +223,52 @@ def ground_truth(
     """Everything that the official AP is measured against: crowds, people without keypoints and empty pictures too."""
     base = source.folder(root, dataset, PAGE, CONTENTS)
     path = source.first_of(base, [annotations.format(split=split)], dataset, PAGE)
-    content = source.read_json(path)
     known = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(skeleton)
-    wanted = _category(content, path, category, known)
-    records = [record for record in content["annotations"] if record.get("category_id") == wanted]
+    content = read_file(path, category, known)
+    records = [record for record in content.annotations if _can_be_matched(record)]
+    names = [record.get("id", "without an id") for record in records]
     table = np.zeros((len(records), len(known), 3))
-    for row, record in zip(table, records, strict=True):
-        keypoints = source.finite(record.get("keypoints", []), "keypoints", path, record.get("id"))
-        if len(keypoints):
-            row[:] = keypoints.reshape(-1, 3)
+    box = np.zeros((len(records), 4))
+    for row, place, record, name in zip(table, box, records, names, strict=True):
+        keypoints = source.finite(record.get("keypoints", []), "keypoints", path, name)
+        if keypoints.size not in (0, row.size):
+            raise PoseError(
+                f"{path}, record {name}: {keypoints.size} keypoint numbers instead of {len(known)} times x, y, flag."
+            )
+        row[:] = keypoints.reshape(-1, 3)
+        place[:] = _numbers(record.get("bbox", []), path, name)
     crowd = np.array([bool(record.get("iscrowd")) for record in records], bool)
+    area = [
+        source.number(record, "area", path, name, default=float(w * h))
+        for record, name, (_, _, w, h) in zip(records, names, box, strict=True)
+    ]
     return GroundTruth(
-        image_id=np.array([record["image_id"] for record in records], np.int64),
+        image_id=np.array([_picture_of(r, content, path) for r in records], np.int64),
         keypoints=table[:, :, :2],
         visible=table[:, :, 2],
-        box=np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4),
-        area=np.array(
-            [record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records],
-            np.float64,
-        ),
+        box=box,
+        area=np.array(area, np.float64),
         crowd=crowd,
         ignore=crowd | np.array([record.get("num_keypoints", 1) == 0 for record in records], bool),
-        person_id=np.array([record["id"] for record in records], np.int64),
-        images=np.unique(np.array([picture["id"] for picture in content["images"]], np.int64)),
+        person_id=np.array(
+            [source.whole(r, "id", path, name) for r, name in zip(records, names, strict=True)],
+            np.int64,
+        ),
+        images=np.unique(np.array([p.number for p in content.pictures.values()], np.int64)),
+        names=content.names,
     )
+
+
+def _can_be_matched(record: dict[str, Any]) -> bool:
+    """Some tools write crowds with neither box nor keypoints: nothing can lie on those."""
+    keypoints = record.get("keypoints") or []
+    return "bbox" in record or not isinstance(keypoints, list) or any(keypoints)
+
+
+def _picture_of(record: dict[str, Any], content: File, path: Path) -> int:
+    """The number of its picture; one that is not listed keeps its own, and counts nowhere."""
+    identity = record.get("image_id")
+    if isinstance(identity, (int, str)) and identity in content.pictures:
+        return content.pictures[identity].number
+    name = record.get("id", "without an id")
+    return -1 if isinstance(identity, str) else source.whole(record, "image_id", path, name)

@@ -122,6 +122,8 @@ def _table(path: Path, axes: tuple[int, int, int]) -> np.ndarray:
     content = source.read_mat(path)
     if "joints" not in content or content["joints"].ndim != 3:
         raise PoseError(f"{path} has no three-dimensional matrix 'joints'.")
+    if content["joints"].dtype.kind not in "iufb":
+        raise PoseError(f"{path}: 'joints' does not hold numbers.")
     table = np.transpose(content["joints"], axes).astype(np.float64)
     if table.shape[1:] != (14, 3):
         raise PoseError(

@@ -285,15 +285,20 @@ def _read_truth(base: Path) -> _Truth | None:
         return None
     content = source.read_mat(path)
     try:
+        joints, missing, head_box = (
+            np.asarray(content[name], np.float64)
+            for name in ("pos_gt_src", "jnt_missing", "headboxes_src")
+        )
+        count = joints.shape[-1]
         return _Truth(
-            joints=content["pos_gt_src"].transpose(2, 0, 1),
-            missing=content["jnt_missing"].T,
-            head_box=content["headboxes_src"].transpose(2, 0, 1).reshape(-1, 4),
+            joints=joints.transpose(2, 0, 1).reshape(count, 16, 2),
+            missing=missing.T.reshape(count, 16),
+            head_box=head_box.transpose(2, 0, 1).reshape(count, 4),
             sources={str(path): source.checksum(path)},
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, IndexError) as error:
         raise PoseError(
-            f"{path} lacks pos_gt_src, jnt_missing or headboxes_src ({error}): fetch it again."
+            f"{path} lacks pos_gt_src, jnt_missing or headboxes_src of 16 joints ({error}): fetch it again."
         ) from error
 
 

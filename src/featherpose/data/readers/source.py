@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,8 @@ import numpy as np
 import scipy.io
 
 from featherpose.errors import PoseError
+
+LARGEST = 1e300  # of a number: what is beyond it overflows as soon as it is squared
 
 
 def folder(root: str | Path | None, dataset: str, page: str, contents: str) -> Path:
@@ -56,6 +57,8 @@ def read_json(path: Path) -> Any:
             return json.loads(file.read())
     except (OSError, EOFError) as error:
         raise PoseError(f"{path} can't be read ({error}): fetch it again.") from error
+    except RecursionError as error:
+        raise PoseError(f"{path} nests its brackets too deeply to be annotations.") from error
     except ValueError as error:  # bad JSON or bad UTF-8
         raise PoseError(
             f"{path} is not valid JSON ({error}): it may be truncated, fetch it again."
@@ -75,7 +78,7 @@ def finite(values: Any, what: str, path: Path, record: object) -> np.ndarray:
     """Numbers as float64; anything else is an error that names file and record."""
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PoseError(
             f"{path}, record {record}: {what} is not a list of numbers: {values!r:.80}."
         ) from error
@@ -90,9 +93,19 @@ def number(
     record: dict[str, Any], key: str, path: Path, name: object, default: float | None = None
 ) -> float:
     value = record.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if type(value) not in (int, float) or not abs(value) < LARGEST:  # NaN too
         raise PoseError(f"{path}, record {name}: {key} should be a number and is {value!r:.80}.")
     return float(value)
+
+
+def whole(record: dict[str, Any], key: str, path: Path, name: object) -> int:
+    """A whole number that fits 64 bits, as ids have to."""
+    value = record.get(key)
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise PoseError(
+            f"{path}, record {name}: {key} should be a whole number of 64 bits and is {value!r:.80}."
+        )
+    return value
 
 
 def picture_path(pictures: Path, name: Any, path: Path, record: object) -> str:
