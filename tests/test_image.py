@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -141,3 +147,74 @@ def test_bytes_after_the_end_do_no_harm(photo, tmp_path):
     expected = image.read(path)
     path.write_bytes(path.read_bytes() + b"trailer" * 9)
     np.testing.assert_array_equal(image.read(path), expected)
+
+
+def png_of_nothing(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        whole = kind + content
+        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(b"")), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def jpeg_that_claims(photo: Image.Image, width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    photo.save(file, "JPEG")
+    data = bytearray(file.getvalue())
+    data[(start := data.index(b"\xff\xc0") + 5) : start + 4] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_pictures_that_claim_too_much_are_refused_before_memory_is_asked_for(
+    photo, tmp_path, monkeypatch, kind
+):
+    path = tmp_path / f"bomb.{kind}"
+    data = (
+        png_of_nothing(20_000, 20_000) if kind == "png" else jpeg_that_claims(photo, 65500, 65500)
+    )
+    path.write_bytes(data)
+    for decoder in ("simplejpeg.decode_jpeg", "cv2.imdecode"):
+        monkeypatch.setattr(f"featherpose.image.{decoder}", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(PoseError, match=r"bomb.* claims .* pixels, more than 100,000,000") as error:
+        image.read(path)
+    assert "OPENCV_IO_MAX_IMAGE_PIXELS=" in str(error.value)
+
+
+def test_the_limit_is_a_setting(photo, tmp_path, monkeypatch):
+    path = tmp_path / "photo.jpg"
+    photo.save(path)
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "13999")
+    with pytest.raises(PoseError, match="claims 140 x 100 pixels, more than 13,999"):
+        image.read(path)
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "14000")
+    assert image.read(path).shape == (100, 140, 3)
+
+
+def test_opencv_keeps_the_limit_for_all_other_kinds():
+    code = (
+        "import os, featherpose, cv2, numpy as np\n"
+        "ok, data = cv2.imencode('.bmp', np.zeros((1, 1, 3), np.uint8))\n"
+        "data[18:26] = np.frombuffer(np.array([20000, 20000], '<i4').tobytes(), np.uint8)\n"
+        "from featherpose.image import decode\n"
+        "try: decode(data.tobytes(), 'bomb.bmp')\n"
+        "except featherpose.errors.PoseError as error: print(error)\n"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "OPENCV_IO_MAX_IMAGE_PIXELS"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert "CV_IO_MAX_IMAGE_PIXELS" in done.stdout
+
+
+def test_a_picture_that_memory_does_not_hold_costs_itself_only(photo, tmp_path, monkeypatch):
+    path = tmp_path / "photo.jpg"
+    photo.save(path)
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("featherpose.image.simplejpeg.decode_jpeg", full)
+    with pytest.raises(PoseError, match=r"not enough memory for the picture .*photo\.jpg"):
+        image.read(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from featherpose.machine import calm_threads
@@ -13,6 +14,8 @@ __version__ = "0.1.0"
 __all__ = ["Pose", "__version__"]
 
 calm_threads()
+# before OpenCV is loaded, which reads it once: no picture may ask for more than 300 MB (see `image`)
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 
 def __getattr__(name: str) -> Any:

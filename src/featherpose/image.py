@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import simplejpeg
 from featherpose.errors import PoseError
 from featherpose.person import Person
 
+LIMIT = "OPENCV_IO_MAX_IMAGE_PIXELS"  # OpenCV's own setting; `featherpose` makes it 1e8 where nobody has set it
 _TURN = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -44,7 +46,10 @@ def read(path: str | Path, obey_exif: bool = False) -> np.ndarray:
         raise PoseError(f"The picture {path} is missing.") from error
     except OSError as error:
         raise PoseError(f"The picture {path} can't be read: {error.strerror}.") from error
-    picture = decode(data, str(path))
+    try:
+        picture = decode(data, str(path))
+    except MemoryError as error:
+        raise PoseError(f"There is not enough memory for the picture {path}.") from error
     return upright(picture, exif_orientation(data)) if obey_exif else picture
 
 
@@ -52,6 +57,7 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
     """The bytes of a picture file as uint8 RGB (H, W, 3); a truncated one is an error, not half a grey picture."""
     if not data:
         raise PoseError(f"The picture {name} is an empty file.")
+    _refuse_the_huge(data, name)
     if data[:2] == b"\xff\xd8":
         picture = _decode_jpeg(data, name)
         if picture is not None:
@@ -69,6 +75,18 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
             f"The picture {name} is no picture that can be decoded, or is damaged: fetch it again."
         )
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _refuse_the_huge(data: bytes, name: str) -> None:
+    """Before any memory is asked for: 15 kB of JPEG can claim 65,500 x 65,500 pixels, 12 GiB."""
+    width, height = claimed_size(data) or (0, 0)
+    given = os.environ.get(LIMIT, "")
+    most = int(given) if given.isdigit() else 100_000_000
+    if width * height > most:
+        raise PoseError(
+            f"The picture {name} claims {width:,} x {height:,} pixels, more than {most:,}: make it smaller, or set "
+            f"{LIMIT}={width * height} if you trust it."
+        )
 
 
 def _decode_jpeg(data: bytes, name: str) -> np.ndarray | None:
@@ -89,9 +107,17 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     """Width and height from a JPEG's header, without decoding; None for other files."""
     try:
         height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
-    except ValueError:
+    except (ValueError, KeyError):  # the latter of a head that is cut off
         return None
     return int(width), int(height)
+
+
+def claimed_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height as a JPEG's or a PNG's head says them; None for other files, which OpenCV measures itself."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        return width, height
+    return size_of(data) if data[:2] == b"\xff\xd8" else None
 
 
 def exif_orientation(data: bytes) -> int:

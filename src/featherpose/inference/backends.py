@@ -67,7 +67,11 @@ def describe(path: str | Path, session: Any) -> Description:
             f"{path} is an ONNX file without featherpose metadata, so its skeleton and input are unknown: "
             "export the checkpoint with src/export.py."
         )
-    return Description.from_json(text, str(path))
+    description = Description.from_json(text, str(path))
+    shape = session.get_inputs()[0].shape
+    if len(shape) == 4:
+        description.check_shape(*shape[2:], str(path))
+    return description
 
 
 class OnnxRuntime:

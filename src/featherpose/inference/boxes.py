@@ -39,15 +39,11 @@ class BoxesFromFile:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise PoseError(f"There is no file of boxes {path}.") from error
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise PoseError(f"{path} is not a json file of boxes: {error}.") from error
         self.path, self.by_name, self.by_number = path, {}, {}
         records = content.get("annotations", []) if isinstance(content, dict) else content
-        names = (
-            {i["id"]: i["file_name"] for i in content.get("images", [])}
-            if isinstance(content, dict)
-            else {}
-        )
+        names = self._names(content.get("images", [])) if isinstance(content, dict) else {}
         if not isinstance(records, list) or not records:
             raise PoseError(
                 f"{path} holds no boxes: expected is a list of records with bbox and image_id or file_name."
@@ -55,14 +51,26 @@ class BoxesFromFile:
         for number, record in enumerate(records):
             self._add(number, record, names, threshold)
 
+    def _names(self, images: Any) -> dict[Any, str]:
+        """The pictures' file names by their ids."""
+        try:
+            return {image["id"]: str(image["file_name"]) for image in images}
+        except (KeyError, TypeError) as error:
+            raise PoseError(
+                f"{self.path}: each of its images needs an id and a file_name ({error})."
+            ) from error
+
     def _add(self, number: int, record: Any, names: dict[Any, str], threshold: float) -> None:
+        where = f"{self.path}, record {number}"
         try:
             box = np.array(record["bbox"], dtype=np.float64)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             box = np.zeros(0)
         if box.shape != (4,) or not np.isfinite(box).all():
-            raise PoseError(f"{self.path}, record {number}: its bbox is not x, y, width, height.")
-        score = float(record.get("score", 1.0))
+            raise PoseError(f"{where}: its bbox is not x, y, width, height.")
+        score = record.get("score", 1.0)
+        if type(score) not in (int, float) or not abs(score) < 1e300:  # NaN too
+            raise PoseError(f"{where}: its score is {score!r:.40}, not a number.")
         if (
             record.get("category_id", 1) != 1
             or score < threshold
@@ -70,13 +78,15 @@ class BoxesFromFile:
             or record.get("iscrowd")
         ):
             return
-        name = record.get("file_name", names.get(record.get("image_id")))
-        if name is not None:
-            self.by_name.setdefault(Path(name).name, []).append((box, score))
-        elif "image_id" in record:
-            self.by_number.setdefault(int(record["image_id"]), []).append((box, score))
+        identity = record.get("image_id")
+        known = names.get(identity) if isinstance(identity, (int, str)) else None
+        name = record.get("file_name", known)
+        if isinstance(name, str):
+            self.by_name.setdefault(Path(name).name, []).append((box, float(score)))
+        elif name is None and type(identity) is int:
+            self.by_number.setdefault(identity, []).append((box, float(score)))
         else:
-            raise PoseError(f"{self.path}, record {number}: it has neither file_name nor image_id.")
+            raise PoseError(f"{where}: it has neither a file_name nor an image_id of a picture.")
 
     def __call__(self, frame: Frame) -> Boxes:
         path = Path(frame.name)

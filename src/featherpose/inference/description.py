@@ -10,8 +10,10 @@ from typing import Any
 from featherpose.errors import PoseError
 from featherpose.pixels import DEVIATION, MEAN
 from featherpose.protocol import Protocol
+from featherpose.settings import numbers, whole
 from featherpose.skeletons import Skeleton, skeleton_of
 
+LARGEST_SIDE = 4096  # of an input: ten times the papers' largest
 KEY = "featherpose"  # of the ONNX file's metadata; its value is JSON
 
 
@@ -39,17 +41,40 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Description:
+        """What the file says, in the types and ranges that predicting relies on."""
         try:
-            fields = json.loads(text)
-            fields["skeleton"] = skeleton_of(fields["skeleton"])
-            fields["protocol"] = Protocol.of(fields["protocol"], origin)
-            fields["input_size"] = (int(fields["input_size"][0]), int(fields["input_size"][1]))
-            fields["mean"], fields["deviation"] = tuple(fields["mean"]), tuple(fields["deviation"])
-            return cls(**fields)
-        except (ValueError, KeyError, TypeError) as error:
+            return cls(**_checked(json.loads(text), origin))
+        except (PoseError, *_BROKEN) as error:
             raise PoseError(
                 f"The featherpose metadata of {origin} is damaged ({error}): export it again."
             ) from error
+
+    def check_shape(self, height: Any, width: Any, origin: str) -> None:
+        """PoseError where the graph takes images of another size; a side that is no number is left open by it."""
+        for found, said in zip((height, width), self.input_size, strict=True):
+            if isinstance(found, int) and found != said:
+                raise PoseError(
+                    f"The graph of {origin} takes images of {height} x {width}, its featherpose metadata says "
+                    f"{self.input_size[0]} x {self.input_size[1]}: export it again."
+                )
+
+
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+def _checked(given: dict[str, Any], origin: str) -> dict[str, Any]:
+    height, width = (
+        whole("input_size", side, 1, LARGEST_SIDE)
+        for side in numbers("input_size", given["input_size"], 2)
+    )
+    return given | {
+        "skeleton": skeleton_of(given["skeleton"]),
+        "protocol": Protocol.of(given["protocol"], origin),
+        "input_size": (height, width),
+        "stride": whole("stride", given["stride"], 1, 64),
+        "mean": tuple(numbers("mean", given["mean"], 3)),
+        "deviation": tuple(numbers("deviation", given["deviation"], 3, above=0)),
+    }
 
 
 def mapping_of(skeleton: Skeleton) -> dict[str, Any]:
