@@ -38,12 +38,13 @@ def number(
 
 def numbers(key: str, values: Any, count: int | None = None, **limits: Any) -> list[float]:
     """A list of numbers, each within the limits of `number`."""
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise PoseError(
-            f"{key} is {_shown(values)}; it has to be a list of numbers, e.g. {key}=[1,2]."
-        )
-    if count is not None and len(values) != count:
-        raise PoseError(f"{key} is {_shown(values)}; it has to be a list of {count} numbers.")
+    many = "" if count is None else f"{count} "
+    if (
+        not isinstance(values, Sequence)
+        or isinstance(values, str)
+        or count not in (None, len(values))
+    ):
+        raise PoseError(f"{key} is {_shown(values)}; it has to be a list of {many}numbers.")
     return [number(f"{key}[{place}]", value, **limits) for place, value in enumerate(values)]
 
 

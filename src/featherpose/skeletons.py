@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from featherpose.errors import PoseError
+from featherpose.settings import numbers
+
+DEFAULT_SIGMA = 0.067  # the mean of COCO's seventeen
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Skeleton:
     """A set of joints in one fixed order.
 
     `scored` are the joints that PCK means count; `columns` groups them as the papers' tables do.
-    `sigmas` are COCO's per-joint constants of the object keypoint similarity.
+    `sigmas` are per-joint constants of the object keypoint similarity, as COCO's.
     `torso` is the pair of joints whose distance is the torso size of LSP's PCK.
     """
 
@@ -35,6 +38,11 @@ class Skeleton:
 
     def __len__(self) -> int:
         return len(self.joints)
+
+    @property
+    def similarity_sigmas(self) -> tuple[float, ...]:
+        """The joints' own sigmas, or one for all where the skeleton names none."""
+        return self.sigmas or (DEFAULT_SIGMA,) * len(self)
 
     @property
     def flip_order(self) -> tuple[int, ...]:
@@ -169,9 +177,11 @@ def skeleton_of(choice: str | Mapping) -> Skeleton:
         joints = tuple(choice["joints"])
         index = {joint: i for i, joint in enumerate(joints)}
         sigmas = choice.get("sigmas")
-        if sigmas is not None and len(sigmas) != len(joints):
-            raise PoseError(f"The skeleton has {len(joints)} joints but {len(sigmas)} sigmas.")
+        if sigmas is not None:
+            sigmas = tuple(numbers("skeleton.sigmas", sigmas, count=len(joints), above=0))
         torso = choice.get("torso")
+        if torso and (isinstance(torso, str) or len(torso) != 2 or torso[0] == torso[1]):
+            raise PoseError(f"skeleton.torso is {torso}; it has to name two joints, e.g. [a, b].")
         columns = choice.get("columns") or {joint: [joint] for joint in joints}
         return Skeleton(
             name=choice["name"],
@@ -181,7 +191,7 @@ def skeleton_of(choice: str | Mapping) -> Skeleton:
                 column: tuple(index[joint] for joint in group) for column, group in columns.items()
             },
             scored=tuple(index[joint] for joint in choice.get("scored") or joints),
-            sigmas=tuple(sigmas) if sigmas is not None else None,
+            sigmas=sigmas,
             torso=(index[torso[0]], index[torso[1]]) if torso else None,
             upper=tuple(index[joint] for joint in choice.get("upper") or ()),
         )

@@ -12,6 +12,7 @@ from featherpose import crop
 from featherpose.data.augment import Augment, halves
 from featherpose.data.dataset import CropDataset
 from featherpose.data.sampler import PersonSampler
+from featherpose.errors import PoseError
 from featherpose.person import People, Person
 from featherpose.skeletons import COCO
 
@@ -200,3 +201,20 @@ def test_sample_is_what_the_trainer_expects():
         PICTURE, crop.crop_matrix(person.centre, person.scale, (72, 96)), (72, 96)
     )
     assert np.array_equal(sample["image"].permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"scale": 1.0}, r"augment\.scale is 1\.0; it has to be a list of 2 numbers"),
+        ({"scale": (0, 1)}, r"augment\.scale\[0\] is 0"),
+        ({"scale": (1.3, 0.7)}, "the smaller number comes first"),
+        ({"rotation": -5}, r"augment\.rotation is -5; it has to be a number from 0 to 180"),
+        ({"flip": 2}, r"augment\.flip is 2; it has to be a number from 0 to 1"),
+        ({"half_body": "often"}, r"augment\.half_body is often"),
+        ({"half_body_joints": 1.5}, r"augment\.half_body_joints is 1\.5"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(wrong: dict, sentence: str) -> None:
+    with pytest.raises(PoseError, match=sentence):
+        Augment(**wrong)

@@ -58,11 +58,31 @@ def test_input_size_follows_the_network(tiny_coco):
 def test_choices_that_cannot_be(tiny_coco):
     with pytest.raises(PoseError, match=r"data.joints is 16, but the skeleton coco has 17"):
         module(tiny_coco, joints=16)
-    with pytest.raises(PoseError, match=r"data.cache is 'ram'"):
+    with pytest.raises(PoseError, match=r"no data\.cache=ram; known: crops, device"):
         module(tiny_coco, cache="ram")
     empty = module(tiny_coco, read=lambda root, split: People([], {"crowd": 3}))
     with pytest.raises(PoseError, match=r"The split train has no person to use \(3 crowd\)"):
         empty.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"batch_size": 0}, r"data\.batch_size is 0; .* of at least 1"),
+        ({"batch_size": -4}, r"data\.batch_size is -4"),
+        ({"workers": -1}, r"data\.workers is -1; .* of at least 0"),
+        ({"workers": "two"}, r"data\.workers is two"),
+        ({"aspect": 0}, r"data\.aspect is 0"),
+        ({"seed": -1}, r"seed is -1"),
+        ({"input_size": 64}, r"data\.input_size is 64; it has to be a list of 2 numbers"),
+        ({"input_size": (64, 64, 3)}, r"data\.input_size is .*; it has to be a list of 2 numbers"),
+        ({"input_size": (-64, 64)}, r"data\.input_size is -64"),
+        ({"input_size": (63, 64)}, r"\[63, 64\] must be a multiple of the network's stride"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(tiny_coco, wrong, sentence):
+    with pytest.raises(PoseError, match=sentence):
+        module(tiny_coco, **wrong)
 
 
 def test_truncated_picture_in_a_worker_is_one_sentence(tiny_coco):
@@ -101,6 +121,23 @@ def test_position_may_be_set_after_the_loader_was_made(tiny_coco):
     loader = data.train_dataloader()
     data.set_position(0, 1)
     assert len(list(loader)) == 2
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_nobody_trains_alone(ranks):
+    """A batch of one person has no deviation for batch norm; each epoch leaves somebody else out."""
+    epochs = []
+    for epoch in range(8):
+        sampler = PersonSampler(range(9 * ranks), ranks=ranks, batch_size=4)
+        sampler.set_epoch(epoch)
+        epochs.append([index for _, index in sampler])
+        assert len(epochs[-1]) == len(sampler) == 8
+        sampler.set_position(epoch, 1)
+        assert [index for _, index in sampler] == epochs[-1][4:], "a resumed epoch ends alike"
+    assert len({tuple(sorted(each)) for each in epochs}) > 1
+    assert len(PersonSampler(range(9), shuffle=False, batch_size=4)) == 9, "all are validated"
+    assert len(PersonSampler(range(1), batch_size=4)) == 1, "the only one there is"
+    assert len(PersonSampler(range(9), batch_size=1)) == 9
 
 
 def test_order_depends_on_seed_and_epoch_only():

@@ -7,6 +7,7 @@ import copy
 import gzip
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from featherpose.metrics.average_precision import NAMES, average_precision
 from featherpose.metrics.oks import OKS, truth_of_persons
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, similarity
 from featherpose.person import Person
-from featherpose.skeletons import COCO, MPII
+from featherpose.skeletons import COCO
 
 
 def random_set(seed, pictures, persons, detections, ties):
@@ -239,7 +240,7 @@ def test_exact_predictions_are_perfect_and_worse_ones_worse():
     assert perfect["joint/wrist"] == pytest.approx(100)
     noisy = update(OKS(persons, COCO), persons, noise=8).compute()
     assert noisy["AP"] < 100
-    assert next(iter(noisy)) == OKS.main == "AP"
+    assert next(iter(noisy)) == OKS(persons, COCO).main == "AP"
 
 
 def test_joints_of_low_confidence_do_not_raise_the_score():
@@ -278,8 +279,26 @@ def test_truth_is_read_when_needed_and_all_its_pictures_count():
     assert len(read) == 1
 
 
-def test_a_skeleton_without_sigmas_is_refused():
-    with pytest.raises(PoseError, match="sigmas"):
-        OKS([], MPII)
-    with pytest.raises(PoseError, match="known: hard, soft, none"):
-        OKS([], COCO, suppression="nms")
+def test_a_skeleton_without_sigmas_has_one_for_all_and_a_score_of_another_name():
+    persons = people()
+    bare = replace(COCO, sigmas=None)
+    noisy = update(OKS(persons, bare), persons, noise=8)
+    same = update(OKS(persons, replace(COCO, sigmas=(0.067,) * 17)), persons, noise=8)
+    assert np.mean(COCO.sigmas) == pytest.approx(0.067, abs=5e-4)
+    found = noisy.compute()
+    assert noisy.main == next(iter(found)) == "AP(sigma 0.067)"
+    assert found[noisy.main] == pytest.approx(same.compute()["AP"], abs=1e-12)
+    assert "AP" not in found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"suppression": "nms"}, "known: hard, soft, none"),
+        ({"threshold": 2}, r"data\.metric\.threshold is 2; it has to be a number from 0 to 1"),
+        ({"rescoring": "maybe"}, r"data\.metric\.rescoring is maybe"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(wrong, sentence):
+    with pytest.raises(PoseError, match=sentence):
+        OKS([], COCO, **wrong)

@@ -86,6 +86,24 @@ def test_pck_measures_in_torsos_and_leaves_people_without_one_out():
     assert metric.compute()["PCK@0.2"] == pytest.approx(100 * right.sum() / counts.sum(), abs=1e-9)
 
 
+def test_without_a_torso_people_are_measured_by_their_boxes_under_another_name():
+    persons = random_persons(20, LSP, seed=2)
+    persons = [replace(p, box=np.array([0.0, 0, 100 + 10 * n, 50])) for n, p in enumerate(persons)]
+    persons[0] = replace(persons[0], box=np.zeros(4))
+    sizes = [np.nan, *(110.0 + 10 * n for n in range(19))]
+    keypoints = np.array([p.joints for p in persons])
+    keypoints = keypoints + np.random.default_rng(3).normal(0, 15, keypoints.shape)
+    metric = PCK(persons, replace(LSP, torso=None))
+    metric.update(torch.arange(20), torch.from_numpy(keypoints), torch.ones(20, 14))
+    right, counts = by_definition(persons, keypoints, sizes, 0.1)
+    assert metric.main == "PCKbox@0.1"
+    found = metric.compute()
+    assert found["PCKbox@0.1"] == pytest.approx(100 * right.sum() / counts.sum(), abs=1e-9)
+    assert "PCKbox@0.05" in found
+    with pytest.raises(PoseError, match=r"data\.metric\.threshold is 0"):
+        PCK(persons, LSP, threshold=0)
+
+
 def test_a_distance_of_just_the_threshold_counts_and_nan_never_does():
     joints, visible = np.zeros((1, 4, 2)), np.array([[2, 1, 2, 0]])
     predicted = np.array([[[5.0, 0], [5.0001, 0], [np.nan, 0], [np.nan, 0]]])
@@ -156,8 +174,6 @@ def test_what_cannot_be_measured_is_said():
     persons = [replace(p, head_size=float("nan")) for p in random_persons(3, MPII)]
     with pytest.raises(PoseError, match="head sizes"):
         PCKh(persons, MPII)
-    with pytest.raises(PoseError, match="torso"):
-        PCK(persons, replace(MPII, torso=None))
     with pytest.raises(PoseError, match="known: weighted, unweighted"):
         PCK(persons, MPII, mean="average")
 

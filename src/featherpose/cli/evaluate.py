@@ -259,10 +259,10 @@ def score_results(path: Path, data: PoseDataModule, oracle: bool) -> dict[str, A
     truth = metric.official_truth()
     found, _ = coco_json.read_results(path, truth, data.skeleton)
     numbers = average_precision(truth, found, metric.sigmas)
-    scores = {name: 100 * value if value > -1 else float("nan") for name, value in numbers.items()}
+    scores = metric.named(numbers)
     persons = int((~truth.ignore).sum())
     return {
-        "main": "AP",
+        "main": metric.main,
         "persons": persons,
         "expected": persons,
         "detections": len(found),
@@ -277,7 +277,8 @@ def ask_pycocotools(
 ) -> dict[str, Any]:
     """The official evaluator's numbers for the same files, and how far ours are from them."""
     theirs = coco_json.official_scores(annotation_file(data.val_people), results, data.skeleton)
-    apart = np.nanmax([abs(scores[name] - value) for name, value in theirs.items()])
+    ours = list(scores.values())[: len(theirs)]  # in the same order, the first by the metric's name
+    apart = np.nanmax(np.abs(np.array(ours) - list(theirs.values())))
     console.print(
         f"pycocotools on {results.name}: AP {theirs['AP']:.3f}; its ten numbers are within {apart:.0e} of these"
     )

@@ -18,13 +18,19 @@ import albumentations as A
 import numpy as np
 
 from featherpose import crop
+from featherpose.errors import PoseError
 from featherpose.person import Person
+from featherpose.settings import number, numbers, whole
 from featherpose.skeletons import Skeleton
 
 HALF_BODY_PADDING = (
     1.5  # HRNet's half-body crop: the joints' extent, grown to the aspect ratio, times 1.5
 )
 Frame = tuple[np.ndarray, np.ndarray]  # centre and scale
+
+
+def _share(key: str, value: Any) -> float:
+    return number(f"augment.{key}", value, least=0, most=1)
 
 
 class CropWarp(A.DualTransform):
@@ -40,12 +46,15 @@ class CropWarp(A.DualTransform):
         half_body_joints: int = 8,
     ) -> None:
         super().__init__(p=1.0)
-        self.scale = (float(scale[0]), float(scale[1]))
-        self.rotation = float(rotation)
-        self.rotation_probability = float(rotation_probability)
-        self.flip = float(flip)
-        self.half_body = float(half_body)
-        self.half_body_joints = int(half_body_joints)
+        smallest, largest = numbers("augment.scale", scale, count=2, above=0)
+        if smallest > largest:
+            raise PoseError(f"augment.scale is {list(scale)}; the smaller number comes first.")
+        self.scale = (smallest, largest)
+        self.rotation = number("augment.rotation", rotation, least=0, most=180)
+        self.rotation_probability = _share("rotation_probability", rotation_probability)
+        self.flip = _share("flip", flip)
+        self.half_body = _share("half_body", half_body)
+        self.half_body_joints = whole("augment.half_body_joints", half_body_joints, least=0)
 
     @property
     def targets(self) -> dict[str, Any]:

@@ -20,7 +20,10 @@ from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
 from featherpose.machine import keep_freed_memory
 from featherpose.person import People
+from featherpose.settings import choice, number, numbers, whole
 from featherpose.skeletons import skeleton_of
+
+CACHES = ("crops", "device")
 
 
 class PoseDataModule(L.LightningDataModule):
@@ -77,17 +80,20 @@ class PoseDataModule(L.LightningDataModule):
             raise PoseError(
                 f"data.joints is {joints}, but the skeleton {self.skeleton.name} has {len(self.skeleton)}."
             )
-        if cache not in (None, "crops", "device"):
-            raise PoseError(f"data.cache is {cache!r}; it can be null, crops or device.")
+        if cache is not None:
+            choice("data.cache", cache, CACHES)
         self.read, self.load = read, load
         self.metric = partial(metric, skeleton=self.skeleton)
         self.root = Path(root) if root is not None else None
         self.stride = int(stride)
-        self.input_size = _input_size(input_size, int(natural_height), float(aspect), self.stride)
-        self.batch_size, self.workers = int(batch_size), int(workers)
+        self.input_size = _input_size(
+            input_size, int(natural_height), number("data.aspect", aspect, above=0), self.stride
+        )
+        self.batch_size = whole("data.batch_size", batch_size, least=1)
+        self.workers = whole("data.workers", workers, least=0)
         self.augment = augment
         self.cache, self.cache_folder = cache, cache_folder
-        self.seed = int(seed)
+        self.seed = whole("seed", seed, least=0)
         self.scale_range, self.detections = scale_range, detections
         self._position = (0, 0)
         self._train_sampler: PersonSampler | None = None
@@ -207,9 +213,14 @@ def calm_worker(_: int) -> None:
 def _input_size(
     size: Sequence[int] | None, natural_height: int, aspect: float, stride: int
 ) -> tuple[int, int]:
-    height, width = size if size is not None else (natural_height, round(natural_height * aspect))
-    if height % stride or width % stride or min(height, width) <= 0:
+    if size is None:
+        size = natural_height, round(natural_height * aspect)
+    height, width = (
+        whole("data.input_size", side, least=1)
+        for side in numbers("data.input_size", size, count=2)
+    )
+    if height % stride or width % stride:
         raise PoseError(
             f"data.input_size [{height}, {width}] must be a multiple of the network's stride, {stride}."
         )
-    return int(height), int(width)
+    return height, width

@@ -15,6 +15,9 @@ class PersonSampler(DistributedSampler):
     It is a DistributedSampler so that Lightning leaves it in place and calls `set_epoch`. Under several processes the
     order is padded by its own start and dealt out in turn. `len` is the length of the whole
     epoch even where a resumed one starts late: Lightning counts batches by it.
+
+    A last training batch of a single person is left out, another one each epoch: batch norm after global pooling has
+    nothing to take a deviation of.
     """
 
     def __init__(
@@ -37,6 +40,11 @@ class PersonSampler(DistributedSampler):
         self.batch_size = batch_size
         self._position = (0, 0)
 
+    def __len__(self) -> int:
+        several = self.shuffle and 1 < self.batch_size < self.num_samples
+        alone = several and self.num_samples % self.batch_size == 1
+        return self.num_samples - alone
+
     def set_position(self, epoch: int, batches_done: int) -> None:
         """Epoch `epoch` starts after `batches_done` batches; every other epoch starts at its beginning."""
         self.epoch = epoch
@@ -58,4 +66,5 @@ class PersonSampler(DistributedSampler):
             order = list(range(count))
         missing = self.total_size - count
         order += (order * (missing // max(count, 1) + 1))[:missing]
-        return order[self.rank : self.total_size : self.num_replicas]
+        mine = order[self.rank : self.total_size : self.num_replicas]
+        return mine[: len(self)]

@@ -224,7 +224,7 @@ def official_scores(annotations: Path, results: Path, skeleton: Skeleton) -> dic
         truth.dataset = source.read_json(annotations)
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(source.read_json(results)), "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
+        evaluation.params.kpt_oks_sigmas = np.array(skeleton.similarity_sigmas)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

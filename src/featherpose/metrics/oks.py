@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
 from featherpose.person import Person
-from featherpose.skeletons import Skeleton
+from featherpose.settings import choice, number, switch
+from featherpose.skeletons import DEFAULT_SIGMA, Skeleton
 
 PIXEL_STD = 200.0  # unit of Person.scale
 SUPPRESSIONS = ("hard", "soft", "none")
@@ -23,7 +23,7 @@ class OKS(KeypointMetric):
 
     Args:
         persons: the boxes that were predicted on; `update` gets indices into them.
-        skeleton: has to have sigmas.
+        skeleton: with its sigmas; one that has none is measured by `DEFAULT_SIGMA`, and the score's name says so.
         truth: all annotated persons, or a function that reads them when first needed. Without it, `persons` are the
             annotated ones; the official number also knows crowds and people without keypoints, so give it for reports.
         suppression: `hard` OKS-NMS, `soft` (only the order of HRNet's soft suppression is used, as there), or `none`.
@@ -31,8 +31,6 @@ class OKS(KeypointMetric):
         least_confidence: joints below it do not count in the rescoring.
         rescoring: box score times mean joint confidence; else the box score alone.
     """
-
-    main = "AP"
 
     def __init__(
         self,
@@ -45,17 +43,12 @@ class OKS(KeypointMetric):
         rescoring: bool = True,
     ) -> None:
         super().__init__(persons, skeleton)
-        if skeleton.sigmas is None:
-            raise PoseError(
-                f"OKS needs per-joint sigmas: the skeleton {skeleton.name} has to name its `sigmas`."
-            )
-        if suppression not in SUPPRESSIONS:
-            raise PoseError(
-                f"There is no suppression {suppression!r}; known: {', '.join(SUPPRESSIONS)}."
-            )
-        self.sigmas = skeleton.sigmas
-        self.suppression, self.threshold = suppression, threshold
-        self.least_confidence, self.rescoring = least_confidence, rescoring
+        self.sigmas = skeleton.similarity_sigmas
+        self.main = "AP" if skeleton.sigmas else f"AP(sigma {DEFAULT_SIGMA})"
+        self.suppression = choice("data.metric.suppression", suppression, SUPPRESSIONS)
+        self.threshold = number("data.metric.threshold", threshold, least=0, most=1)
+        self.least_confidence = number("data.metric.least_confidence", least_confidence)
+        self.rescoring = switch("data.metric.rescoring", rescoring)
         self._truth = truth
 
     def results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -80,16 +73,18 @@ class OKS(KeypointMetric):
         index, kept, _, score = self.results()
         image = np.array([self.persons[i].image_id for i in index], np.int64)
         found = Detections(image, kept, score, extent_area(kept))
-        numbers = average_precision(self._truth_of(predicted), found, self.sigmas)
-        result = {
-            name: 100.0 * value if value > -1 else float("nan") for name, value in numbers.items()
-        }
+        result = self.named(average_precision(self._truth_of(predicted), found, self.sigmas))
         by_joint, _ = self.by_joint()
         for column, members in self.skeleton.columns.items():
             values = by_joint[list(members)]
             if np.isfinite(values).any():
                 result[f"joint/{column}"] = float(np.nanmean(values))
         return result
+
+    def named(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """COCO's ten numbers in percent, the first under this metric's own name."""
+        percent = {name: 100 * v if v > -1 else float("nan") for name, v in numbers.items()}
+        return {self.main if name == "AP" else name: value for name, value in percent.items()}
 
     def official_truth(self) -> GroundTruth:
         """All annotated persons, read when first needed."""

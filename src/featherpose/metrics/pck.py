@@ -11,7 +11,7 @@ from featherpose.errors import PoseError
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.person import Person
 from featherpose.protocol import MEANS
-from featherpose.settings import choice
+from featherpose.settings import choice, number
 from featherpose.skeletons import Skeleton
 
 
@@ -89,13 +89,9 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
     ) -> None:
         super().__init__(persons, skeleton)
         choice("mean", mean, MEANS)
-        self.sizes, self.name, self.threshold, self.fine, self.mean = (
-            sizes,
-            name,
-            threshold,
-            fine,
-            mean,
-        )
+        self.sizes, self.name, self.mean = sizes, name, mean
+        self.threshold = number("data.metric.threshold", threshold, above=0)
+        self.fine = number("data.metric.fine", fine, above=0)
         self.main = f"{name}@{threshold:g}"
 
     def measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -162,23 +158,26 @@ class PCK(PercentageOfCorrectKeypoints):
     """LSP's measure, person-centric: distances in units of the torso, from left shoulder to right hip.
 
     Left and right are the person's own. Persons whose torso is not annotated cannot be measured and are left out.
+
+    A skeleton that names no torso is measured in units of the box's longer side, as Yang and Ramanan (2013) did. That
+    is another measure, so it has another name, PCKbox, and their thresholds: half of the torso's, unless given.
     """
 
     def __init__(
         self,
         persons: Sequence[Person],
         skeleton: Skeleton,
-        threshold: float = 0.2,
-        fine: float = 0.1,
+        threshold: float | None = None,
+        fine: float | None = None,
         mean: str = "weighted",
     ) -> None:
         if skeleton.torso is None:
-            raise PoseError(
-                f"PCK measures in torso lengths: the skeleton {skeleton.name} has to name its `torso`."
-            )
-        super().__init__(
-            persons, skeleton, torso_sizes(persons, skeleton.torso), "PCK", threshold, fine, mean
-        )
+            name, sizes, usual = "PCKbox", box_sizes(persons), (0.1, 0.05)
+        else:
+            name, sizes, usual = "PCK", torso_sizes(persons, skeleton.torso), (0.2, 0.1)
+        coarse = usual[0] if threshold is None else threshold
+        strict = usual[1] if fine is None else fine
+        super().__init__(persons, skeleton, sizes, name, coarse, strict, mean)
 
 
 def torso_sizes(persons: Sequence[Person], ends: tuple[int, int]) -> np.ndarray:
@@ -190,6 +189,12 @@ def torso_sizes(persons: Sequence[Person], ends: tuple[int, int]) -> np.ndarray:
             for p in persons
         ]
     )
+
+
+def box_sizes(persons: Sequence[Person]) -> np.ndarray:
+    """Each person's longer side of the box; NaN where the box is empty."""
+    sides = np.array([person.box[2:].max() for person in persons], dtype=np.float64)
+    return np.where(sides > 0, sides, np.nan)
 
 
 def truth(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.doctor import checks
 from featherpose.data.doctor.sheets import write_sheets
 from featherpose.data.readers import coco, lsp
+from featherpose.metrics.oks import OKS
+from featherpose.metrics.pck import PCK, PCKh
 from featherpose.skeletons import COCO
 
 
@@ -25,7 +28,7 @@ def module(root, **changes) -> PoseDataModule:
         "skeleton": "coco",
         "read": coco.read,
         "load": image.load,
-        "metric": list,
+        "metric": OKS,
         "root": root,
     }
     return PoseDataModule(**(keys | {"aspect": 0.75, "input_size": (128, 96)} | changes))
@@ -72,6 +75,28 @@ def test_sound_set_is_sound(sound):
     assert found(results) == {}
     assert found(results, "val") == {}
     assert checks.healthy(results)
+
+
+@pytest.mark.parametrize(
+    ("metric", "skeleton", "main"),
+    [
+        (OKS, "coco", "AP"),
+        (PCK, "coco", "PCK@0.2"),
+        (PCK, {"name": "bare", "joints": COCO.joints}, "PCKbox@0.1"),
+        (OKS, {"name": "bare", "joints": COCO.joints}, "AP(sigma 0.067)"),
+    ],
+)
+def test_the_measure_is_named(sound, metric, skeleton, main):
+    read = partial(coco.read, skeleton=skeleton)
+    results = checks.examine(module(sound, metric=metric, skeleton=skeleton, read=read), quick=True)
+    assert [f.what for f in results[1].findings if "scored" in f.what] == [f"scored by {main}"]
+    assert checks.healthy(results)
+
+
+def test_a_measure_that_the_annotations_do_not_feed_is_an_error(sound):
+    results = checks.examine(module(sound, metric=PCKh), quick=True)
+    assert "need" in found(results, "val")["nobody can be scored"].examples[0]
+    assert not checks.healthy(results)
 
 
 def test_pictures(sound):

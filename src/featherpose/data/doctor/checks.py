@@ -102,7 +102,19 @@ def _examine_split(data: PoseDataModule, split: str, quick: bool) -> Examined:
     _check_pictures(result, data, quick)
     _check_ids(result)
     _check_people(result, data.skeleton)
+    if split == "val":
+        _check_measure(result, data)
     return result
+
+
+def _check_measure(result: Examined, data: PoseDataModule) -> None:
+    """The metric is made as training makes it, so that what it misses is known before the first epoch is over."""
+    try:
+        metric = data.metric(result.people.persons)
+    except PoseError as error:
+        result.say("error", "nobody can be scored", [str(error)])
+        return
+    result.say("note", f"scored by {metric.main}")
 
 
 def read_all(data: PoseDataModule, split: str) -> People:
