@@ -9,6 +9,7 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from featherpose.data import download
@@ -173,6 +174,103 @@ def test_archive_that_leads_out(server, tmp_path):
     with pytest.raises(PoseError, match="leads out of"):
         download.fetch(download.File(server.url("set.zip"), "a/b", ""), tmp_path)
     assert not (tmp_path / "evil.txt").exists()
+
+
+def tarred(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
+        for info, content in members:
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "a/../../evil.txt", "..\\\\evil.txt", "C:/evil.txt"]
+)
+def test_nothing_of_a_hostile_archive_stays(tmp_path, kind, name):
+    """Not even the good members that come before."""
+    archive = tmp_path / f"set.{kind}"
+    good, bad = tarfile.TarInfo("images/a.jpg"), tarfile.TarInfo(name)
+    archive.write_bytes(
+        zipped({"images/a.jpg": PICTURE, name: b"x"})
+        if kind == "zip"
+        else tarred((good, PICTURE), (bad, b"x"))
+    )
+    folder = tmp_path / "in" / "here"
+    folder.mkdir(parents=True)
+    with pytest.raises(PoseError, match="leads out of its folder; nothing was unpacked"):
+        download.unpack(archive, folder)
+    assert list(folder.rglob("*")) == []
+    assert not (tmp_path / "evil.txt").exists()
+
+
+def test_links_and_devices_are_left_out(tmp_path):
+    link, device = tarfile.TarInfo("images"), tarfile.TarInfo("null")
+    link.type, link.linkname, device.type = tarfile.SYMTYPE, str(tmp_path), tarfile.CHRTYPE
+    inside = tarfile.TarInfo("images/evil.txt")
+    (tmp_path / "set.tar.gz").write_bytes(tarred((link, b""), (device, b""), (inside, b"x")))
+    folder = tmp_path / "d"
+    folder.mkdir()
+    download.unpack(tmp_path / "set.tar.gz", folder)
+    assert not (folder / "images").is_symlink()
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["evil.txt"]
+    assert not (tmp_path / "evil.txt").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_bomb_is_counted_before_it_is_unpacked(tmp_path, kind, monkeypatch):
+    archive, zeros = tmp_path / f"set.{kind}", bytes(120_000_000)
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("zeros", zeros)
+    else:
+        archive.write_bytes(tarred((tarfile.TarInfo("zeros"), zeros)))
+    monkeypatch.setattr(download, "_write", lambda *_: pytest.fail("written"))
+    with pytest.raises(PoseError, match=r"would unpack to 120\.0 MB, which no dataset does"):
+        download.unpack(archive, tmp_path)
+
+
+def test_an_archive_that_breaks_off_in_the_middle_leaves_nothing(tmp_path):
+    random = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
+    whole = tarred((tarfile.TarInfo("a.jpg"), PICTURE), (tarfile.TarInfo("b.jpg"), random))
+    archive, folder = tmp_path / "set.tar.gz", tmp_path / "d"
+    archive.write_bytes(whole[:-100_000])
+    folder.mkdir()
+    (folder / "mine.txt").write_text("x")
+    with pytest.raises(PoseError, match=r"set\.tar\.gz is damaged .* was deleted"):
+        download.unpack(archive, folder)
+    assert [path.name for path in folder.rglob("*")] == ["mine.txt"]
+
+
+def test_what_is_there_already_stays_beside_what_comes(tmp_path):
+    (tmp_path / "set.zip").write_bytes(zipped({"images/a.jpg": PICTURE}))
+    (tmp_path / "d" / "images").mkdir(parents=True)
+    (tmp_path / "d" / "images" / "mine.jpg").write_bytes(b"x")
+    left = tmp_path / "d" / ".set.zip.unpacking" / "images"  # of a try that was killed
+    left.mkdir(parents=True)
+    (left / "half.jpg").write_bytes(b"x")
+    download.unpack(tmp_path / "set.zip", tmp_path / "d")
+    assert sorted(path.name for path in (tmp_path / "d").rglob("*")) == [
+        "a.jpg",
+        "images",
+        "mine.jpg",
+    ]
+
+
+def test_a_hash_that_is_not_public_is_noted_and_said(server, tmp_path, capsys):
+    server.files["set.zip"] = archive = zipped({"a.jpg": PICTURE})
+    digest = hashlib.sha256(archive).hexdigest()
+    download.fetch(download.File(server.url("set.zip"), "d", ""), tmp_path)
+    assert f"publishes no SHA-256; this one's is noted: {digest}" in capsys.readouterr().out
+    assert (tmp_path / "d" / ".set.zip.done").read_text() == f"{digest}  set.zip\n"
+
+
+def test_plain_http_only_with_a_pinned_hash():
+    for dataset in download.DATASETS.values():
+        for file in dataset.files:
+            assert file.url.startswith("https://") or (file.sha256 and file.length)
 
 
 def test_tar(server, tmp_path):

@@ -8,10 +8,11 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from rich.progress import (
@@ -24,9 +25,13 @@ from rich.progress import (
 
 from featherpose.data.readers.source import checksum
 from featherpose.errors import PoseError
+from featherpose.files import write_atomically
 
 TRIES = 5
 BLOCK = 1 << 20
+LARGEST_RATIO = 20  # of unpacked to packed; COCO's annotations have 4, pictures 1
+Archive = zipfile.ZipFile | tarfile.TarFile
+Member = zipfile.ZipInfo | tarfile.TarInfo
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,8 @@ class File:
     url: str
     folder: str  # below the folder of all datasets
     size: str  # as the page says it
-    sha256: str | None = (
-        None  # the pages publish none; the first download's is kept beside the file
-    )
+    sha256: str | None = None  # where one is public; else the first download's is noted beside it
+    length: int | None = None  # in bytes, published with the SHA-256
     strip: int = 0  # leading folders of the archive's names that are dropped
 
     @property
@@ -53,16 +57,32 @@ class Dataset:
     by_hand: tuple[str, ...] = ()
 
 
+# COCO's host serves plain http only: its certificate is another name's. Its SHA-256 and lengths are those that
+# TensorFlow Datasets publishes (tensorflow_datasets/url_checksums/coco2017.txt), so what comes is what it was.
 DATASETS = {
     "coco": Dataset(
         files=(
             File(
                 "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
                 "coco",
-                "241 MB",
+                "253 MB",
+                "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+                252_907_541,
             ),
-            File("http://images.cocodataset.org/zips/val2017.zip", "coco", "1 GB"),
-            File("http://images.cocodataset.org/zips/train2017.zip", "coco", "18 GB"),
+            File(
+                "http://images.cocodataset.org/zips/val2017.zip",
+                "coco",
+                "816 MB",
+                "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+                815_585_330,
+            ),
+            File(
+                "http://images.cocodataset.org/zips/train2017.zip",
+                "coco",
+                "19.3 GB",
+                "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+                19_336_861_798,
+            ),
         ),
         checks=("coco",),
         by_hand=(
@@ -93,8 +113,8 @@ DATASETS = {
     ),
     "lsp": Dataset(
         files=(
-            File("http://sam.johnson.io/research/lsp_dataset_original.zip", "lsp", "196 MB"),
-            File("http://sam.johnson.io/research/lspet_dataset.zip", "lspet", "155 MB"),
+            File("https://sam.johnson.io/research/lsp_dataset_original.zip", "lsp", "196 MB"),
+            File("https://sam.johnson.io/research/lspet_dataset.zip", "lspet", "155 MB"),
         ),
         checks=("lsp", "lspet"),
         by_hand=(
@@ -117,17 +137,27 @@ def fetch(file: File, to: Path, keep: bool = False, wait: float = 3.0) -> Path:
         partly = archive.with_name(archive.name + ".part")
         _with_retries(lambda: _download(file.url, partly), file.url, wait)
         partly.replace(archive)
-    digest = checksum(archive)
-    if file.sha256 is not None and digest != file.sha256:
-        archive.unlink()
-        raise PoseError(
-            f"{file.name} has the SHA-256 {digest[:16]} instead of {file.sha256[:16]}: fetch it again."
-        )
+    digest = checked(archive, file)
     unpack(archive, folder, file.strip)
-    done.write_text(f"{digest}  {file.name}\n", encoding="utf-8")
+    write_atomically(done, f"{digest}  {file.name}\n")
     if not keep:
         archive.unlink(missing_ok=True)
     return folder
+
+
+def checked(archive: Path, file: File) -> str:
+    """The archive's SHA-256, equal to the public one; where there is none, it is noted and said."""
+    length, digest = archive.stat().st_size, checksum(archive)
+    if file.length not in (None, length) or file.sha256 not in (None, digest):
+        archive.unlink()
+        wanted = f"{(file.sha256 or '?')[:16]} and {file.length or length:,}"
+        raise PoseError(
+            f"{file.name} has the SHA-256 {digest[:16]} and {length:,} bytes instead of {wanted}; it was deleted: "
+            "fetch it again."
+        )
+    if file.sha256 is None:
+        print(f"{file.name}: its page publishes no SHA-256; this one's is noted: {digest}")
+    return digest
 
 
 def _with_retries(step: Callable[[], None], url: str, wait: float) -> None:
@@ -194,46 +224,101 @@ def _copy(source: IO[bytes], out: IO[bytes], have: int, total: int | None, name:
 
 
 def unpack(archive: Path, folder: Path, strip: int = 0) -> None:
-    """Into the folder and nowhere else; `strip` drops leading folders of the names."""
+    """Into the folder and nowhere else, all or nothing; `strip` drops leading folders of the names.
+
+    Everything is counted before anything is written; then it is unpacked beside and moved into place file by file.
+    """
+    opener = _opener(archive)
+    if opener is None:
+        return  # a bare file
+    beside = folder / f".{archive.name}.unpacking"
+    shutil.rmtree(beside, ignore_errors=True)  # of an earlier try that was killed
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as content:
-                for member in content.infolist():
-                    target = _target(member.filename, folder, strip)
-                    if target is not None and not member.is_dir():
-                        with content.open(member) as source:
-                            _write(source, target)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as content:
-                for member in content:
-                    target = _target(member.name, folder, strip)
-                    source = content.extractfile(member) if member.isfile() else None
-                    if target is not None and source is not None:
-                        _write(source, target)
-        elif archive.suffix in (".zip", ".gz", ".tgz"):
-            raise zipfile.BadZipFile("it is no archive")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        with opener(archive) as content:
+            members = {member: _target(name, strip) for member, name, _ in _members(content)}
+            _check_room(archive, sum(size for *_, size in _members(content)), folder)
+            for member, target in members.items():
+                source = _open(content, member) if target is not None else None
+                if source is not None and target is not None:
+                    with source:
+                        _write(source, beside / target)
+        _move(beside, folder)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         archive.unlink()
         raise PoseError(
             f"{archive.name} is damaged ({error}) and was deleted: run the same command again."
         ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
-def _target(name: str, folder: Path, strip: int) -> Path | None:
-    parts = [part for part in Path(name).parts if part not in ("/", ".")][strip:]
-    if ".." in parts:
+def _opener(archive: Path) -> Callable[[Path], Archive] | None:
+    if zipfile.is_zipfile(archive):
+        return zipfile.ZipFile
+    if tarfile.is_tarfile(archive):
+        return tarfile.open
+    if archive.suffix in (".zip", ".gz", ".tgz"):
+        archive.unlink()
         raise PoseError(
-            f"The archive holds {name!r}, which leads out of {folder}; it was not unpacked."
+            f"{archive.name} is damaged (it is no archive) and was deleted: run the same command again."
         )
-    return folder.joinpath(*parts) if parts else None
+    return None
+
+
+def _members(content: Archive) -> Iterator[tuple[Member, str, int]]:
+    """Each member with its name and its size unpacked."""
+    if isinstance(content, zipfile.ZipFile):
+        yield from ((member, member.filename, member.file_size) for member in content.infolist())
+    else:
+        yield from ((member, member.name, member.size) for member in content)
+
+
+def _open(content: Archive, member: Member) -> IO[bytes] | None:
+    """A plain file's bytes; None for folders, links and devices."""
+    if isinstance(content, zipfile.ZipFile) and isinstance(member, zipfile.ZipInfo):
+        return None if member.is_dir() else content.open(member)
+    if isinstance(content, tarfile.TarFile) and isinstance(member, tarfile.TarInfo):
+        return content.extractfile(member) if member.isfile() else None
+    return None
+
+
+def _target(name: str, strip: int) -> Path | None:
+    parts = [
+        part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", ".")
+    ]
+    if ".." in parts or any(":" in part for part in parts):
+        raise PoseError(
+            f"The archive holds {name!r}, which leads out of its folder; nothing was unpacked."
+        )
+    return Path(*parts[strip:]) if parts[strip:] else None
+
+
+def _check_room(archive: Path, size: int, folder: Path) -> None:
+    packed, free = archive.stat().st_size, shutil.disk_usage(folder).free
+    if size > LARGEST_RATIO * packed + 10**8:
+        raise PoseError(
+            f"{archive.name} of {packed / 1e6:,.1f} MB would unpack to {size / 1e6:,.1f} MB, which no dataset does; "
+            "nothing was unpacked."
+        )
+    if size > free:
+        raise PoseError(
+            f"{archive.name} unpacks to {size / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB are free in {folder}."
+        )
 
 
 def _write(source: IO[bytes], target: Path) -> None:
-    """Whole or not at all: a broken unpacking leaves no half picture."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partly = target.with_name(target.name + ".part")
-    with partly.open("wb") as out:
+    with target.open("wb") as out:
         shutil.copyfileobj(source, out, BLOCK)
-    partly.replace(target)
+
+
+def _move(beside: Path, folder: Path) -> None:
+    """Each file by one move; what was in the folder before stays, unless the archive holds the same name."""
+    for path in sorted(beside.rglob("*")):
+        target = folder / path.relative_to(beside)
+        if path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            path.replace(target)

@@ -21,8 +21,8 @@ from featherpose.image import size_of
 from featherpose.person import People, Person
 from featherpose.skeletons import LSP
 
-LSP_PAGE = "http://sam.johnson.io/research/lsp.html (lsp_dataset_original.zip or lsp_dataset.zip)"
-LSPET_PAGE = "http://sam.johnson.io/research/lspet.html (lspet_dataset.zip)"
+LSP_PAGE = "https://sam.johnson.io/research/lsp.html (lsp_dataset_original.zip or lsp_dataset.zip)"
+LSPET_PAGE = "https://sam.johnson.io/research/lspet.html (lspet_dataset.zip)"
 
 
 def read(

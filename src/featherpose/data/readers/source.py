@@ -25,10 +25,18 @@ def folder(root: str | Path | None, dataset: str, page: str, contents: str) -> P
     if path is None or not path.is_dir():
         where = "data.root is not set" if path is None else f"{path} is not there"
         raise PoseError(
-            f"The {dataset} data is missing ({where}). Download it from {page} and unpack it so that this folder holds "
-            f"{contents}; or set data.root=FOLDER. Then check it with: python scripts/check_data.py data={dataset}"
+            f"The {dataset} data is missing ({where}). {_how_to_get(dataset)} {page} and unpack it so that this folder "
+            f"holds {contents}; or set data.root=FOLDER. Then check it with: "
+            f"python scripts/check_data.py data={dataset}"
         )
     return path
+
+
+def _how_to_get(dataset: str) -> str:
+    script = {"coco": "coco", "mpii": "mpii", "lsp": "lsp", "lspet": "lsp"}.get(dataset)
+    if script is None:
+        return "Download it from"
+    return f"Fetch it with: python scripts/get_data.py {script}; or download it from"
 
 
 def first_of(root: Path, names: Sequence[str], dataset: str, page: str) -> Path:
