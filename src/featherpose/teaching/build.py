@@ -74,7 +74,7 @@ def keep(
     rules: sieve.Rules,
 ) -> tuple[np.ndarray, Counts]:
     """Numbers of the people that pass, and how many each step took."""
-    opinion = sieve.opinion(found.views, region_area(found), rules)
+    opinion = sieve.opinion(found.views, region_area(found), found.size, rules)
     alone = ~found.people.labelled  # only the teacher speaks of them
     steps = {
         "like a held-out picture": sieve.near_any(found.hashes, held, rules.near),
@@ -102,7 +102,7 @@ def region_area(found: Found) -> np.ndarray:
 def columns(found: Found, dev: np.ndarray, rules: sieve.Rules) -> Columns:
     """Everything in the regions' pixels; packs and places as they lie in the source's own file."""
     people = found.people
-    opinion = sieve.opinion(found.views, region_area(found), rules)
+    opinion = sieve.opinion(found.views, region_area(found), found.size, rules)
     joints = people.joints * found.zoom[:, None] + found.shift[:, None]
     if people.source in HIPS:
         joints = sieve.move_hips(joints, people.visible, *HIPS[people.source])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featherpose.errors import PoseError
 from featherpose.teaching import sieve, sources
 from featherpose.teaching.listing import Listing
 from featherpose.teaching.regions import regions
@@ -48,6 +49,8 @@ class Found:
 def prepare(name: str, places: Places, say: Say) -> Found:
     """Lists, cuts and teaches one source."""
     people = _listing(name, places, say)
+    if not len(people):
+        raise PoseError(f"The source {name} has nobody to learn from: are its pictures there?")
     file = places.work / f"{name}.bin"
     cut = _once(places.work / f"{name}.regions.npz", lambda: _cut(people, file), name, say)
     taught = _once(

@@ -38,14 +38,19 @@ class Opinion:
     agreement: np.ndarray  # (N,) mean similarity of the joints that the teacher sees
 
 
-def opinion(views: Views, area: np.ndarray, rules: Rules) -> Opinion:
-    """`area` (N,) of each person, in the square of the points' unit."""
+def opinion(views: Views, area: np.ndarray, size: np.ndarray, rules: Rules) -> Opinion:
+    """`area` (N,) of each person in its region's square pixels, `size` (N, 2) of the region.
+
+    What the teacher guesses outside the picture is not believed: COCO's people label nothing there.
+    """
     similar = similarity(views.points[:, 0], views.points[:, 1], area)
     confidence = views.confidence.min(axis=1)
     seen = confidence >= rules.seen_confidence
     agreement = (similar * seen).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
     believed = (confidence >= rules.joint_confidence) & (similar >= rules.joint_similarity)
-    return Opinion(views.points.mean(axis=1), confidence, believed, agreement)
+    joints = views.points.mean(axis=1)
+    believed &= np.all((joints >= -0.5) & (joints < size[:, None] - 0.5), axis=-1)
+    return Opinion(joints, confidence, believed, agreement)
 
 
 def similarity(one: np.ndarray, other: np.ndarray, area: np.ndarray) -> np.ndarray:
