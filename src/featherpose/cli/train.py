@@ -23,11 +23,13 @@ from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
 from featherpose.skeletons import skeleton_of
 from featherpose.training import summary
+from featherpose.training.distil import DistilLoss
 from featherpose.training.loggers import dashboards
 from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
 from featherpose.training.module import PoseModule, load_checkpoint
 from featherpose.training.schedules import Schedule
+from featherpose.zoo.start import start_from
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -47,6 +49,10 @@ def main(cfg: DictConfig) -> float | None:
         module, data, config = build(cfg)
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         record.update(**summary.facts(module, data, config))
+        if not checkpoint:  # which has its weights already
+            record.update(**start_from_weights(module, config))
+        if isinstance(module.loss, DistilLoss):
+            record.update(teacher=module.loss.prepare())
 
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         code = 1
@@ -94,6 +100,21 @@ def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
     )
     config["data"]["input_size"] = [int(side) for side in data.input_size]
     return module, data, config
+
+
+def start_from_weights(module: PoseModule, config: dict[str, Any]) -> dict[str, Any]:
+    """`init=SOURCE`: loads what fits, shows what was taken, and gives what the record keeps of it."""
+    if not config["init"]:
+        return {}
+    start = start_from(
+        config["init"],
+        module.network,
+        module.skeleton,
+        lambda joints: instantiate({**config["model"], "joints": joints}),
+        strict=config["init_strict"],
+    )
+    summary.show_start(start)
+    return {"init": start.facts()}
 
 
 def precision(choice: str, accelerator: str) -> str:

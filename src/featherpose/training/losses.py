@@ -73,9 +73,14 @@ class HeatmapLoss:
                 raise PoseError("loss.stage_weights are all 0, so nothing would be learned.")
 
     def __call__(
-        self, outputs: Sequence[Tensor], joints: Tensor, visible: Tensor, stride: int
+        self,
+        outputs: Sequence[Tensor],
+        joints: Tensor,
+        visible: Tensor,
+        stride: int,
+        images: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The total and, detached, each output's own loss. `joints` are crop pixels."""
+        """The total and, detached, each output's own loss. `joints` are crop pixels; `images` are for teachers."""
         height, width = outputs[-1].shape[2:]
         target, weight = encode(
             joints / stride, visible, (height, width), self.sigma, self.quantised, self.truncate
@@ -93,3 +98,10 @@ class HeatmapLoss:
         weights = torch.tensor(self.stage_weights, device=each.device, dtype=each.dtype)
         total = (each * weights).sum()
         return total / weights.sum() if self.average else total
+
+
+def names_of(loss: object, count: int) -> list[str]:
+    """Under which names the parts of a loss are logged: one for each output, then the loss's own terms."""
+    terms: Sequence[str] = getattr(loss, "terms", ())
+    stages = [f"stage{i + 1}" for i in range(count - len(terms))]
+    return [f"train/loss/{name}" for name in (*stages, *terms)]

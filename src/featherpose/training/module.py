@@ -18,6 +18,7 @@ from featherpose.heatmaps import decode, flip_back, to_picture
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import skeleton_of
+from featherpose.training.losses import names_of
 from featherpose.training.schedules import Schedule
 
 Batch = dict[str, Tensor]
@@ -90,8 +91,9 @@ class PoseModule(L.LightningModule):
     # Training
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        outputs = self.compiled(normalise(batch["image"], self.channels_last))
-        total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride)
+        images = normalise(batch["image"], self.channels_last)
+        outputs = self.compiled(images)
+        total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride, images)
         self._step_losses.append((len(batch["index"]), torch.cat((total[None], each)).detach()))
         if (
             batch_index % 10 == 0
@@ -104,7 +106,7 @@ class PoseModule(L.LightningModule):
             losses = torch.stack([losses for _, losses in self._step_losses])  # (steps, 1 + S)
             counts = losses.new_tensor([count for count, _ in self._step_losses])
             means = counts @ losses / counts.sum()
-            names = ["train/loss", *(f"train/loss/stage{i + 1}" for i in range(len(means) - 1))]
+            names = ["train/loss", *names_of(self.loss, len(means) - 1)]
             self.log_dict(dict(zip(names, means, strict=True)), sync_dist=True)
             self._step_losses.clear()
         self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))

@@ -9,6 +9,7 @@ import cv2
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -20,6 +21,7 @@ from featherpose.models.count import count
 from featherpose.runs.record import DataFacts, NetworkFacts
 from featherpose.runs.recording import Recording
 from featherpose.training.module import PoseModule
+from featherpose.zoo.start import Start
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -77,11 +79,21 @@ def start(recording: Recording, trainer: L.Trainer) -> None:
         "device": f"{record.device}, {trainer.precision}, {trainer.world_size} process(es), {epochs}",
         "folder": str(recording.folder),
     }
+    _panel("featherpose", rows)
+
+
+@rank_zero_only
+def show_start(start: Start) -> None:
+    """What a network took over from other weights, and what starts anew."""
+    _panel("weights", start.rows())
+
+
+def _panel(title: str, rows: dict[str, str]) -> None:
     table = Table.grid(padding=(0, 2))
     for label, value in rows.items():
         if value:
             table.add_row(f"[bold]{label}[/]", value)
-    console.print(Panel(table, title="featherpose", title_align="left", expand=False))
+    console.print(Panel(table, title=title, title_align="left", expand=False))
 
 
 def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, float]) -> None:

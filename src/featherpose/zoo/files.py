@@ -31,15 +31,10 @@ class Weights:
     skeleton: Skeleton | None = None
     folded: bool = False
 
-    @property
-    def sha256(self) -> str:
-        """Of the file that holds the numbers."""
-        return hashlib.sha256(_numbers(self.path).read_bytes()).hexdigest()
-
 
 def read_weights(source: str | Path, network: nn.Module) -> Weights:
     """What a run folder or a file has for this network; names that are not its own stay as they are."""
-    path = _file(Path(source))
+    path = file_of(source)
     if path.suffix == ".xml":
         return Weights(path, state_of(read_convolutions(path), network, str(path)), COCO, True)
     content = read_safetensors(path) if path.suffix == ".safetensors" else read(path)
@@ -53,7 +48,9 @@ def load_weights(network: nn.Module, source: str | Path) -> None:
     load_published(network, weights.state, str(source))
 
 
-def _file(path: Path) -> Path:
+def file_of(source: str | Path) -> Path:
+    """The file itself, or a run folder's best checkpoint."""
+    path = Path(source)
     if path.is_dir():
         folder = path / "checkpoints"
         found = [folder / name for name in ("best.ckpt", "last.ckpt") if (folder / name).is_file()]
@@ -65,8 +62,10 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _numbers(path: Path) -> Path:
-    return path.with_suffix(".bin") if path.suffix == ".xml" else path
+def sha256_of(path: Path) -> str:
+    """Of the file that holds the numbers: of OpenVINO's two that is the .bin."""
+    numbers = path.with_suffix(".bin") if path.suffix == ".xml" else path
+    return hashlib.sha256(numbers.read_bytes()).hexdigest()
 
 
 def _skeleton(content: Any) -> Skeleton | None:
@@ -78,6 +77,8 @@ def _skeleton(content: Any) -> Skeleton | None:
 
 
 def _folded(state: Mapping[str, Tensor]) -> bool:
-    """Norms that were folded, and kept as scale and bias since, have a mean of exactly 0."""
+    """Norms that were folded, and are scale and bias since, have mean 0 and a variance just below an untrained 1."""
     means = [value for name, value in state.items() if name.endswith("running_mean")]
-    return bool(means) and not any(mean.any() for mean in means)
+    variances = [value for name, value in state.items() if name.endswith("running_var")]
+    untouched = not any(mean.any() for mean in means)
+    return bool(means) and untouched and all(bool((value < 1).all()) for value in variances)

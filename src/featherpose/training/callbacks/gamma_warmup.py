@@ -27,28 +27,46 @@ class GammaWarmup(Callback):
     keeps no moments for it. `requires_grad` stays as it is: under DDP the gradient buckets are made once, and a
     parameter that joins later is averaged over no rank but its own.
 
+    A network that starts from trained weights (`init`) brings its gamma along: it is free from the first step, as
+    frozen modules would take away what the other layers rely on. `restart` goes through the phases all the same.
+
     Args:
         target: gamma at the end of the ramp.
         freeze_epochs: how long the modules are frozen.
         ramp_epochs: how long the ramp takes.
         unit: "epochs", or "share" where both are shares of the whole run (of its time, where it ends by the clock).
+        restart: whether a trained gamma goes through the phases too.
     """
 
     def __init__(
-        self, target: float, freeze_epochs: float, ramp_epochs: float, unit: str = "epochs"
+        self,
+        target: float,
+        freeze_epochs: float,
+        ramp_epochs: float,
+        unit: str = "epochs",
+        restart: bool = False,
     ) -> None:
         self.gamma = Gamma(target, freeze_epochs, ramp_epochs, unit)
         self.modules: dict[str, NonLocal] = {}
         self.freeze, self.ramp = float(freeze_epochs), float(ramp_epochs)
         self.phase: Phase | None = None
+        self.restart = restart
         self.released = False
+        self.kept = False  # the gamma that came along
         self.clock: TimeBudget | None = None  # where there is one, it says how far the run is
 
     def state_dict(self) -> dict[str, Any]:
-        return {"released": self.released}
+        return {"released": self.released, "kept": self.kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.released = bool(state_dict["released"])
+        self.kept = bool(state_dict.get("kept", False))
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Before a checkpoint is read: here only weights that the run starts from have a gamma that is not 0."""
+        if stage == "fit" and not self.restart:
+            modules = non_local_stages(pl_module).values()
+            self.kept = self.released = any(bool(module.gamma.any()) for module in modules)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.modules = non_local_stages(pl_module)
@@ -59,6 +77,8 @@ class GammaWarmup(Callback):
             )
         epochs = 1.0 if self.clock else run_length(trainer)
         self.freeze, self.ramp = self.gamma.in_epochs(epochs)
+        if self.kept:
+            self.freeze = self.ramp = 0.0
         last = 1.0 if self.clock else epochs - 1
         if self.modules and phase(last, self.freeze, self.ramp) != "free":
             rank_zero_warn(

@@ -34,7 +34,7 @@ def test_every_number_comes_to_its_place(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(network(x)[0], written(x)[0], rtol=1e-4, atol=1e-5)
     weights = read_weights(path, network)
-    assert weights.folded and weights.skeleton.name == "coco" and len(weights.sha256) == 64
+    assert weights.folded and weights.skeleton.name == "coco"
 
 
 def test_a_file_or_network_of_another_kind_is_refused_in_one_sentence(tmp_path):
