@@ -2,6 +2,8 @@
 
 python scripts/plot_schedule.py lapx data=mpii out=schedule.png
 python scripts/plot_schedule.py lapx schedule.gamma.freeze=10 schedule.epochs=100
+
+The first word is a schedule, a file of conf/schedule; all others are overrides as train.py takes them.
 """
 
 from __future__ import annotations
@@ -18,13 +20,17 @@ from hydra import compose, initialize_config_dir
 from matplotlib import pyplot as plt
 from omegaconf import OmegaConf
 
-from featherpose.cli.app import CONF
+from featherpose.cli.app import CONF, report
+from featherpose.errors import UsageError
 from featherpose.training.schedules import Gamma, Schedule, gamma_at, phase
 
 PHASES = {"frozen": "#d7dbe2", "ramp": "#f3e2b3", "free": "#d9ecd9"}
 
 
 def main(words: list[str]) -> None:
+    flags = [word for word in words if word.startswith("-")]
+    if flags:
+        raise UsageError(f"There is no option {flags[0]}; see plot_schedule.py --help.")
     out = next(
         (word.partition("=")[2] for word in words if word.startswith("out=")), "schedule.png"
     )
@@ -75,4 +81,9 @@ def draw_gamma(axes: plt.Axes, gamma: Gamma, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["lapx", "data=mpii"])
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.exit(print(__doc__))
+    try:
+        main(sys.argv[1:] or ["lapx", "data=mpii"])
+    except Exception as error:
+        sys.exit(report(error))
