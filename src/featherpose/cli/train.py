@@ -29,6 +29,7 @@ from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
 from featherpose.training.module import PoseModule, load_checkpoint
 from featherpose.training.schedules import Schedule
+from featherpose.training.trainer import check_seed, make_trainer
 from featherpose.zoo.start import start_from
 
 
@@ -45,7 +46,7 @@ def main(cfg: DictConfig) -> float | None:
         name, group = before.name, before.group
     with Recording(folder, on_first_rank(), name=name, group=group, seed=cfg.seed) as record:
         quieten_libraries()
-        L.seed_everything(cfg.seed, workers=True, verbose=False)
+        L.seed_everything(check_seed(cfg.seed), workers=True, verbose=False)
         module, data, config = build(cfg)
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         record.update(**summary.facts(module, data, config))
@@ -59,7 +60,7 @@ def main(cfg: DictConfig) -> float | None:
         try:
             record.update(**dashboards.facts(loggers))
             callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
-            trainer: L.Trainer = instantiate(
+            trainer = make_trainer(
                 cfg.trainer,
                 precision=precision(cfg.trainer.precision, cfg.trainer.accelerator),
                 logger=loggers,

@@ -1,0 +1,60 @@
+"""Lightning's Trainer from the config's `trainer`, and in one sentence what it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from featherpose.errors import PoseError
+from featherpose.settings import number, whole
+
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+def make_trainer(settings: Mapping[str, Any], **given: Any) -> L.Trainer:
+    """The Trainer; `given` replaces settings and adds what is no setting: loggers and callbacks."""
+    check(settings)
+    try:
+        return instantiate(settings, **given)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, PoseError):
+            raise cause from error
+        what = ", ".join(
+            f"trainer.{key}={settings[key]}"
+            for key in ("accelerator", "devices", "strategy", "precision")
+            if settings.get(key) is not None
+        )
+        said = " ".join(str(cause).split()).rstrip(".")
+        raise PoseError(f"Lightning can't train with {what}: {said}.") from error
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """What Lightning takes without a word, or refuses only in the middle of an epoch or in words of its own."""
+    clip, devices = settings.get("gradient_clip_val"), settings.get("devices")
+    whole("trainer.accumulate_grad_batches", settings.get("accumulate_grad_batches", 1), least=1)
+    if clip is not None:
+        number("trainer.gradient_clip_val", clip, least=0)
+    if isinstance(devices, int) and devices != -1:
+        whole("trainer.devices", devices, least=1)
+    if "num_nodes" in settings:
+        whole("trainer.num_nodes", settings["num_nodes"], least=1)
+    for key in ("limit_train_batches", "limit_val_batches"):
+        if settings.get(key) is not None:
+            number(f"trainer.{key}", settings[key], least=0)
+    if settings.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
+        mps = settings["accelerator"] == "gpu" and torch.backends.mps.is_available()
+        if not mps:
+            raise PoseError(
+                f"trainer.accelerator={settings['accelerator']}: this machine has no GPU that PyTorch can use "
+                f"(torch {torch.__version__}); leave trainer=auto, or take trainer=cpu."
+            )
+
+
+def check_seed(seed: Any) -> int:
+    return whole("seed", seed, least=0, most=LARGEST_SEED)
