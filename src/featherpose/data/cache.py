@@ -28,6 +28,7 @@ from featherpose import crop
 from featherpose.data.augment import Augment
 from featherpose.data.dataset import Load
 from featherpose.errors import PoseError
+from featherpose.files import write_atomically
 from featherpose.image import size_of
 from featherpose.machine import cores
 from featherpose.person import People, Person
@@ -153,9 +154,8 @@ def _build(target: Path, plan: Plan, load: Load) -> None:
                 file.write(region.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        (building / "about.json").write_text(
-            json.dumps({"format": FORMAT, "bytes": plan.size, "key": plan.key})
-        )
+        about = {"format": FORMAT, "bytes": plan.size, "key": plan.key}
+        write_atomically(building / "about.json", json.dumps(about))
         building.rename(target)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
