@@ -51,10 +51,10 @@ def encode(
         centre = (centre + 0.5).trunc()
     if truncate is not None:
         radius = truncate * sigma
-        limit = centre.new_tensor([width, height])
+        x, y = centre.unbind(-1)
         # HRNet's test: it lets pass a square that ends one pixel before the first row or column
-        inside = (centre - radius < limit) & (centre + radius + 1 >= 0)
-        drawn = drawn & inside.all(dim=-1)
+        drawn = drawn & (centre + radius + 1 >= 0).all(dim=-1)
+        drawn = drawn & (x - radius < width) & (y - radius < height)
     weights = drawn.to(joints.dtype)
     across = _gaussian(centre[..., 0], width, sigma, truncate)
     down = _gaussian(centre[..., 1], height, sigma, truncate) * weights[..., None]

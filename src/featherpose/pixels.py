@@ -15,7 +15,9 @@ def normalise(images: Tensor, channels_last: bool = False) -> Tensor:
     They are float32, or float64 where a trainer of precision 64-true makes that torch's default.
     """
     kind = torch.get_default_dtype()
-    mean = torch.tensor(MEAN, device=images.device).mul(255).view(1, 3, 1, 1)
-    deviation = torch.tensor(DEVIATION, device=images.device).mul(255).view(1, 3, 1, 1)
+    # Made on the CPU and sent without waiting: torch.tensor(..., device=cuda) waits for all that the GPU still does
+    mean = torch.tensor(MEAN).mul(255).view(1, 3, 1, 1).to(images.device, non_blocking=True)
+    deviation = torch.tensor(DEVIATION).mul(255).view(1, 3, 1, 1)
+    deviation = deviation.to(images.device, non_blocking=True)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(kind, memory_format=memory_format).sub_(mean).div_(deviation)

@@ -114,8 +114,9 @@ class DeviceCrops:
         known = torch.where(flip[:, None], known[:, self.order], known)
         points = (joints[..., None, :] * matrix[:, None, :, :2]).sum(-1) + matrix[:, None, :, 2]
         points = torch.where(known[..., None], points, 0.0)
-        limit = points.new_tensor(self.size_wh) - 0.5
-        visible = known & ((points >= -0.5) & (points < limit)).all(dim=-1)
+        x, y = points.unbind(-1)
+        visible = known & (points >= -0.5).all(dim=-1)
+        visible = visible & (x < self.size_wh[0] - 0.5) & (y < self.size_wh[1] - 0.5)
         return {
             "image": image.permute(0, 3, 1, 2),  # (B, 3, H, W), channels last in memory
             "joints": points.float(),
@@ -216,8 +217,9 @@ def crop_matrices(
     sign = torch.where(flip, -1.0, 1.0)
     rows = [torch.stack([across * sign, down], -1), torch.stack([-down * sign, across], -1)]
     linear = torch.stack(rows, dim=1)  # (B, 2, 2)
-    middle = centre.new_tensor([size_wh[0] * 0.5, size_wh[1] * 0.5])
-    offset = middle - (linear * centre[:, None, :]).sum(dim=-1)
+    offset = -(linear * centre[:, None, :]).sum(dim=-1)
+    offset[:, 0] += size_wh[0] * 0.5  # numbers, not a tensor: making one would wait for the device
+    offset[:, 1] += size_wh[1] * 0.5
     return torch.cat([linear, offset[..., None]], dim=-1)
 
 
@@ -255,7 +257,7 @@ def cut(
             inside = row_inside & (x >= 0) & (x < width)
             place = torch.where(inside, row_start + x, 0)
             weight = torch.where(inside, weight, 0).int()
-            total.addcmul_(pixels[place].int(), weight[..., None])
+            total += pixels[place] * weight[..., None]
     return ((total + WEIGHTS * WEIGHTS // 2) >> 10).byte()
 
 
