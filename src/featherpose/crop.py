@@ -68,6 +68,21 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
+def to_pictures(points: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Crop pixels (..., B, K, 2) in their pictures' coordinates, by each crop's matrix (B, 2, 3)."""
+    matrices = np.asarray(matrices, dtype=np.float64)
+    back = np.linalg.inv(matrices[:, :, :2])  # (B, 2, 2)
+    offset = np.asarray(points, dtype=np.float64) - matrices[:, None, :, 2]
+    return (offset[..., None, :] * back[:, None]).sum(axis=-1)
+
+
+def planes(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) as contiguous (3, H, W); cv2 takes the channels apart faster than numpy's strided copy."""
+    out = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(np.ascontiguousarray(image), list(out))
+    return out
+
+
 def cut(
     picture: np.ndarray, matrix: np.ndarray, size_wh: Sequence[int], origin: Sequence[int] = (0, 0)
 ) -> np.ndarray:

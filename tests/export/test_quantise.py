@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError
 from featherpose.export import quantise as quantiser
 from featherpose.export.onnx import Deployed, export
-from featherpose.export.quantise import cheap_or_last, quantise, score
+from featherpose.export.quantise import cheap_or_last, quantise
 from featherpose.inference.backends import OnnxRuntime, numbers
 from featherpose.inference.description import KEY, Description
-from featherpose.metrics.pck import PCKh
 from featherpose.models.hourglass import Hourglass
 from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
-from featherpose.synthetic import painted
 
 SIZE = (64, 64)
 
@@ -116,38 +112,3 @@ def test_a_broken_int8_file_never_takes_the_place_of_the_old_one(
         quantise(source, target, crops)
     assert target.read_bytes() == b"the file of last week"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["int8.onnx", "pose.onnx"]
-
-
-class Perfect:
-    """Knows where the joints are: what `score` must give 100 for."""
-
-    description = Description(MPII, SIZE, 4, {})
-
-    def __init__(self, data: PoseDataModule) -> None:
-        dataset = data.val_dataset()
-        self.joints = {
-            dataset[i]["image"].numpy().tobytes(): dataset[i]["joints"].numpy()
-            for i in range(len(dataset))
-        }
-
-    def __call__(self, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        points = np.stack([self.joints[each.numpy().tobytes()] for each in crops])
-        return points, np.ones(points.shape[:2])
-
-
-def test_score_maps_keypoints_back_to_the_picture() -> None:
-    data = PoseDataModule(
-        "synthetic",
-        "mpii",
-        partial(painted.read, people={"train": 2, "val": 7}),
-        painted.load,
-        PCKh,
-        input_size=SIZE,
-        workers=0,
-    )
-    data.setup("validate")
-    perfect = Perfect(data)
-    found = score(perfect, data, 5)
-    assert found == {"name": "PCKh@0.5", "score": 100.0, "persons": 5}
-    perfect.joints = {key: joints + 30 for key, joints in perfect.joints.items()}
-    assert score(perfect, data, 5)["score"] < 50

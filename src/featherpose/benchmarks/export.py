@@ -21,10 +21,11 @@ from featherpose.benchmarks.latency_files import model_config, settled
 from featherpose.benchmarks.stopwatch import Candidate, clock_of, memory, pinned
 from featherpose.export.onnx import Deployed, export, graph_of
 from featherpose.export.openvino import export_openvino
-from featherpose.heatmaps import flip_back
-from featherpose.inference.backends import OnnxRuntime, OpenVINO, cores, open_session
+from featherpose.inference.backends import FileBackend, OnnxRuntime, OpenVINO, open_session
 from featherpose.inference.backends import run as run_session
 from featherpose.inference.description import Description
+from featherpose.inference.estimator import Estimator
+from featherpose.machine import cores
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 
@@ -123,22 +124,17 @@ def write_files(
     return files
 
 
-def open_pass(path: Path, name: str, threads: int) -> Pass:
+def open_pass(path: Path, name: str, threads: int, size: tuple[int, int]) -> Pass:
     if path.suffix == ".xml":
         return OpenVINO(path, threads).run
     if name == PLAIN:
         session = open_session(path, threads, small=False)  # onnxruntime's defaults
         return lambda images: run_session(session, images)
-    runtime = OnnxRuntime(path, threads)
     if name == SIDE:  # as predicting does it with a file that holds no flip test
-        return lambda images: side_by_side(runtime, images)
-    return runtime.run
-
-
-def side_by_side(runtime: OnnxRuntime, images: np.ndarray) -> dict[str, np.ndarray]:
-    first, mirrored = runtime.run(np.concatenate([images, images[..., ::-1]]))["heatmaps"]
-    back = flip_back(torch.from_numpy(mirrored[None]), COCO.flip_order, True).numpy()
-    return {"heatmaps": (first[None] + back) / 2}
+        estimator = Estimator(FileBackend(path, threads=threads), Protocol(flip=True))
+        crops = np.random.default_rng(0).integers(0, 256, (1, 3, *size), np.uint8)
+        return lambda _: dict(zip(("keypoints", "confidence"), estimator(crops), strict=True))
+    return OnnxRuntime(path, threads).run
 
 
 def timed(
@@ -149,7 +145,7 @@ def timed(
     clock = clock_of(threads)
     with pinned(threads), Progress(console=console, transient=True) as progress:
         files = files | ({SIDE: files[REWRITTEN]} if threads > 1 else {})
-        passes = {name: open_pass(path, name, threads) for name, path in files.items()}
+        passes = {name: open_pass(path, name, threads, size) for name, path in files.items()}
         rows = {name: Row(name, threads) for name in files}
         last: dict[str, np.ndarray] = {}
         for name, each in passes.items():

@@ -18,7 +18,7 @@ from rich.table import Table
 from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file
 from featherpose.benchmarks.stopwatch import BUSY, Measurement, Timing, measure, memory
 from featherpose.errors import PoseError
-from featherpose.inference.backends import cores
+from featherpose.machine import cores
 from featherpose.runs.published import rows as published_rows
 from featherpose.runs.speed_plot import draw
 

@@ -1,4 +1,4 @@
-"""Run as a program: how many bytes one ONNX Runtime session adds to its process. Imports nothing of featherpose.
+"""Run as a program: how many bytes one ONNX Runtime session adds to its process. Loads no torch.
 
 Arguments: the file, a tiny file that makes the runtime allocate what it needs for any model, threads, height, width,
 and "small" to leave out the memory pattern. Prints one JSON line. A process of its own is needed because freed
@@ -13,16 +13,9 @@ import json
 import sys
 
 import numpy as np
-import onnxruntime
 import psutil
 
-
-def session_of(path: str, threads: int, small: bool) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    options.enable_mem_pattern = not small
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+from featherpose.inference.backends import open_session
 
 
 def resident() -> int:
@@ -35,11 +28,11 @@ def resident() -> int:
 def main(
     path: str, tiny: str, threads: int, height: int, width: int, small: bool
 ) -> dict[str, int]:
-    warm = session_of(tiny, threads, small)
+    warm = open_session(tiny, threads, small)
     warm.run(None, {warm.get_inputs()[0].name: np.ones((1, 3, 8, 8), np.float32)})
     image = np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)
     before = resident()
-    session = session_of(path, threads, small)
+    session = open_session(path, threads, small)
     name = session.get_inputs()[0].name
     for _ in range(4):
         session.run(None, {name: image})

@@ -187,13 +187,7 @@ class Product:
     """A float32 matrix product in the runtime itself: the roof that its convolutions can reach."""
 
     def __init__(self, threads: int):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            _product_model(), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = open_session(_product_model(), threads)
         random = np.random.default_rng(0)
         self.inputs = {name: random.standard_normal((GEMM, GEMM), np.float32) for name in "ab"}
 
@@ -238,18 +232,21 @@ def memory(candidate: Candidate, scratch: Path, threads: int = 1, small: bool | 
     """Bytes that the session adds to a process of its own."""
     tiny = scratch / "tiny.onnx"
     tiny.write_bytes(_tiny_model())
-    program = str(Path(__file__).with_name("session_memory.py"))
+    source = str(Path(__file__).parents[2])  # where this process found featherpose
     sizes = [str(value) for value in (threads, candidate.height, candidate.width)]
     small = candidate.small if small is None else small
     command = [
         sys.executable,
-        program,
+        "-m",
+        "featherpose.benchmarks.session_memory",
         str(candidate.path),
         str(tiny),
         *sizes,
         *(["small"] if small else []),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    path = os.pathsep.join([source, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise PoseError(
             f"The memory of {candidate.name} was not measured: {done.stderr.strip().splitlines()[-1]}"

@@ -25,13 +25,15 @@ from featherpose.evaluation.predictions import (
     write_mpii,
     write_run,
 )
+from featherpose.inference.backends import Backend, FileBackend
+from featherpose.inference.checkpoints import TorchBackend, from_checkpoint, from_weights
+from featherpose.inference.estimator import Estimator
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
 from featherpose.metrics.pck import PercentageOfCorrectKeypoints
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
-from featherpose.training.module import PoseModule
 
 SOURCES = ("checkpoint", "weights", "onnx", "predictions")
 console = Console(highlight=False, soft_wrap=True)
@@ -128,42 +130,39 @@ def run_network(
     cfg: DictConfig, source: str, protocol: Protocol
 ) -> tuple[PoseDataModule, Predictions, int]:
     """Everybody's keypoints by a network, on the data chosen or on its own; and its stride."""
-    device = (
-        cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    )
-    if source == "checkpoint":
-        model, path = network.from_checkpoint(cfg.checkpoint)
-        trained = model.protocol.name
-        if trained != protocol.name:
-            console.print(
-                f"[dim]{path.name} was validated by {trained} while it trained; this is {protocol.name}[/]"
-            )
-        model.protocol = protocol
-        config = _chosen_data(cfg) if cfg.get("data") is not None else dict(model.config["data"])
-        config["input_size"] = config.get("input_size") or list(model.input_size)
-        data = build_data(config, cfg, stride=model.stride)
-    elif source == "weights":
-        config = {
-            "data": _chosen_data(cfg),
-            "model": OmegaConf.to_container(cfg.model, resolve=True),
-        }
-        model = network.from_weights(cfg.weights, {**config, "protocol": protocol.as_dict()})
-        data = build_data(
-            config["data"], cfg, stride=model.stride, natural_height=model.network.natural_height
-        )
-    else:
-        config = _chosen_data(cfg)
-        device = "cpu"
-        model = network.OnnxNetwork(cfg.onnx, instantiate(config).skeleton, protocol)
-        data = build_data(
-            {**config, "input_size": list(model.input_size)}, cfg, stride=model.stride
-        )
-    _check_skeleton(model.skeleton, data.skeleton)
+    backend, data = open_network(cfg, source, protocol)
+    description = backend.description
+    _check_skeleton(description.skeleton, data.skeleton)
     if protocol.boxes == "detections":
         _use_detections(data)
-    if isinstance(model, PoseModule):
-        model.to(device)
-    return data, network.predict(model, data.val_dataloader(), device), model.stride
+    estimator = Estimator(backend, protocol)
+    return data, network.predict(estimator, data.val_dataloader()), description.stride
+
+
+def open_network(
+    cfg: DictConfig, source: str, protocol: Protocol
+) -> tuple[Backend, PoseDataModule]:
+    """What runs the network that the config names, and the data in crops of its size."""
+    if source == "onnx":
+        config = _chosen_data(cfg)
+        skeleton = instantiate(config).skeleton
+        backend = FileBackend(cfg.onnx, cfg.runtime, cfg.threads, skeleton)
+        size, stride = list(backend.description.input_size), backend.description.stride
+        return backend, build_data({**config, "input_size": size}, cfg, stride=stride)
+    if source == "weights":
+        config = _chosen_data(cfg)
+        model: dict[str, Any] = OmegaConf.to_container(cfg.model, resolve=True)  # ty: ignore[invalid-assignment]
+        trained = from_weights(cfg.weights, model, config, protocol.as_dict())
+    else:
+        trained, path = from_checkpoint(cfg.checkpoint)
+        before = trained.protocol.name
+        if before != protocol.name:
+            console.print(
+                f"[dim]{path.name} was validated by {before} while it trained; this is {protocol.name}[/]"
+            )
+        config = _chosen_data(cfg) if cfg.get("data") is not None else dict(trained.config["data"])
+    config["input_size"] = config.get("input_size") or list(trained.input_size)
+    return TorchBackend(trained, cfg.device), build_data(config, cfg, stride=trained.stride)
 
 
 def _check_skeleton(network: Skeleton, data: Skeleton) -> None:

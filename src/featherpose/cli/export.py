@@ -16,16 +16,17 @@ from torch import Tensor
 
 from featherpose import __version__, crop
 from featherpose.data.datamodule import PoseDataModule
-from featherpose.data.dataset import CropDataset, planes
+from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation.network import from_checkpoint
+from featherpose.evaluation.network import score_sample
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
-from featherpose.export.quantise import quantise, score
-from featherpose.inference.backends import OnnxRuntime
+from featherpose.export.quantise import quantise
+from featherpose.inference.backends import FileBackend
 from featherpose.inference.boxes import whole_picture
+from featherpose.inference.checkpoints import from_checkpoint, from_weights
 from featherpose.inference.description import Description
-from featherpose.inference.pose import FileEstimator, module_of_weights
+from featherpose.inference.estimator import Estimator
 from featherpose.inference.streams import open_source
 from featherpose.person import People
 from featherpose.runs.recording import git_state
@@ -101,9 +102,8 @@ def open_module(cfg: DictConfig) -> tuple[PoseModule, Path]:
             "weights= holds numbers only: say which network they are of with model=… and data=…"
         )
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    return module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), Path(
-        cfg.weights
-    )
+    module = from_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"])
+    return module, Path(cfg.weights)
 
 
 def data_of(module: PoseModule) -> PoseDataModule | None:
@@ -134,7 +134,7 @@ def some_crops(
         found = []
         for frame in open_source(pictures).frames():
             matrix = crop.crop_matrix(*crop.centre_and_scale(whole_picture(frame)[0][0]), size_wh)
-            found.append(torch.from_numpy(planes(crop.cut(frame.picture, matrix, size_wh))))
+            found.append(torch.from_numpy(crop.planes(crop.cut(frame.picture, matrix, size_wh))))
             if len(found) == count:
                 break
         return torch.stack(found), str(pictures)
@@ -177,10 +177,12 @@ def write_int8(
         )
     target = path.with_name(f"{path.stem}-int8.onnx")
     quantise(path, target, crops_of(data, data.train_people, int(cfg.calibrate)))
-    before = score(FileEstimator(OnnxRuntime(path)), data, int(cfg.score_on))
-    after = score(FileEstimator(OnnxRuntime(target)), data, int(cfg.score_on))
+    before, after = (
+        score_sample(Estimator(FileBackend(file)), data, int(cfg.score_on))
+        for file in (path, target)
+    )
     console.print(
         f"written: {target} ({target.stat().st_size / 1e6:.1f} MB), calibrated on {cfg.calibrate} crops: "
-        f"{before['name']} {before['score']:.2f} in float32, {after['score']:.2f} in int8, "
-        f"on {before['persons']} people of {data.name}"
+        f"{before.name} {before.score:.2f} in float32, {after.score:.2f} in int8, "
+        f"on {before.persons} people of {data.name}"
     )

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from featherpose.errors import UsageError
 from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
 from featherpose.inference.detector import Detector
-from featherpose.inference.pose import Pose, module_of_weights
+from featherpose.inference.pose import Pose
 from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results
 from featherpose.inference.smoothing import OneEuro
@@ -100,9 +100,7 @@ def open_pose(cfg: DictConfig) -> Pose:
             "weights= holds numbers only: say which network they are of with model=… and data=…"
         )
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    return Pose(
-        module_of_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"]), **how
-    )
+    return Pose.from_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"], **how)
 
 
 def boxes_for(cfg: DictConfig, source: Source) -> tuple[FindBoxes, int]:

@@ -7,22 +7,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor
 
-from featherpose.data.datamodule import PoseDataModule
-from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
 from featherpose.files import replacing
 from featherpose.inference.backends import describe, numbers, open_session, run
 from featherpose.inference.description import KEY, Description
-from featherpose.inference.pose import Estimator
-
-BATCH = 8
 
 
 class Crops:
@@ -150,29 +144,3 @@ def behind(model: onnx.ModelProto, values: set[str]) -> set[str]:
         else:
             waiting.extend(node.input)
     return found
-
-
-def score(estimator: Estimator, data: PoseDataModule, most: int) -> dict[str, Any]:
-    """The dataset's main score on up to `most` validation people spread over the set."""
-    persons = data.val_people.persons
-    chosen = np.unique(
-        np.linspace(0, len(persons) - 1, min(most, len(persons))).round().astype(int)
-    )
-    picked = replace(data.val_people, persons=[persons[i] for i in chosen])
-    dataset = CropDataset(picked, data.load, data.skeleton, data.input_size)
-    metric = data.metric(picked.persons)
-    for start in range(0, len(dataset), BATCH):
-        samples = [dataset[i] for i in range(start, min(start + BATCH, len(dataset)))]
-        points, confidence = estimator(torch.stack([sample["image"] for sample in samples]))
-        matrices = torch.stack([sample["matrix"] for sample in samples])
-        back = torch.linalg.inv(matrices[:, :, :2])
-        keypoints = torch.einsum(
-            "bij,bkj->bki", back, torch.from_numpy(points).double() - matrices[:, None, :, 2]
-        )
-        index = torch.tensor([sample["index"] for sample in samples])
-        metric.update(index, keypoints, torch.from_numpy(confidence))
-    return {
-        "name": metric.main,
-        "score": float(metric.compute()[metric.main]),
-        "persons": len(chosen),
-    }

@@ -1,26 +1,45 @@
-"""Running exported files: ONNX Runtime by default, OpenVINO by choice."""
+"""What runs a network: ONNX Runtime by default or OpenVINO for exported files, torch for checkpoints.
+
+A backend maps crops to the network's outputs and knows nothing of protocols; the estimator stands on top.
+"""
 
 from __future__ import annotations
 
-import os
+import typing
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from featherpose.errors import PoseError
 from featherpose.inference.description import KEY, Description
+from featherpose.inference.outputs import Heatmaps, Output, Vectors
+from featherpose.machine import cores
+from featherpose.protocol import Protocol
+from featherpose.skeletons import Skeleton
+
+RUNTIMES = ("onnxruntime", "openvino")
+SUFFIXES = (".onnx", ".xml")
 
 
-def open_session(path: str | Path, threads: int = 0, small: bool = True) -> Any:
-    """An ONNX Runtime session on the CPU.
+class Backend(typing.Protocol):
+    """A network that is ready to run."""
+
+    description: Description
+
+    def __call__(self, crops: np.ndarray) -> list[Output]:
+        """The outputs of uint8 crops (B, 3, H, W), one a supervision, the last one final."""
+        ...
+
+
+def open_session(source: str | Path | bytes, threads: int = 0, small: bool = True) -> Any:
+    """An ONNX Runtime session on the CPU; every session of featherpose is opened here.
 
     Args:
-        path: the file.
+        source: the file, or a model's bytes.
         threads: 0 for one per core.
         small: keep its memory small: no plan of all activations ahead, which is 20 MB for LAPX and under 1% of its
             time.
@@ -29,8 +48,8 @@ def open_session(path: str | Path, threads: int = 0, small: bool = True) -> Any:
         import onnxruntime
     except ImportError as error:
         raise PoseError("ONNX files need onnxruntime: pip install 'featherpose[onnx]'.") from error
-    if not Path(path).is_file():
-        raise PoseError(f"There is no ONNX file {path}.")
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise PoseError(f"There is no ONNX file {source}.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     # threads that wait busily after a pass take the core from whatever comes next, another session included: with two
@@ -38,11 +57,12 @@ def open_session(path: str | Path, threads: int = 0, small: bool = True) -> Any:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
     options.enable_mem_pattern = not small
+    model = source if isinstance(source, bytes) else str(source)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has its own kinds
         raise PoseError(
-            f"{path} is not an ONNX file that can be run: {str(error).splitlines()[0]}"
+            f"{source} is not an ONNX file that can be run: {str(error).splitlines()[0]}"
         ) from error
 
 
@@ -52,19 +72,25 @@ def run(session: Any, images: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: images}), strict=True))
 
 
-def numbers(images: Tensor, description: Description) -> np.ndarray:
-    """uint8 crops (B, 3, H, W) as the float32 that the file takes."""
-    mean = torch.tensor(description.mean).mul(255).view(1, 3, 1, 1)
-    deviation = torch.tensor(description.deviation).mul(255).view(1, 3, 1, 1)
-    return images.float().sub_(mean).div_(deviation).contiguous().numpy()
+def numbers(crops: Any, description: Description) -> np.ndarray:
+    """uint8 crops (B, 3, H, W), an array or a tensor, as the float32 that the file takes."""
+    mean = np.array(description.mean, np.float32) * 255
+    deviation = np.array(description.deviation, np.float32) * 255
+    images = np.asarray(crops).astype(np.float32)
+    images -= mean[:, None, None]
+    images /= deviation[:, None, None]
+    return images
 
 
 def describe(path: str | Path, session: Any) -> Description:
-    """The file's own account of itself."""
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    """An ONNX file's own account of itself."""
+    return _description(path, session.get_modelmeta().custom_metadata_map.get(KEY))
+
+
+def _description(path: str | Path, text: str | None) -> Description:
     if text is None:
         raise PoseError(
-            f"{path} is an ONNX file without featherpose metadata, so its skeleton and input are unknown: "
+            f"{path} is a file without featherpose metadata, so its skeleton and input are unknown: "
             "export the checkpoint with src/export.py."
         )
     description = Description.from_json(text, str(path))
@@ -75,7 +101,7 @@ def describe(path: str | Path, session: Any) -> Description:
 
 
 class OnnxRuntime:
-    """An exported ONNX file, in ONNX Runtime.
+    """An ONNX file, in ONNX Runtime.
 
     Where there is an image for each thread, every thread takes whole images in a session of its own width: two images
     on two threads take 1.6 times as long as one on both, as a batch twice as long.
@@ -84,14 +110,26 @@ class OnnxRuntime:
     def __init__(self, path: str | Path, threads: int = 0) -> None:
         self.path, self.threads = path, threads or cores()
         self.session = open_session(path, threads)
-        self.description = describe(path, self.session)
-        size = self.session.get_inputs()[0].shape[0]
-        self.batch = size if isinstance(size, int) else None
+        entry = self.session.get_inputs()[0]
+        self.size: list[int | None] = [d if isinstance(d, int) else None for d in entry.shape]
+        self.batch = self.size[0]
+        self.takes_bytes = "uint8" in entry.type
+        self.shapes = {output.name: list(output.shape) for output in self.session.get_outputs()}
+        self.metadata: str | None = self.session.get_modelmeta().custom_metadata_map.get(KEY)
+
+    @property
+    def description(self) -> Description:
+        return _description(self.path, self.metadata)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        if self.batch is not None or self.threads == 1 or len(images) < self.threads:
+        """Outputs by name. On one thread images go one by one, whose activations stay in the core's cache."""
+        if self.batch is not None or len(images) < self.threads or len(images) == 1:
             return run(self.session, images)
-        found = list(self.pool.map(partial(run, self.single), np.split(images, len(images))))
+        parts = np.split(images, len(images))
+        if self.threads == 1:
+            found = [run(self.session, part) for part in parts]
+        else:
+            found = list(self.pool.map(partial(run, self.single), parts))
         return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
     @cached_property
@@ -102,11 +140,6 @@ class OnnxRuntime:
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.threads)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OpenVINO:
@@ -126,25 +159,122 @@ class OpenVINO:
             raise PoseError(
                 f"{path} is not a file that OpenVINO can read: {str(error).splitlines()[-1]}"
             ) from error
-        if Path(path).suffix == ".onnx":
-            self.description = describe(path, open_session(path, 1))
-        elif model.has_rt_info([KEY]):
-            self.description = Description.from_json(
-                model.get_rt_info([KEY]).astype(str), str(path)
-            )
-        else:
-            raise PoseError(
-                f"{path} holds no featherpose metadata: write it with src/export.py openvino=true."
-            )
-        size = model.inputs[0].partial_shape[0]
-        self.batch = None if size.is_dynamic else int(size.get_length())
+        self.path = path
+        self.metadata: str | None = None
+        if model.has_rt_info([KEY]):
+            self.metadata = model.get_rt_info([KEY]).astype(str)
+        elif Path(path).suffix == ".onnx":
+            self.metadata = open_session(path, 1).get_modelmeta().custom_metadata_map.get(KEY)
+        self.size = _lengths(model.inputs[0].partial_shape)
+        self.batch = self.size[0]
+        self.takes_bytes = model.inputs[0].element_type == openvino.Type.u8
+        self.shapes = {o.get_any_name(): _lengths(o.partial_shape) for o in model.outputs}
         # the CPU's own default may be bfloat16, which moves heatmaps by 2%
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         self.model = core.compile_model(model, "CPU", options)
-        self.names = [output.get_any_name() for output in self.model.outputs]
+
+    @property
+    def description(self) -> Description:
+        return _description(self.path, self.metadata)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         found = self.model(images)
-        return {name: np.asarray(found[i]) for i, name in enumerate(self.names)}
+        return {name: np.asarray(found[i]) for i, name in enumerate(self.shapes)}
+
+
+def _lengths(shape: Any) -> list[int | None]:
+    return [None if axis.is_dynamic else int(axis.get_length()) for axis in shape]
+
+
+def check_runtime(runtime: str) -> None:
+    if runtime not in RUNTIMES:
+        raise PoseError(f"There is no runtime={runtime}; known: {', '.join(RUNTIMES)}.")
+
+
+def open_runtime(
+    path: str | Path, runtime: str = "onnxruntime", threads: int = 0
+) -> OnnxRuntime | OpenVINO:
+    """What runs the file: OpenVINO where it is asked for and for its own .xml files."""
+    check_runtime(runtime)
+    openvino = runtime == "openvino" or Path(path).suffix.lower() == ".xml"
+    return OpenVINO(path, threads) if openvino else OnnxRuntime(path, threads)
+
+
+class FileBackend:
+    """A network in a file.
+
+    Args:
+        path: .onnx, or OpenVINO's .xml.
+        runtime: of RUNTIMES, for .onnx files.
+        threads: 0 for one per core.
+        skeleton: of files that do not say theirs, as other programs write them; None refuses these.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        runtime: str = "onnxruntime",
+        threads: int = 0,
+        skeleton: Skeleton | None = None,
+    ) -> None:
+        self.path = path
+        self.runtime = open_runtime(path, runtime, threads)
+        shapes = self.runtime.shapes
+        self.maps = [name for name, shape in shapes.items() if len(shape) == 4]
+        self.vectors = [] if self.maps else [n for n, shape in shapes.items() if len(shape) == 3]
+        if not self.maps and len(self.vectors) != 2:
+            raise PoseError(
+                f"{path} gives neither heatmaps nor two vectors a joint, so nothing can decode them: "
+                "export it with heatmaps."
+            )
+        if skeleton is None or self.runtime.metadata is not None:
+            self.description = self.runtime.description
+        else:
+            self.description = self._describe(skeleton)
+        self._check_joints()
+
+    def _describe(self, skeleton: Skeleton) -> Description:
+        """From the graph alone, with what every network here sees as mean and deviation."""
+        height, width = self.runtime.size[2:]
+        if height is None or width is None:
+            raise PoseError(
+                f"{self.path} leaves its input size open: export it with fixed height and width."
+            )
+        stride = 1
+        if self.maps:
+            rows = self.runtime.shapes[self.maps[-1]][2]
+            if not isinstance(rows, int) or not 0 < rows <= height:
+                raise PoseError(f"{self.path} leaves the size of its heatmaps open.")
+            stride = height // rows
+        return Description(skeleton, (height, width), stride, Protocol())
+
+    def _check_joints(self) -> None:
+        name = (self.maps or self.vectors)[-1]
+        joints = self.runtime.shapes[name][1]
+        if isinstance(joints, int) and joints != len(self.description.skeleton):
+            kind = "heatmaps" if self.maps else "pairs of vectors"
+            raise PoseError(
+                f"{self.path} gives {joints} {kind}, but the skeleton {self.description.skeleton.name} has "
+                f"{len(self.description.skeleton)} joints."
+            )
+
+    def __call__(self, crops: np.ndarray) -> list[Output]:
+        found = self._run(crops if self.runtime.takes_bytes else numbers(crops, self.description))
+        if self.maps:
+            return [Heatmaps(found[name], self.description.stride) for name in self.maps]
+        x, y = (found[name] for name in self.vectors)
+        return [Vectors(x, y, x.shape[2] // self.description.input_size[1])]
+
+    def _run(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
+        """A file of a fixed batch gets its last one filled up."""
+        images, size = np.ascontiguousarray(images), self.runtime.batch
+        if size is None or size == len(images):
+            return self.runtime.run(images)
+        missing = -len(images) % size
+        filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+        parts = [self.runtime.run(part) for part in np.split(filled, len(filled) // size)]
+        return {
+            name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]
+        }
