@@ -20,6 +20,10 @@ from featherpose.data.readers import mpii
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import network
 from featherpose.evaluation.predictions import Predictions
+from featherpose.inference.backends import FileBackend
+from featherpose.inference.description import Description
+from featherpose.inference.estimator import Estimator
+from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
 from featherpose.synthetic.formats import write
@@ -60,7 +64,7 @@ def on(sets, kind):
 def nearly_right(monkeypatch):
     """Networks whose first output is far off and whose last is near the annotated joints."""
 
-    def predict(model, batches, device, quiet=False):
+    def predict(estimator, batches, quiet=False):
         persons, rng = batches.dataset.people.persons, np.random.default_rng(0)
         joints = np.array([p.joints for p in persons])
         size = np.array([p.scale.max() * 200 for p in persons])[:, None, None]
@@ -186,13 +190,34 @@ def onnx_file(tmp_path_factory):
 def test_an_onnx_file_of_a_fixed_batch_is_scored_like_its_network(run, sets, onnx_file):
     assert onnxruntime.InferenceSession(str(onnx_file)).get_inputs()[0].shape[0] == 3
     run(*on(sets, "mpii"), f"onnx={onnx_file}", "protocol=paper_tta")
-    model = network.OnnxNetwork(onnx_file, MPII, Protocol(flip=True))
-    images = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
-    (heatmaps,) = model.predict_heatmaps(images)
-    plain, mirrored = (Blurred()(network.normalise(each)) for each in (images, images.flip(3)))
-    back = mirrored.flip(3)[:, list(model.skeleton.flip_order)]
+    protocol = Protocol(flip=True)
+    estimator = Estimator(FileBackend(onnx_file, skeleton=MPII), protocol)
+    crops = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
+    (heatmaps,) = estimator.outputs(crops.numpy())
+    plain, mirrored = (Blurred()(normalise(each)) for each in (crops, crops.flip(3)))
+    back = mirrored.flip(3)[:, list(MPII.flip_order)]
     back[..., 1:] = back[..., :-1].clone()
-    torch.testing.assert_close(heatmaps, (plain + back) / 2)
+    torch.testing.assert_close(torch.from_numpy(heatmaps.values), (plain + back) / 2)
+
+
+def test_every_file_that_can_be_predicted_with_can_be_scored(run, sets, onnx_file, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    told = Description(MPII, (64, 64), 4, Protocol())
+    model = openvino.convert_model(str(onnx_file))
+    model.set_rt_info(told.to_json(), ["featherpose"])
+    openvino.save_model(model, str(tmp_path / "network.xml"), compress_to_fp16=False)
+    files = {
+        "onnx": [f"onnx={onnx_file}"],
+        "openvino": [f"onnx={onnx_file}", "runtime=openvino"],
+        "xml": [f"onnx={tmp_path / 'network.xml'}"],
+    }
+    keypoints = []
+    for name, source in files.items():
+        _, folder = run(*on(sets, "mpii"), *source, out=name)
+        keypoints.append(np.load(folder / "predictions" / "val.npz")["keypoints"])
+    assert np.ptp(keypoints[0]) > 10
+    for other in keypoints[1:]:
+        np.testing.assert_allclose(other, keypoints[0], atol=0.01)
 
 
 def test_detected_boxes_take_the_place_of_the_annotated(run, sets, checkpoints, tmp_path):

@@ -1,0 +1,56 @@
+"""A network's score on a sample of a dataset's people."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from featherpose.data.datamodule import PoseDataModule
+from featherpose.evaluation.network import SampleScore, score_sample
+from featherpose.inference.description import Description
+from featherpose.inference.estimator import Estimator
+from featherpose.inference.outputs import Heatmaps, Output
+from featherpose.metrics.pck import PCKh
+from featherpose.protocol import Protocol
+from featherpose.skeletons import MPII
+from featherpose.synthetic import painted
+
+SIZE = (64, 64)
+
+
+class Perfect:
+    """Knows where the joints are: what must score 100."""
+
+    description = Description(MPII, SIZE, 1, Protocol(decoder="argmax"))
+
+    def __init__(self, data: PoseDataModule, off: int = 0) -> None:
+        dataset = data.val_dataset()
+        self.off = off
+        self.joints = {
+            dataset[i]["image"].numpy().tobytes(): dataset[i]["joints"].numpy()
+            for i in range(len(dataset))
+        }
+
+    def __call__(self, crops: np.ndarray) -> list[Output]:
+        maps = np.zeros((len(crops), len(MPII), *SIZE), np.float32)
+        for row, image in enumerate(crops):
+            places = (self.joints[image.tobytes()].round().astype(int) + self.off).clip(0, 63)
+            maps[row, np.arange(len(MPII)), places[:, 1], places[:, 0]] = 1
+        return [Heatmaps(maps, 1)]
+
+
+def test_a_sample_is_scored_in_picture_coordinates() -> None:
+    data = PoseDataModule(
+        "synthetic",
+        "mpii",
+        partial(painted.read, people={"train": 2, "val": 7}),
+        painted.load,
+        PCKh,
+        input_size=SIZE,
+        workers=0,
+    )
+    data.setup("validate")
+    found = score_sample(Estimator(Perfect(data)), data, 5)
+    assert found == SampleScore("PCKh@0.5", 100.0, 5)
+    assert score_sample(Estimator(Perfect(data, off=30)), data, 5).score < 50

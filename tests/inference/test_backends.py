@@ -1,0 +1,188 @@
+"""Files are run by one contract: what they take and give is read from them, whatever runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from featherpose.errors import PoseError
+from featherpose.inference.backends import FileBackend, OnnxRuntime, numbers, open_session
+from featherpose.inference.description import KEY, Description
+from featherpose.inference.estimator import Estimator
+from featherpose.inference.outputs import Heatmaps, Vectors
+from featherpose.protocol import Protocol
+from featherpose.skeletons import COCO, LSP
+
+SIZE = (16, 8)
+TOLD = Description(LSP, SIZE, 4, Protocol())
+JOINTS = len(LSP)
+
+
+def write(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    outputs: dict[str, list],
+    batch: int | str = "batch",
+    kind: int = TensorProto.FLOAT,
+    told: Description | None = TOLD,
+) -> Path:
+    images = helper.make_tensor_value_info("images", kind, [batch, 3, *SIZE])
+    values = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *s]) for n, s in outputs.items()
+    ]
+    constants = [
+        helper.make_tensor("repeats", TensorProto.INT64, [4], [1, JOINTS, 1, 1]),
+        helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("rows", TensorProto.INT64, [1], [2]),
+        helper.make_tensor("columns", TensorProto.INT64, [1], [3]),
+        helper.make_tensor("twice", TensorProto.FLOAT, [3], [1, 1, 2]),
+    ]
+    graph = helper.make_graph(nodes, "made", [images], values, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    if told is not None:
+        helper.set_model_props(model, {KEY: told.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+def brightness(source: str = "images") -> list[onnx.NodeProto]:
+    """Every joint's heatmap is the picture's brightness, a quarter of its size."""
+    return [
+        helper.make_node("AveragePool", [source], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("ReduceMean", ["small", "axes"], ["grey"], keepdims=1),
+        helper.make_node("Tile", ["grey", "repeats"], ["heatmaps"]),
+    ]
+
+
+MAPS = {"heatmaps": [JOINTS, SIZE[0] // 4, SIZE[1] // 4]}
+
+
+def some_crops(count: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, *SIZE), np.uint8)
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    small = images.reshape(len(images), 3, SIZE[0] // 4, 4, SIZE[1] // 4, 4).mean((1, 3, 5))
+    return np.repeat(small[:, None], JOINTS, axis=1)
+
+
+@pytest.mark.parametrize("batch", ["batch", 2])
+def test_an_open_and_a_fixed_batch(tmp_path: Path, batch: int | str) -> None:
+    backend = FileBackend(write(tmp_path / "a.onnx", brightness(), MAPS, batch))
+    (output,) = backend(some_crops())
+    assert isinstance(output, Heatmaps) and output.stride == 4 and len(output) == 5
+    np.testing.assert_allclose(output.values, grey(numbers(some_crops(), TOLD)), atol=1e-5)
+
+
+def test_a_file_that_takes_bytes_gets_bytes(tmp_path: Path) -> None:
+    cast = helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT)
+    nodes = [cast, *brightness("floats")]
+    path = write(tmp_path / "a.onnx", nodes, MAPS, kind=TensorProto.UINT8)
+    (output,) = FileBackend(path)(some_crops())
+    np.testing.assert_allclose(output.values, grey(some_crops()), rtol=1e-5)
+
+
+def vectors() -> list[onnx.NodeProto]:
+    """Two vectors a joint, two bins a pixel: means of the picture's columns and of its rows."""
+    return [
+        helper.make_node("Resize", ["images", "", "scales"], ["large"], mode="nearest"),
+        helper.make_node("ReduceMean", ["large", "rows"], ["x3"], keepdims=0),
+        helper.make_node("ReduceMean", ["large", "columns"], ["y3"], keepdims=0),
+        helper.make_node("ReduceMean", ["x3", "axes"], ["x1"], keepdims=1),
+        helper.make_node("ReduceMean", ["y3", "axes"], ["y1"], keepdims=1),
+        helper.make_node("Expand", ["x1", "x_shape"], ["x"]),
+        helper.make_node("Expand", ["y1", "y_shape"], ["y"]),
+    ]
+
+
+def test_two_vectors_a_joint(tmp_path: Path) -> None:
+    outputs = {"x": [JOINTS, 2 * SIZE[1]], "y": [JOINTS, 2 * SIZE[0]]}
+    path = write(tmp_path / "a.onnx", vectors(), outputs)
+    model = onnx.load(path)
+    model.graph.initializer.extend(
+        [
+            helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 2, 2]),
+            helper.make_tensor("x_shape", TensorProto.INT64, [3], [1, JOINTS, 1]),
+            helper.make_tensor("y_shape", TensorProto.INT64, [3], [1, JOINTS, 1]),
+        ]
+    )
+    onnx.save(model, path)
+    crops = np.zeros((2, 3, *SIZE), np.uint8)
+    crops[0, :, 11, 3] = crops[1, :, 4, 6] = 255
+    backend = FileBackend(path)
+    (output,) = backend(crops)
+    assert isinstance(output, Vectors) and output.bins == 2 and output.x.shape == (2, JOINTS, 16)
+    points, _ = Estimator(backend)(crops)
+    np.testing.assert_allclose(points[:, 0], [[3, 11], [6, 4]], atol=0.5)
+
+
+def test_a_file_of_another_program_needs_a_skeleton(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", brightness(), MAPS, told=None)
+    with pytest.raises(PoseError, match="without featherpose metadata"):
+        FileBackend(path)
+    described = FileBackend(path, skeleton=LSP).description
+    assert (described.input_size, described.stride, described.skeleton) == (SIZE, 4, LSP)
+    with pytest.raises(PoseError, match="gives 14 heatmaps, but the skeleton coco has 17 joints"):
+        FileBackend(path, skeleton=COCO)
+
+
+def test_what_a_file_says_of_itself_comes_first(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", brightness(), MAPS)
+    assert FileBackend(path, skeleton=COCO).description == TOLD
+
+
+def test_a_file_of_neither_maps_nor_vectors_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Flatten", ["images"], ["flat"])]
+    path = write(tmp_path / "a.onnx", nodes, {"flat": [3 * SIZE[0] * SIZE[1]]})
+    with pytest.raises(PoseError, match="neither heatmaps nor two vectors"):
+        FileBackend(path)
+    with pytest.raises(PoseError, match=r"no runtime=tensorrt; known: onnxruntime, openvino"):
+        FileBackend(path, "tensorrt")
+
+
+def test_openvino_gives_what_onnx_runtime_gives(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    path = write(tmp_path / "a.onnx", brightness(), MAPS)
+    model = openvino.convert_model(str(path))
+    model.set_rt_info(TOLD.to_json(), [KEY])
+    openvino.save_model(model, str(tmp_path / "a.xml"), compress_to_fp16=False)
+    (wanted,) = FileBackend(path)(some_crops())
+    for backend in (FileBackend(path, "openvino"), FileBackend(tmp_path / "a.xml")):
+        (output,) = backend(some_crops())
+        np.testing.assert_allclose(output.values, wanted.values, atol=1e-5)
+        assert backend.description == TOLD
+
+
+def test_no_session_spins(tmp_path: Path) -> None:
+    runtime = OnnxRuntime(write(tmp_path / "a.onnx", brightness(), MAPS), 2)
+    bare = (tmp_path / "a.onnx").read_bytes()
+    for session in (runtime.session, runtime.single, open_session(bare)):
+        options = session.get_session_options()
+        assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+    source = Path(sys.modules["featherpose"].__file__ or "").parent
+    opened = [p.name for p in source.rglob("*.py") if "InferenceSession(" in p.read_text()]
+    assert opened == ["backends.py"]  # one place opens them all
+
+
+def test_an_exported_file_is_predicted_with_without_torch(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", brightness(), MAPS)
+    program = f"""
+import sys
+import numpy as np
+from featherpose import Pose
+from featherpose.inference import predicting, results, detector
+pose = Pose({str(path)!r}, protocol={{"flip": True}})
+assert len(pose(np.zeros((20, 10, 3), np.uint8))) == 1
+heavy = {{"torch", "lightning", "hydra", "wandb"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
