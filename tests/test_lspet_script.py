@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from featherpose.inference.backends import describe, open_session
+from featherpose.inference.backends import OnnxRuntime
 
 NETWORKS = ("lapx",)  # of the four; each more is half a minute, LE-HRNet's export two
 
@@ -54,7 +54,7 @@ def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(
         assert {"untrained", "mean pose"} <= record["baseline"].keys()
         assert f"{name}-lspet-smoke" in table
         file = out / name / f"{name}-lspet.onnx"
-        assert describe(file, open_session(file)).skeleton.name == "lsp"
+        assert OnnxRuntime(file).description.skeleton.name == "lsp"
         assert (out / name / "weights.pt").is_file()
         assert "lspet" in (out / name / "MODEL_CARD.md").read_text().lower()
     assert "<html" in (out / "report.html").read_text()

@@ -16,7 +16,7 @@ from featherpose.export import onnx as exporter
 from featherpose.export.onnx import Deployed, export, graph_of
 from featherpose.export.rewrite import CHANGES, rewrite
 from featherpose.heatmaps import decode, flip_back
-from featherpose.inference.backends import OnnxRuntime, OpenVINO, numbers, open_session
+from featherpose.inference.backends import FileBackend, OnnxRuntime, OpenVINO, numbers, open_session
 from featherpose.inference.description import KEY, Description, mapping_of
 from featherpose.models.hourglass import Hourglass
 from featherpose.pixels import normalise
@@ -273,8 +273,8 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     )
     onnx.save(bare, tmp_path / "bare.onnx")
     with pytest.raises(PoseError, match="without featherpose metadata"):
-        OnnxRuntime(tmp_path / "bare.onnx")
+        FileBackend(tmp_path / "bare.onnx")
     onnx.helper.set_model_props(bare, {KEY: "{}"})
     onnx.save(bare, tmp_path / "damaged.onnx")
     with pytest.raises(PoseError, match=r"metadata of .* is damaged"):
-        OnnxRuntime(tmp_path / "damaged.onnx")
+        FileBackend(tmp_path / "damaged.onnx")

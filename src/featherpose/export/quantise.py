@@ -15,7 +15,7 @@ from torch import Tensor
 
 from featherpose.errors import PoseError
 from featherpose.files import replacing
-from featherpose.inference.backends import describe, numbers, open_session, run
+from featherpose.inference.backends import OnnxRuntime, numbers, open_session, run
 from featherpose.inference.description import KEY, Description
 
 
@@ -47,8 +47,8 @@ def quantise(source: Path, target: Path, crops: Tensor) -> None:
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    session = open_session(source, 1)
-    description = describe(source, session)
+    runtime = OnnxRuntime(source, 1)
+    description = runtime.description
     check(source, target, crops[:2], description)
     model = onnx.load(source)
     unshare_biases(model)
@@ -60,7 +60,7 @@ def quantise(source: Path, target: Path, crops: Tensor) -> None:
             quantize_static(
                 model,
                 str(beside),
-                Crops(crops, description, session.get_inputs()[0].name),  # ty: ignore[invalid-argument-type]
+                Crops(crops, description, runtime.input),  # ty: ignore[invalid-argument-type]
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
                 per_channel=True,

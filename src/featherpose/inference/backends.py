@@ -82,21 +82,16 @@ def numbers(crops: Any, description: Description) -> np.ndarray:
     return images
 
 
-def describe(path: str | Path, session: Any) -> Description:
-    """An ONNX file's own account of itself."""
-    return _description(path, session.get_modelmeta().custom_metadata_map.get(KEY))
-
-
-def _description(path: str | Path, text: str | None) -> Description:
-    if text is None:
+def description_of(path: str | Path, metadata: str | None, size: list[int | None]) -> Description:
+    """The file's own account of itself, where the graph does not contradict it."""
+    if metadata is None:
         raise PoseError(
             f"{path} is a file without featherpose metadata, so its skeleton and input are unknown: "
             "export the checkpoint with src/export.py."
         )
-    description = Description.from_json(text, str(path))
-    shape = session.get_inputs()[0].shape
-    if len(shape) == 4:
-        description.check_shape(*shape[2:], str(path))
+    description = Description.from_json(metadata, str(path))
+    if len(size) == 4:
+        description.check_shape(*size[2:], str(path))
     return description
 
 
@@ -111,6 +106,7 @@ class OnnxRuntime:
         self.path, self.threads = path, threads or cores()
         self.session = open_session(path, threads)
         entry = self.session.get_inputs()[0]
+        self.input: str = entry.name
         self.size: list[int | None] = [d if isinstance(d, int) else None for d in entry.shape]
         self.batch = self.size[0]
         self.takes_bytes = "uint8" in entry.type
@@ -119,7 +115,7 @@ class OnnxRuntime:
 
     @property
     def description(self) -> Description:
-        return _description(self.path, self.metadata)
+        return description_of(self.path, self.metadata, self.size)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name. On one thread images go one by one, whose activations stay in the core's cache."""
@@ -177,7 +173,7 @@ class OpenVINO:
 
     @property
     def description(self) -> Description:
-        return _description(self.path, self.metadata)
+        return description_of(self.path, self.metadata, self.size)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         found = self.model(images)
@@ -221,6 +217,8 @@ class FileBackend:
     ) -> None:
         self.path = path
         self.runtime = open_runtime(path, runtime, threads)
+        if len(self.runtime.size) != 4:
+            raise PoseError(f"{path} does not take images (batch, 3, height, width).")
         shapes = self.runtime.shapes
         self.maps = [name for name, shape in shapes.items() if len(shape) == 4]
         self.vectors = [] if self.maps else [n for n, shape in shapes.items() if len(shape) == 3]
