@@ -20,7 +20,7 @@ from featherpose.inference import streams
 from featherpose.inference.boxes import BoxesFromFile, Follow, extent, whole_picture
 from featherpose.inference.description import Description
 from featherpose.inference.detector import Detector, letterbox
-from featherpose.inference.pose import Pose
+from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results
 from featherpose.inference.smoothing import OneEuro
@@ -149,16 +149,93 @@ def test_a_video_follows_its_person(tmp_path: Path, pose: Pose) -> None:
     assert len(json.loads((tmp_path / "out" / "keypoints.json").read_text())) == 12
 
 
+def seen(points: list, confidence: float, box: np.ndarray, identity: int = 0) -> FoundPose:
+    keypoints = np.array(points, dtype=np.float64)
+    return FoundPose(keypoints, np.full(len(points), confidence), box, confidence, identity)
+
+
 def test_a_lost_person_is_looked_for_again() -> None:
     follow = Follow(whole_picture)
     frame = Frame("", 0, np.zeros((100, 100, 3), np.uint8))
-    follow(frame)
-    points = np.array([[[20.0, 20], [40, 60], [30, 40]]])
-    follow.update(points, np.full((1, 3), 0.8), (100, 100))
+    whole = follow(frame)[0][0]
+    points = [[20.0, 20], [40, 60], [30, 40]]
+    follow.update([seen(points, 0.8, whole)], (100, 100))
     np.testing.assert_allclose(follow(frame)[0][0], [17.5, 15, 25, 50])
-    follow.update(points, np.full((1, 3), 0.1), (100, 100))
+    follow.update([seen(points, 0.1, follow(frame)[0][0])], (100, 100))
     np.testing.assert_allclose(follow(frame)[0], whole_picture(frame)[0])
-    np.testing.assert_allclose(extent(points[0] - 30, (100, 100)), [0, 0, 12.5, 35])
+    assert follow.identities == [0]  # the only person there is
+    np.testing.assert_allclose(extent(np.array(points) - 30, (100, 100)), [0, 0, 12.5, 35])
+
+
+def test_how_sure_joints_have_to_be_is_a_setting() -> None:
+    frame = Frame("", 0, np.zeros((100, 100, 3), np.uint8))
+    follow = Follow(whole_picture, lost=0.05)
+    whole = follow(frame)[0][0]
+    follow.update([seen([[20.0, 20], [40, 60], [30, 40]], 0.1, whole)], (100, 100))
+    np.testing.assert_allclose(follow(frame)[0][0], [17.5, 15, 25, 50])
+
+
+def test_people_with_weak_joints_keep_their_numbers_by_their_boxes(
+    pose: Pose, tmp_path: Path
+) -> None:
+    """Two people whom the network does not see (the film is black), in boxes that move."""
+    writer = cv2.VideoWriter(
+        str(tmp_path / "dark.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120)
+    )
+    for _ in range(8):
+        writer.write(np.zeros((120, 160, 3), np.uint8))
+    writer.release()
+
+    def find(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+        boxes = np.array([[10.0 + 2 * frame.index, 20, 40, 80], [90.0, 20, 40, 80]])
+        return (boxes[::-1] if frame.index % 2 else boxes), np.ones(2)
+
+    smoothed = 0.0
+    for frame, people in predict(open_source(tmp_path / "dark.avi"), pose, find, 10, OneEuro()):
+        assert {person.identity for person in people} == {0, 1}
+        left = min(people, key=lambda person: person.box[0])
+        assert left.identity == 0
+        raw = pose(frame.picture, [left.box])[0]
+        smoothed = max(smoothed, float(np.abs(raw.keypoints - left.keypoints).max()))
+    assert smoothed > 0.5  # a filter of one person's own was at work
+
+
+def test_a_person_found_twice_stays_once(pose: Pose, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), dot(60, 60))
+    # two boxes too different for a detector's suppression (IoU 0.55), whose poses agree
+    boxes = np.array([[30.0, 30, 60, 60], [32.0, 32, 56, 58], [90.0, 60, 40, 40]])
+
+    def find(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+        return boxes, np.array([0.5, 0.9, 0.8])
+
+    source = tmp_path / "a.png"
+    ((_, people),) = predict(open_source(source), pose, find)
+    assert [person.box.tolist() for person in people] == [boxes[1].tolist(), boxes[2].tolist()]
+    ((_, people),) = predict(open_source(source), pose, find, alike=None)
+    assert len(people) == 3
+
+
+@pytest.mark.parametrize(
+    ("boxes", "sentence"),
+    [
+        ([[10, 10, 0, 0]], "Box 0 is .*at least one pixel"),
+        ([[1, 2, 30, 40], [1, 2, float("nan"), 5]], "Box 1 is"),
+        ([[0.1, 0.2, 0.5, 0.5]], "in pixels"),
+        ([[0, 0, 1e300, 1e300]], "Box 0 is"),
+        ([[1, 2, 3]], r"these are of shape \(1, 3\)"),
+        ([[[1, 2, 3, 4]]], r"these are of shape \(1, 1, 4\)"),
+        ([[1, 2, 3], [1, 2, 3, 4]], "in numbers"),
+        ("everywhere", "in numbers"),
+        ({"x": 1}, "in numbers"),
+    ],
+)
+def test_boxes_that_cannot_be(pose: Pose, boxes: object, sentence: str) -> None:
+    with pytest.raises(PoseError, match=sentence):
+        pose(dot(50, 70), boxes)  # ty: ignore[invalid-argument-type]
+
+
+def test_one_box_needs_no_second_bracket(pose: Pose) -> None:
+    assert len(pose(dot(50, 70), [20, 40, 60, 60])) == 1 and pose(dot(50, 70), []) == []
 
 
 class Broken:

@@ -19,6 +19,7 @@ from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source, open_source
+from featherpose.settings import number
 
 NETWORKS = ("checkpoint", "weights", "onnx")
 console = Console(highlight=False, soft_wrap=True)
@@ -34,6 +35,10 @@ def main(cfg: DictConfig) -> None:
     source = open_source(cfg.source)
     find, every = boxes_for(cfg, source)
     smooth = OneEuro(**cfg.smoothing) if cfg.smooth else None
+    if cfg.smooth and not source.moving:
+        console.print("smooth=true is for videos; pictures stay as they are")
+    lost = number("track_threshold", cfg.track_threshold, 0, 1)
+    alike = None if cfg.oks_threshold is None else number("oks_threshold", cfg.oks_threshold, 0, 1)
     rate = source.rate if source.moving else None
     name = Path(source.name).stem.replace(" ", "") or "video"
     people = frames = 0
@@ -44,7 +49,7 @@ def main(cfg: DictConfig) -> None:
     ):
         task = progress.add_task("predicting", total=source.total, rate="")
         try:
-            for frame, found in predict(source, pose, find, every, smooth):
+            for frame, found in predict(source, pose, find, every, smooth, lost, alike):
                 results.add(
                     frame,
                     found,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featherpose.errors import PoseError
 from featherpose.inference.streams import Frame
+
+if TYPE_CHECKING:
+    from featherpose.inference.pose import FoundPose
 
 Boxes = tuple[np.ndarray, np.ndarray]  # (N, 4) x, y, width, height; (N,) scores
 FindBoxes = Callable[[Frame], Boxes]
@@ -18,6 +21,7 @@ MARGIN = (
     1.25  # the box of joints, grown to what an annotated box holds: the head's top, hands and feet
 )
 LOST = 0.25  # a person is lost where the mean confidence of its joints falls below this
+MEMORY = 30  # frames for which a person who is not seen is known by the last box
 
 
 def whole_picture(frame: Frame) -> Boxes:
@@ -101,17 +105,25 @@ class BoxesFromFile:
 class Follow:
     """The extent of each person's last pose, as long as the network sees the person; else the boxes of `find`.
 
-    A person seen twice (two poses grown together) is followed once.
+    A person seen twice (two poses grown together) is followed once. One whose joints are weak is looked for again, and
+    known again by the box.
+
+    Args:
+        find: gives the boxes of a frame.
+        every: it is asked after so many frames, and when nobody is followed; 0: only then.
+        lost: the mean confidence of a person's joints below which they are weak.
     """
 
-    def __init__(self, find: FindBoxes, every: int = 0) -> None:
-        self.find, self.every = find, every
+    def __init__(self, find: FindBoxes, every: int = 0, lost: float = LOST) -> None:
+        self.find, self.every, self.lost = find, every, lost
         self.boxes = np.zeros((0, 4))
         self.identities: list[int] = []
+        self.known: dict[int, tuple[np.ndarray, int]] = {}  # number: last box, and in which frame
         self.next = 0
-        self.seen_at = -1
+        self.seen_at = self.now = -1
 
     def __call__(self, frame: Frame) -> Boxes:
+        self.now = frame.index
         due = bool(self.every) and frame.index - self.seen_at >= self.every
         if len(self.boxes) and not due:
             return self.boxes, np.ones(len(self.boxes))
@@ -121,11 +133,18 @@ class Follow:
         return boxes, scores
 
     def _named(self, boxes: np.ndarray) -> list[int]:
-        """A box keeps the number of the person followed whom it overlaps most."""
-        names, free = [], dict(zip(self.identities, self.boxes, strict=False))
+        """A box keeps the number of the known person whom it overlaps most."""
+        self.known = {n: seen for n, seen in self.known.items() if self.now - seen[1] <= MEMORY}
+        free = {number: box for number, (box, _) in self.known.items()}
+        alone = len(boxes) == 1 and len(free) == 1
+        names = []
         for box in boxes:
             best = max(free, key=lambda number: iou(box, free[number]), default=None)
-            if best is not None and iou(box, free[best]) > 0.3:
+            # where there is one person only, a box of the whole picture is that person's too
+            same = best is not None and (
+                iou(box, free[best]) > 0.3 or (alone and contains(box, free[best]))
+            )
+            if best is not None and same:
                 names.append(best)
                 free.pop(best)
             else:
@@ -133,19 +152,19 @@ class Follow:
                 self.next += 1
         return names
 
-    def update(
-        self, keypoints: np.ndarray, confidence: np.ndarray, size_wh: tuple[int, int]
-    ) -> None:
-        """Takes in what the network saw in the boxes given last; boxes for the next frame come from it."""
+    def update(self, people: Sequence[FoundPose], size_wh: tuple[int, int]) -> None:
+        """Takes in the poses seen in the boxes given last; boxes for the next frame come from them."""
         boxes, names = [], []
-        for points, sure, name in zip(keypoints, confidence, self.identities, strict=True):
-            clear = sure > LOST / 2
-            if sure.mean() < LOST or clear.sum() < 3:
-                continue
-            box = extent(points[clear], size_wh)
-            if min(box[2:]) >= 2 and all(iou(box, other) < 0.7 for other in boxes):
-                boxes.append(box)
-                names.append(name)
+        for person in people:
+            name, box = person.identity or 0, person.box
+            clear = person.confidence > self.lost / 2
+            if person.confidence.mean() >= self.lost and clear.sum() >= 3:
+                seen = extent(person.keypoints[clear], size_wh)
+                if min(seen[2:]) >= 2 and all(iou(seen, other) < 0.7 for other in boxes):
+                    boxes.append(seen)
+                    names.append(name)
+                    box = seen
+            self.known[name] = (box, self.now)
         self.boxes, self.identities = np.array(boxes).reshape(-1, 4), names
 
 
@@ -155,6 +174,13 @@ def extent(points: np.ndarray, size_wh: tuple[int, int], margin: float = MARGIN)
     centre, half = (low + high) / 2, (high - low) / 2 * margin
     low, high = np.clip(centre - half, 0, size_wh), np.clip(centre + half, 0, size_wh)
     return np.concatenate([low, high - low])
+
+
+def contains(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether most of the smaller box lies in the larger one."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[:2] + one[2:], other[:2] + other[2:])
+    smaller = float(min(one[2] * one[3], other[2] * other[3]))
+    return float(np.prod(np.clip(high - low, 0, None))) > 0.7 * smaller
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -7,16 +7,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from featherpose.inference.boxes import FindBoxes, Follow, extent
+from featherpose.inference.boxes import LOST, FindBoxes, Follow, extent
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source
+from featherpose.metrics.nms import oks_nms
+from featherpose.skeletons import Skeleton
 
+ALIKE = 0.9  # OKS, as HRNet suppresses
 Result = tuple[Frame, list[FoundPose]]
 
 
 def predict(
-    source: Source, pose: Pose, find: FindBoxes, every: int = 1, smooth: OneEuro | None = None
+    source: Source,
+    pose: Pose,
+    find: FindBoxes,
+    every: int = 1,
+    smooth: OneEuro | None = None,
+    lost: float = LOST,
+    alike: float | None = ALIKE,
 ) -> Iterator[Result]:
     """Each frame with its people.
 
@@ -27,11 +36,29 @@ def predict(
         every: in videos, `find` is asked anew after so many frames, and when nobody is left; between, boxes follow
             the poses. 0: only when nobody is left.
         smooth: how keypoints are smoothed in videos; each person gets a filter with its settings.
+        lost: in videos, boxes do not follow a person whose joints have a mean confidence below this.
+        alike: of two poses in a picture whose OKS is above this, the one of lower score is left out; None keeps both.
     """
     if source.moving:
-        yield from _moving(source, pose, Follow(find, every), smooth)
+        yield from _moving(source, pose, Follow(find, every, lost), smooth, alike)
     else:
-        yield from _still(source, pose, find)
+        for frame, people in _still(source, pose, find):
+            yield frame, found_once(people, pose.skeleton, alike)
+
+
+def found_once(people: list[FoundPose], skeleton: Skeleton, alike: float | None) -> list[FoundPose]:
+    """Without the weaker pose of each person who was found twice, in two boxes that overlap too little to tell."""
+    if alike is None or len(people) < 2:
+        return people
+    kept = oks_nms(
+        np.zeros(len(people), np.int64),
+        np.stack([person.keypoints for person in people]),
+        np.array([person.score for person in people]),
+        np.array([person.box[2] * person.box[3] for person in people]),
+        skeleton.similarity_sigmas,
+        alike,
+    )
+    return [people[i] for i in sorted(kept)]
 
 
 def _still(source: Source, pose: Pose, find: FindBoxes) -> Iterator[Result]:
@@ -49,7 +76,9 @@ def _still(source: Source, pose: Pose, find: FindBoxes) -> Iterator[Result]:
     yield from flush()
 
 
-def _moving(source: Source, pose: Pose, follow: Follow, smooth: OneEuro | None) -> Iterator[Result]:
+def _moving(
+    source: Source, pose: Pose, follow: Follow, smooth: OneEuro | None, alike: float | None
+) -> Iterator[Result]:
     filters: dict[int, tuple[OneEuro, float]] = {}
     for frame in source.frames():
         boxes, scores = follow(frame)
@@ -58,12 +87,9 @@ def _moving(source: Source, pose: Pose, follow: Follow, smooth: OneEuro | None) 
             replace(person, identity=name)
             for person, name in zip(people, follow.identities, strict=True)
         ]
-        if people:
-            height, width = frame.picture.shape[:2]
-            points = np.stack([person.keypoints for person in people])
-            follow.update(
-                points, np.stack([person.confidence for person in people]), (width, height)
-            )
+        people = found_once(people, pose.skeleton, alike)
+        height, width = frame.picture.shape[:2]
+        follow.update(people, (width, height))
         if smooth is not None:
             people = [_smoothed(person, frame.seconds, smooth, filters) for person in people]
         yield frame, people

@@ -168,6 +168,8 @@ def json_of(records: Sequence[dict[str, Any]]) -> str:
     """A list with one record a line, as COCO's result files read."""
     return (
         "[\n"
-        + ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
+        + ",\n".join(
+            json.dumps(record, separators=(",", ":"), allow_nan=False) for record in records
+        )
         + "\n]\n"
     )
