@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from featherpose.cli import app
 
 from .small_sets import *  # noqa: F403  (its fixtures)
 
@@ -31,6 +37,45 @@ def real_data() -> Path:
             "no real data: set FEATHERPOSE_REAL_DATA to a folder with coco/, mpii/, lsp/, lspet/"
         )
     return folder
+
+
+@dataclass
+class Answer:
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@pytest.fixture
+def typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> Callable[[str], Answer]:
+    """`typed("train debug=tiny")`: what somebody types in a folder of his own, run within this process."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("FEATHERPOSE_")]:
+        monkeypatch.delenv(name)
+
+    def run(line: str) -> Answer:
+        verb, *words = shlex.split(line)
+        monkeypatch.setattr(sys, "argv", [f"src/{verb}.py", *words])
+        # what the command line would set for good, and this process has to forget
+        monkeypatch.setenv("FEATHERPOSE_ROOT", str(tmp_path))
+        monkeypatch.setenv("FEATHERPOSE_RUN_ID", secrets.token_hex(2))
+        capfd.readouterr()
+        code = 0
+        try:
+            app.launch(verb)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        return Answer(code, *capfd.readouterr())
+
+    return run
 
 
 TINY = (

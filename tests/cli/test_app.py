@@ -131,17 +131,28 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
             1,
             ["/nowhere/mpii", "check_data.py"],
         ),
+        # as the README writes it, and said once, before the jobs
+        (
+            ["model=lapx", "data=mpii", "-m", "model.stages=2,3,4,5"],
+            1,
+            ["mpii data is missing", "scripts/get_data.py mpii", "data/mpii is not there"],
+        ),
+        (["-m", "experiment=glob(nonexist_*)"], 2, ["experiment=glob(nonexist_*) fits nothing"]),
+        (["seed=0,1", "-m", "+no_such_key=1"], 2, ["Nothing reads +no_such_key"]),
+        (["+no_such_key=1"], 2, ["Nothing reads +no_such_key"]),
         (["ckpt_path=/nowhere/last.ckpt", "data.people=40"], 1, ["/nowhere/last.ckpt"]),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_no_traceback(
     root: Path, tmp_path: Path, words: list[str], code: int, expected: list[str]
 ) -> None:
-    done = run(root, "train.py", *words, cwd=tmp_path, FEATHERPOSE_RUNS=str(tmp_path))
+    done = run(root, "train.py", *words, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     for word in expected:
         assert word in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert not list(tmp_path.glob("runs/sweeps/*/sweep.json"))
 
 
 def test_traceback_on_demand(root: Path, tmp_path: Path) -> None:

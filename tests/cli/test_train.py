@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,8 @@ import yaml
 
 from featherpose.errors import PoseError
 from featherpose.training.module import PoseModule
+
+Typed = Callable[[str], Any]
 
 
 def test_a_run_leaves_everything_as_plain_files(tiny_run: Path) -> None:
@@ -121,3 +126,67 @@ def test_the_design_cards_sweep(root: Path, tmp_path: Path, tiny: tuple[str, ...
     assert all(2.2e6 < r["network"]["parameters"] < 2.4e6 for r in records)
     assert {r["state"] for r in records} == {"finished"}
     assert len({r["group"] for r in records}) == 1
+
+
+SMALL = "debug=tiny logger=none model.stages=1 model.channels=16 'data.people={train: 12, val: 8, test: 2}'"
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_is_given_in_steps(typed: Typed, tmp_path: Path) -> None:
+    """It ends within an epoch, long before its first validation, and is scored all the same."""
+    steps = "schedule.unit=step schedule.epochs=-1 schedule.steps=5 schedule.validate_every=10"
+    done = typed(f"train {SMALL} {steps}")
+    assert done.code == 0, done.text
+    assert "/-2" not in done.text
+    (run,) = (tmp_path / "runs" / "train").iterdir()
+    record = json.loads((run / "run.json").read_text())
+    assert record["state"] == "finished"
+    assert record["best"]["score"] == record["scores"]["val/score"]
+    assert torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 5
+    with (run / "metrics.csv").open() as file:
+        assert [bool(row["val/score"]) for row in csv.DictReader(file)] == [False, True]
+
+    # Wrong changes to it are refused before they are written, and the next plain resume runs
+    before = files_of(run)
+    for mistake, sentence in (
+        ("schedule.steps=3", "has 5 steps behind it"),
+        ("schedule.learning_rate=-1", "learning_rate|learning rate"),
+        ("schedule.batch_size=2", "batches of 4"),
+        ("data.people.train=0", "people"),
+    ):
+        refused = typed(f"train resume={run} {mistake}")
+        assert refused.code != 0
+        assert re.search(sentence, refused.err), refused.err
+        assert files_of(run) == before, mistake
+    again = typed(f"train resume={run}")
+    assert again.code == 0, again.text
+    assert json.loads((run / "run.json").read_text())["best"] == record["best"]
+
+
+def test_without_callbacks_there_is_nothing_but_the_loop(typed: Typed, tmp_path: Path) -> None:
+    done = typed(f"train {SMALL} callbacks=none")
+    assert done.code == 0, done.text
+    assert "nothing is scored" in done.out
+    (run,) = (tmp_path / "runs" / "train").iterdir()
+    assert not (run / "checkpoints").exists()
+    assert json.loads((run / "run.json").read_text())["state"] == "finished"
+
+
+def test_what_breaks_at_validation_breaks_before_the_first_step(
+    typed: Typed, tmp_path: Path
+) -> None:
+    done = typed(f"train {SMALL} data.metric._target_=builtins.dict")
+    assert done.code == 1, done.text
+    assert "Epoch" not in done.out
+    (run,) = (tmp_path / "runs" / "train").iterdir()
+    assert not (run / "checkpoints" / "last.ckpt").exists()
+
+
+def test_an_input_size_is_refused_before_the_data_are_read(typed: Typed) -> None:
+    done = typed("train model=lapx data=mpii data.input_size=[100,100]")
+    assert done.code == 1
+    assert "100" in done.err
+    assert "mpii data" not in done.err

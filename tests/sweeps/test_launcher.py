@@ -160,6 +160,20 @@ def test_a_sweep_is_found_by_its_jobs_and_not_overwritten(program: Path, tmp_pat
     assert "no sweep in" in err
 
 
+def test_a_sweep_of_nothing_is_a_typing_error(program: Path, tmp_path: Path) -> None:
+    code, out, err = run(program, "-m", "x=range(3,3)")
+    assert code == 2, out
+    assert "no jobs: x=range(3,3) fits nothing" in err
+    assert not (tmp_path / "sweeps" / "first" / "sweep.json").exists()
+
+
+def test_jobs_that_are_the_same_training_run_once(program: Path, tmp_path: Path) -> None:
+    code, out, err = run(program, "-m", "how=ok,'ok'", "x=1,2")
+    assert code == 0, err
+    assert "how='ok' x=2: the same training as how=ok x=2" in out
+    assert list(jobs(tmp_path / "sweeps" / "first")) == ["0", "1"]
+
+
 def test_a_stop_is_handed_on_and_nothing_more_is_started(program: Path, tmp_path: Path) -> None:
     process = start(program, "-m", "how=wait", "x=1,2,3", "hydra.launcher.n_jobs=2")
     folder = tmp_path / "sweeps" / "first"

@@ -113,14 +113,19 @@ def _run(verb: str) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from featherpose.cli import unread
+
+    def judged(cfg: DictConfig) -> float | None:
+        unread.refuse(cfg)
+        return importlib.import_module(f"featherpose.cli.{verb}").main(cfg)
+
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)
     def task(cfg: DictConfig) -> float | None:
-        main = importlib.import_module(f"featherpose.cli.{verb}").main
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             # the launcher records what fails and goes on; an exit would end a Ray worker
-            return main(cfg)
+            return judged(cfg)
         try:
-            return main(cfg)
+            return judged(cfg)
         except Exception as error:
             raise SystemExit(report(error)) from None
 

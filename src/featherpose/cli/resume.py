@@ -47,6 +47,11 @@ def accept(folder: Path) -> None:
         shutil.rmtree(new)
 
 
+def forget(folder: Path) -> None:
+    """What was not accepted leaves no trace."""
+    shutil.rmtree(folder / RESUMED, ignore_errors=True)
+
+
 def run_folder(given: dict[str, str]) -> Path | None:
     """The run folder that the arguments name, if they name one."""
     resume, checkpoint = (given.get(key, "").strip("'\"") for key in ("resume", "ckpt_path"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from featherpose.cli import resume
 from featherpose.errors import PoseError
@@ -23,6 +28,8 @@ from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
 from featherpose.skeletons import skeleton_of
 from featherpose.training import summary
+from featherpose.training.callbacks.last_validation import LastValidation
+from featherpose.training.callbacks.resume import position, refuse_another_batch
 from featherpose.training.distil import DistilLoss
 from featherpose.training.loggers import dashboards
 from featherpose.training.loggers.identity import on_first_rank
@@ -32,44 +39,46 @@ from featherpose.training.schedules import Schedule
 from featherpose.training.trainer import check_seed, make_trainer
 from featherpose.zoo.start import start_from
 
+console = Console(highlight=False, soft_wrap=True)
+
 
 def main(cfg: DictConfig) -> float | None:
     """One training run; gives its best score, which sweepers may optimise."""
     folder = Path(cfg.paths.output)
     name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
     checkpoint, before = checkpoint_to_resume(cfg, folder), RunRecord.read(folder)
-    if checkpoint:
-        refuse_another_network(cfg, checkpoint)  # before anything in the run's folder changes
-    if on_first_rank():
-        resume.accept(folder)
     if checkpoint and before:
         name, group = before.name, before.group
-    with Recording(folder, on_first_rank(), name=name, group=group, seed=cfg.seed) as record:
+    first = on_first_rank()
+    recording = Recording(folder, first, name=name, group=group, seed=cfg.seed)
+    with ExitStack() as recorded:
+        record = recording if before else recorded.enter_context(recording)
         quieten_libraries()
         L.seed_everything(check_seed(cfg.seed), workers=True, verbose=False)
-        module, data, config = build(cfg)
+        try:
+            module, data, config = build(cfg)
+            trainer = build_trainer(cfg, folder)
+            if checkpoint:
+                refuse_what_cannot_go_on(checkpoint, module, data, trainer)
+            facts = summary.facts(module, data, config)
+            if not checkpoint:  # which has its weights already
+                facts |= start_from_weights(module, config)
+            if isinstance(module.loss, DistilLoss):
+                facts["teacher"] = module.loss.prepare()
+            if first:
+                resume.accept(folder)
+        finally:
+            if first:
+                resume.forget(folder)  # a mistake has changed nothing in a run that goes on
+        if before:
+            recorded.enter_context(recording)
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
-        record.update(**summary.facts(module, data, config))
-        if not checkpoint:  # which has its weights already
-            record.update(**start_from_weights(module, config))
-        if isinstance(module.loss, DistilLoss):
-            record.update(teacher=module.loss.prepare())
-
+        record.update(**facts)
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
+        trainer.loggers = loggers
         code = 1
         try:
-            record.update(**dashboards.facts(loggers))
-            callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
-            trainer = make_trainer(
-                cfg.trainer,
-                precision=precision(cfg.trainer.precision, cfg.trainer.accelerator),
-                logger=loggers,
-                callbacks=callbacks,
-                default_root_dir=str(folder),
-                enable_model_summary=False,
-            )
-            refuse_ranks_that_sweep(trainer)
-            record.update(device=str(trainer.strategy.root_device))
+            record.update(**dashboards.facts(loggers), device=str(trainer.strategy.root_device))
             summary.start(record, trainer)
             if cfg.baselines.untrained and not checkpoint:
                 record.update(baseline={"untrained": score(trainer, module, data)["val/score"]})
@@ -79,6 +88,24 @@ def main(cfg: DictConfig) -> float | None:
         finally:
             dashboards.finish(loggers, code)
     return best
+
+
+def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+    """The Trainer of the config, still without loggers; with `callbacks=none` it has nothing but the loop."""
+    callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
+    callbacks.insert(0, LastValidation())
+    trainer = make_trainer(
+        cfg.trainer,
+        precision=precision(cfg.trainer.precision, cfg.trainer.accelerator),
+        logger=False,
+        callbacks=callbacks,
+        default_root_dir=str(folder),
+        enable_model_summary=False,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+    )
+    refuse_ranks_that_sweep(trainer)
+    return trainer
 
 
 def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
@@ -152,10 +179,25 @@ def finished(folder: Path) -> bool:
     return record is not None and record.state == FINISHED
 
 
-def refuse_another_network(cfg: DictConfig, path: str) -> None:
-    """A checkpoint goes on with the network and the skeleton that it was made with."""
+def refuse_what_cannot_go_on(path: str, module: PoseModule, data: Any, trainer: L.Trainer) -> None:
+    """What would fail once the checkpoint is restored fails here, before anything in the run's folder changes."""
     saved = load_checkpoint(path)
-    module = PoseModule(OmegaConf.to_container(cfg, resolve=True))  # ty: ignore[invalid-argument-type]
+    refuse_another_network(path, saved, module)
+    module.configure_optimizers()  # says what is wrong with the schedule
+    place = saved.get("position") or {"epoch": 0, "batches_done": 0, "batch_size": data.batch_size}
+    if 0 < (trainer.max_epochs or 0) < place["epoch"]:
+        raise PoseError(
+            f"{path} has {place['epoch']} epochs behind it, which schedule.epochs={trainer.max_epochs} is below."
+        )
+    if 0 < trainer.max_steps < saved["global_step"]:
+        raise PoseError(
+            f"{path} has {saved['global_step']} steps behind it, which schedule.steps={trainer.max_steps} is below."
+        )
+    refuse_another_batch(place, data)
+
+
+def refuse_another_network(path: str, saved: dict[str, Any], module: PoseModule) -> None:
+    """A checkpoint goes on with the network and the skeleton that it was made with."""
     then = skeleton_of(saved["hyper_parameters"]["config"]["data"]["skeleton"])
     if then != module.skeleton:
         raise PoseError(
@@ -198,12 +240,11 @@ def finish(
     cfg: DictConfig, trainer: L.Trainer, module: PoseModule, data: Any, record: Recording
 ) -> float | None:
     """Scores the best checkpoint, keeps its predictions and a picture, and says what to do next."""
-    best = next(
-        (c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == "val/score"),
-        None,
-    )
-    path = getattr(best, "best_model_path", "")
-    if not path or not cfg.evaluate_best:
+    if not cfg.evaluate_best:
+        return None
+    path = best_of(trainer, module, data)
+    if path is None:
+        console.print("nothing is scored: this run keeps no checkpoint with a validation score")
         return None
     checkpoint = load_checkpoint(path)
     module.load_state_dict(checkpoint["state_dict"])
@@ -214,6 +255,33 @@ def finish(
         summary.end(record, module, data, scores)
     trainer.strategy.barrier()
     return scores["val/score"]
+
+
+def best_of(trainer: L.Trainer, module: PoseModule, data: Any) -> Path | None:
+    """best.ckpt, after the last step's weights had their chance where no validation fell on it.
+
+    Epochs that `schedule.validate_every` does not divide, or steps that end within an epoch, train on after the last
+    validation; a run shorter than `validate_every` epochs has none at all.
+    """
+    keepers = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    best = next((c for c in keepers if c.monitor == "val/score"), None)
+    if best is None or best.dirpath is None or not trainer.limit_val_batches:
+        return None
+    path = Path(best.best_model_path or Path(best.dirpath) / f"{best.filename}.ckpt")
+    last = Path(best.dirpath) / "last.ckpt"
+    validated = max(c.step for c in trainer.callbacks if isinstance(c, LastValidation))
+    place = position(trainer)
+    if trainer.global_step > validated and last.is_file():
+        epoch = place["epoch"] if place["batches_done"] else place["epoch"] - 1
+        module.load_state_dict(load_checkpoint(last)["state_dict"])
+        scores = score(trainer, module, data)
+        for logger in trainer.loggers:
+            logger.log_metrics({**scores, "epoch": epoch}, step=trainer.global_step)
+        before = float(best.best_model_score) if best.best_model_score is not None else -math.inf
+        if trainer.is_global_zero and not scores["val/score"] < before:
+            shutil.copyfile(last, path)
+        trainer.strategy.barrier()
+    return path if path.is_file() else None
 
 
 def score(trainer: L.Trainer, module: PoseModule, data: Any) -> dict[str, float]:

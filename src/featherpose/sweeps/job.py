@@ -24,7 +24,7 @@ from featherpose.sweeps.table import LOG
 Slot = dict[str, str]  # what a slot adds to the environment of its job
 
 
-@dataclass
+@dataclass(eq=False)  # two jobs are the same only where they are one
 class Job:
     """A row of the sweep: its overrides, its folder, and how it stands."""
 

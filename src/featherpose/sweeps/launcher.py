@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -14,6 +15,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from featherpose.errors import PoseError
+from featherpose.sweeps.checks import (
+    refuse_no_jobs,
+    refuse_what_none_can_run,
+    training_of,
+)
 from featherpose.sweeps.command import child_command
 from featherpose.sweeps.job import Job, Slots, visible_gpus
 from featherpose.sweeps.sweep_file import SweepFile, earlier_sweep
@@ -50,8 +56,18 @@ class Processes:
     ) -> Sequence[JobReturn]:
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        sweep, jobs = self.plan(job_overrides, initial_job_idx)
+        if not job_overrides:
+            asked: Any = OmegaConf.to_container(self.config.hydra.overrides.task, resolve=False)
+            refuse_no_jobs(asked, self.hydra_context.config_loader)
+        limit = OmegaConf.select(self.config, "sweep.limit")
+        if limit is not None and limit < len(job_overrides):
+            print(f"sweep.limit={limit}: the first {limit} of {len(job_overrides)} jobs")
+            job_overrides = job_overrides[:limit]
+        sweep, planned = self.plan(job_overrides, initial_job_idx)
+        jobs = list(dict.fromkeys(planned))  # two that are the same training are one job
         waiting = [job for job in jobs if job.to_run()]
+        refuse_what_none_can_run(waiting)
+        sweep.write()
         slots = Slots(self.n_jobs, self.gpus_per_job, visible_gpus(), self.threads)
         progress = Progress(sweep.folder, len(jobs), len(jobs) - len(waiting), slots.count)
         before = {
@@ -75,12 +91,15 @@ class Processes:
         )
         if bad and self.config.hydra.sweeper._target_.endswith("BasicSweeper"):
             raise trouble  # other sweepers learn from failures which values are bad
-        return [self._result(job, trouble) for job in jobs]
+        return [self._result(job, trouble) for job in planned]
 
     def plan(
         self, job_overrides: Sequence[Sequence[str]], first: int
     ) -> tuple[SweepFile, list[Job]]:
-        """The sweep's file and its jobs, each with its folder; those of an earlier sweep keep theirs."""
+        """The sweep's file and its jobs, each with its folder; those of an earlier sweep keep theirs.
+
+        Jobs that are the same training are the same `Job`.
+        """
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         wanted = [
             [o for o in overrides if not o.startswith(("sweep.resume=", "sweep.force="))]
@@ -95,7 +114,8 @@ class Processes:
             raise PoseError(
                 f"{folder} holds a sweep already: go on with it by sweep.resume=true, or name another."
             )
-        jobs = []
+        jobs: list[Job] = []
+        trainings: dict[str, Job] = {}
         for number, overrides in enumerate(wanted, start=first):
             known = sweep.find(overrides) if resume else None
             if known is None:
@@ -103,6 +123,12 @@ class Processes:
             else:
                 number = known["number"]
             cfg = self._compose(overrides, number, folder)
+            training = training_of(cfg)
+            if training in trainings:
+                twin = trainings[training]
+                print(f"{' '.join(overrides)}: the same training as {' '.join(twin.overrides)}")
+                jobs.append(twin)
+                continue
             job_folder = Path(known["folder"]) if known else folder / str(cfg.hydra.sweep.subdir)
             command = child_command(
                 sys.argv, overrides, self.config.hydra.overrides.hydra, folder, job_folder, number
@@ -110,8 +136,8 @@ class Processes:
             state = sweep.state_of(known)
             job = Job(number, list(overrides), job_folder, command, cfg, state, force=force)
             jobs.append(job)
+            trainings[training] = job
             sweep.add(job)
-        sweep.write()
         return sweep, jobs
 
     def _compose(self, overrides: Sequence[str], number: int, folder: Path) -> DictConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -56,7 +57,7 @@ class Progress:
 
     def ended(self, job: Job) -> None:
         colour = COLOURS.get(job.state, "white")
-        why = f": {escape(job.error)}" if job.error else ""
+        why = f": {escape(shorten(job.error, 100))}" if job.error else ""  # whole at the end
         self.console.print(
             f"  #{job.number} [{colour}]{job.state}[/] after {duration(job.seconds)}{why}"
         )

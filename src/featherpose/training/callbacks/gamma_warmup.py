@@ -75,6 +75,9 @@ class GammaWarmup(Callback):
             raise PoseError(
                 "A run by the clock does not know its epochs: set schedule.gamma.unit=share."
             )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # the length is known only now where the run is given in steps
         epochs = 1.0 if self.clock else run_length(trainer)
         self.freeze, self.ramp = self.gamma.in_epochs(epochs)
         if self.kept:
@@ -135,7 +138,7 @@ def run_length(trainer: Trainer) -> float:
     """How many epochs the run has, also where it is given in steps."""
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         return float(trainer.max_epochs)
-    if trainer.max_steps > 0:
+    if trainer.max_steps > 0 and math.isfinite(trainer.num_training_batches):
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         return math.ceil(trainer.max_steps / max(1, steps))
     return math.inf

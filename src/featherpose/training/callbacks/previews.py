@@ -14,6 +14,7 @@ from torch import Tensor
 from featherpose.draw import contact_sheet, draw_pose, overlay_heatmaps
 from featherpose.heatmaps import decode
 from featherpose.skeletons import Skeleton
+from featherpose.training.callbacks.gamma_warmup import run_length
 from featherpose.training.loggers.pictures import log_picture
 
 
@@ -23,7 +24,7 @@ class Previews(Callback):
     Args:
         folder: the run folder.
         samples: how many validation samples, spread evenly over the set, the same ones each time.
-        every: epochs between two pictures; the last epoch always gives one.
+        every: validations between two pictures; the last one of the run always gives one.
         side: the longer side of one tile in pixels.
     """
 
@@ -39,10 +40,9 @@ class Previews(Callback):
         self._batch: dict[str, Tensor] | None = None
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch, last = trainer.current_epoch, (trainer.max_epochs or 0) - 1
-        due = self.every > 0 and epoch % self.every == 0
-        if trainer.sanity_checking or trainer.state.fn != "fit" or not (due or epoch == last):
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not self.due(trainer):
             return
+        epoch = trainer.current_epoch
         if not trainer.is_global_zero or self.samples < 1:
             return
         batch = self._samples(trainer)
@@ -52,6 +52,13 @@ class Previews(Callback):
         cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         for logger in trainer.loggers:
             log_picture(logger, "preview", picture, path, epoch, trainer.global_step)
+
+    def due(self, trainer: Trainer) -> bool:
+        """By the epoch alone, so that a run that goes on gives the same pictures."""
+        apart = trainer.check_val_every_n_epoch or 1  # epochs from one validation to the next
+        number = (trainer.current_epoch + 1) // apart - 1
+        last = trainer.current_epoch + apart >= run_length(trainer)
+        return last or (self.every > 0 and number % self.every == 0)
 
     def _samples(self, trainer: Trainer) -> dict[str, Tensor]:
         """Read once: they stay the same, and decoding them again would cost at every preview."""

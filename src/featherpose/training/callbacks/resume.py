@@ -54,12 +54,7 @@ class Resume(Checkpoint):
         data, place = data_of(trainer), checkpoint.get("position")
         if place is None or not hasattr(data, "set_position"):
             return
-        batch = getattr(data, "batch_size", None)
-        if place["batches_done"] and place["batch_size"] != batch:
-            raise PoseError(
-                f"The run stopped within an epoch of batches of {place['batch_size']}, it cannot go on with {batch}: "
-                f"keep schedule.batch_size={place['batch_size']}."
-            )
+        refuse_another_batch(place, data)
         data.set_position(place["epoch"], place["batches_done"])
 
     def on_train_batch_start(
@@ -92,6 +87,16 @@ class Resume(Checkpoint):
     def save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.path)
         self._saved = time.monotonic()
+
+
+def refuse_another_batch(place: dict[str, Any], data: Any) -> None:
+    """An epoch that is half done goes on in batches of the same size."""
+    batch = getattr(data, "batch_size", None)
+    if place["batches_done"] and place["batch_size"] != batch:
+        raise PoseError(
+            f"The run stopped within an epoch of batches of {place['batch_size']}, it cannot go on with {batch}: "
+            f"keep schedule.batch_size={place['batch_size']}."
+        )
 
 
 def data_of(trainer: Trainer) -> Any:
