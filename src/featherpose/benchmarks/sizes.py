@@ -22,9 +22,9 @@ from rich.table import Table
 
 from featherpose.errors import PoseError
 from featherpose.models.count import Size, count
+from featherpose.place import CONF
 
 PUBLISHED = Path(__file__).with_name("published_sizes.yaml")
-CONF = Path(__file__).resolve().parents[3] / "conf"
 WIDTH = 196  # of the table: narrower consoles and pipes would lose columns
 UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 LEGEND = """How it is counted. thop: parameters of layers, MACs with 4 for each element of a batch norm, as the tool of

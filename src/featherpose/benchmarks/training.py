@@ -25,10 +25,10 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from featherpose.cli.app import CONF
 from featherpose.cli.train import precision
 from featherpose.machine import keep_freed_memory
 from featherpose.pixels import normalise
+from featherpose.place import CONF
 from featherpose.training.callbacks.gamma_warmup import GammaWarmup
 from featherpose.training.callbacks.nan_guard import NanGuard
 from featherpose.training.callbacks.resume import Resume
@@ -131,7 +131,6 @@ def composed(overrides: list[str]) -> dict[str, Any]:
             [
                 "callbacks=none",
                 "logger=none",
-                f"paths.root={CONF.parent}",
                 "paths.output=.",
                 *overrides,
             ],

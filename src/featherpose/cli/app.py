@@ -8,20 +8,38 @@ import re
 import secrets
 import sys
 import traceback
+from collections.abc import Callable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featherpose.cli import resume
+from featherpose import __version__
+from featherpose.cli import own_conf, resume
 from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
+from featherpose.place import CHECKOUT, CONF
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-ROOT = Path(__file__).resolve().parents[3]
-CONF = ROOT / "conf"
 TRACEBACK = "FEATHERPOSE_TRACEBACK"
+VERB = "FEATHERPOSE_VERB"
+# The verbs that Hydra composes a config for
+COMPOSED = ("train", "evaluate", "predict", "export", "benchmark")
+# What `featherpose --help` lists; those that Hydra does not know are functions of the module named
+VERBS = {
+    "train": "train a network, or a sweep of them",
+    "evaluate": "score a checkpoint, weights, an exported file or a file of predictions",
+    "predict": "poses in pictures, videos, cameras",
+    "export": "ONNX, OpenVINO, int8: checked against the network before it is written",
+    "export card": "bare weights and a model card for finished runs",
+    "benchmark": "sizes, latency, data, training, evaluation, export: measured here",
+    "runs": "list, show, diff, table, report, curves, samples, status",
+    "sweep": "how a sweep stands; go on with it",
+    "schedule": "a picture of learning rate and gamma over the epochs",
+    "data get": "fetch COCO, MPII or LSP from the official pages",
+    "data check": "what is wrong with a dataset on disk",
+    "data paint": "write painted people in an official format",
+}
 # Hydra's own options; those with a value take the next word, or come as --option=value
 VALUED = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn")
 VALUED += ("--config-dir", "-cd", "--experimental-rerun", "--shell-completion", "-sc")
@@ -31,19 +49,80 @@ MULTIRUN = ("-m", "--multirun")
 NEEDED = ("hydra", "omegaconf", "yaml", "numpy", "torch", "lightning", "torchmetrics", "rich")
 
 
+def main(*words: str) -> None:
+    """`featherpose VERB ...`: by the words given, or by the arguments of this process."""
+    asked = list(words or sys.argv[1:])
+    if os.environ.get(VERB) and not any(" ".join(asked[:n]) in VERBS for n in (1, 2)):
+        asked = [os.environ[VERB], *asked]  # a rank or a job, which is started by overrides alone
+    if not asked or asked[0] in ("-h", "--help", "help"):
+        print(overview())
+        sys.exit(0 if asked else 2)
+    if asked[0] == "--version":
+        print(f"featherpose {__version__}")
+        sys.exit(0)
+    name = " ".join(asked[:2]) if " ".join(asked[:2]) in VERBS else asked[0]
+    rest = asked[len(name.split()) :]
+    if name in COMPOSED:
+        os.environ[VERB] = name
+        sys.argv[1:] = rest
+        launch(name)
+        return
+    sys.exit(guarded(lambda: call(name, rest)))
+
+
+def overview() -> str:
+    """What `featherpose --help` shows."""
+    lines = [f"  {verb:<12} {what}" for verb, what in VERBS.items()]
+    return "\n".join(
+        [
+            "Train, compare and ship lightweight 2D human pose networks.",
+            "",
+            "  featherpose train                                 LAPX on painted people",
+            "  featherpose evaluate checkpoint=runs/train/RUN",
+            "  featherpose predict checkpoint=runs/train/RUN source=picture.jpg",
+            "",
+            "== Verbs (featherpose VERB --help) ==",
+            *lines,
+        ]
+    )
+
+
+def call(name: str, words: list[str]) -> int:
+    """A verb that Hydra does not know, e.g. `data get`."""
+    if name not in VERBS:
+        group = [verb for verb in VERBS if verb.startswith(f"{name} ")]
+        near = group or get_close_matches(name, VERBS, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"There is no verb {name}.{hint} featherpose --help lists them.")
+    module = importlib.import_module(f"featherpose.cli.{name.replace(' ', '_')}")
+    return module.main(words)
+
+
 def launch(verb: str) -> None:
     """Runs `featherpose.cli.<verb>.main` under Hydra with the arguments of this process."""
-    prepare_environment()
-    try:
+
+    def composed() -> int:
         sys.argv[1:] = arrange(verb, sys.argv[1:])
         _run(verb)
+        return 0
+
+    code = guarded(composed)
+    if code:
+        sys.exit(code)
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Its exit code; what goes wrong is one sentence."""
+    prepare_environment()
+    try:
+        return run()
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except BrokenPipeError:  # `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     except Exception as error:
-        sys.exit(report(error))
+        return report(error)
 
 
 def prepare_environment() -> None:
@@ -117,6 +196,8 @@ def _run(verb: str) -> None:
 
     def judged(cfg: DictConfig) -> float | None:
         unread.refuse(cfg)
+        for file in own_conf.taken():
+            print(f"from this folder: {file}")
         return importlib.import_module(f"featherpose.cli.{verb}").main(cfg)
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)
@@ -166,10 +247,10 @@ def describe(error: BaseException) -> tuple[int, str]:
 
 
 def wrong_python(package: str) -> str:
-    here = ROOT / ".venv" / "bin"
-    if (here / "python").is_file():
+    here = CHECKOUT / ".venv" / "bin" if CHECKOUT else None
+    if here and (here / "python").is_file():
         how = f"`source {here / 'activate'}` first, or run {here / 'python'}"
-    elif (ROOT / "Makefile").is_file():
+    elif CHECKOUT:
         how = (
             "`make install` makes an environment with everything, then `source .venv/bin/activate`"
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from featherpose.cli.app import CONF
 from featherpose.errors import UsageError
+from featherpose.place import CONF, command
 
 
 def main(cfg: DictConfig) -> None:
@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
     target = keys.pop("_target_", None)
     if target is None:
         raise UsageError(
-            f"Say what to measure, e.g. python src/benchmark.py sizes. Known: {', '.join(known())}."
+            f"Say what to measure, e.g. {command('benchmark sizes')}. Known: {', '.join(known())}."
         )
     keys.pop("paths", None)
     get_method(str(target))(**{str(key): value for key, value in keys.items()})

@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from featherpose.cli import resume
+from featherpose.cli import own_conf, resume
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
 from featherpose.runs.record import FINISHED, Best, RunRecord
@@ -73,7 +73,7 @@ def main(cfg: DictConfig) -> float | None:
         if before:
             recorded.enter_context(recording)
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
-        record.update(**facts)
+        record.update(**facts, own_configs=own_conf.taken())
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         trainer.loggers = loggers
         code = 1
@@ -269,7 +269,8 @@ def best_of(trainer: L.Trainer, module: PoseModule, data: Any) -> Path | None:
         return None
     path = Path(best.best_model_path or Path(best.dirpath) / f"{best.filename}.ckpt")
     last = Path(best.dirpath) / "last.ckpt"
-    validated = max(c.step for c in trainer.callbacks if isinstance(c, LastValidation))
+    callbacks: list[Any] = trainer.callbacks  # ty: ignore[missing-attribute]
+    validated = max(c.step for c in callbacks if isinstance(c, LastValidation))
     place = position(trainer)
     if trainer.global_step > validated and last.is_file():
         epoch = place["epoch"] if place["batches_done"] else place["epoch"] - 1

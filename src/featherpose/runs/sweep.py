@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from featherpose.errors import PoseError
+from featherpose.place import command
 from featherpose.runs.folder import DONE, Run
 
 
@@ -85,7 +86,7 @@ def to_go_on(sweep: str | Path) -> list[str]:
 
 
 def _command(*words: str) -> str:
-    return " ".join(["python src/train.py", *map(shlex.quote, words)])
+    return " ".join([command("train"), *map(shlex.quote, words)])
 
 
 def _multirun(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.files import replacing
 from featherpose.models.count import count
+from featherpose.place import command
 from featherpose.runs.record import DataFacts, NetworkFacts
 from featherpose.runs.recording import Recording
 from featherpose.training.module import PoseModule
@@ -126,7 +127,7 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     console.print(table)
     best = record.best.path if record.best else ""
     console.print(f"best checkpoint  {best}\npredictions      {picture}")
-    console.print(f"try next         python src/predict.py checkpoint={best} source=PICTURE.jpg")
+    console.print(f"try next         {command(f'predict checkpoint={best} source=PICTURE.jpg')}")
 
 
 def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from functools import partial
 
 import cv2
@@ -12,11 +10,13 @@ import numpy as np
 import pytest
 
 from featherpose import image
+from featherpose.cli import data_check
 from featherpose.data.augment import Augment
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.doctor import checks
 from featherpose.data.doctor.sheets import write_sheets
 from featherpose.data.readers import coco, lsp
+from featherpose.errors import UsageError
 from featherpose.metrics.oks import OKS
 from featherpose.metrics.pck import PCK, PCKh
 from featherpose.skeletons import COCO
@@ -184,12 +184,8 @@ def test_sheets(sound, tmp_path):
     assert sheet.std() > 20
 
 
-def test_script(tiny_lspet, tmp_path, root, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("check_data", root / "scripts/check_data.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+def test_verb(tiny_lspet, tmp_path, capsys):
     words = [
-        "check_data.py",
         "data=lspet",
         f"data.root={tiny_lspet}",
         "data.read.train=[1,7]",
@@ -197,18 +193,15 @@ def test_script(tiny_lspet, tmp_path, root, monkeypatch, capsys):
     ]
     words += ["data.read.least_cosine=-1", "data.read.copies=[]", "--out", str(tmp_path / "out")]
 
-    monkeypatch.setattr(sys, "argv", words)
-    assert script.main() == 0
+    assert data_check.main(words) == 0
     assert "left out by the reader: fewer than 6 joints (1)" in capsys.readouterr().out
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["val"]["people"] == 3
     assert (tmp_path / "out/samples.png").is_file()
 
     (tiny_lspet / "images/im00002.jpg").unlink()
-    monkeypatch.setattr(sys, "argv", [*words, "--quick"])
-    assert script.main() == 1
+    assert data_check.main([*words, "--quick"]) == 1
     assert "im00002.jpg" in capsys.readouterr().out
 
-    monkeypatch.setattr(sys, "argv", ["check_data.py", "data=lspett"])
-    assert script.main() == 2
-    assert "lspett" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="lspett"):
+        data_check.main(["data=lspett"])

@@ -15,8 +15,13 @@ import numpy as np
 import scipy.io
 
 from featherpose.errors import PoseError
+from featherpose.place import command
 
 LARGEST = 1e300  # of a number: what is beyond it overflows as soon as it is squared
+
+
+def check(dataset: str) -> str:
+    return command(f"data check data={dataset}")
 
 
 def folder(root: str | Path | None, dataset: str, page: str, contents: str) -> Path:
@@ -26,8 +31,7 @@ def folder(root: str | Path | None, dataset: str, page: str, contents: str) -> P
         where = "data.root is not set" if path is None else f"{path} is not there"
         raise PoseError(
             f"The {dataset} data is missing ({where}). {_how_to_get(dataset)} {page} and unpack it so that this folder "
-            f"holds {contents}; or set data.root=FOLDER. Then check it with: "
-            f"python scripts/check_data.py data={dataset}"
+            f"holds {contents}; or set data.root=FOLDER. Then check it with: {check(dataset)}"
         )
     return path
 
@@ -36,7 +40,7 @@ def _how_to_get(dataset: str) -> str:
     script = {"coco": "coco", "mpii": "mpii", "lsp": "lsp", "lspet": "lsp"}.get(dataset)
     if script is None:
         return "Download it from"
-    return f"Fetch it with: python scripts/get_data.py {script}; or download it from"
+    return f"Fetch it with: {command(f'data get {script}')}; or download it from"
 
 
 def first_of(root: Path, names: Sequence[str], dataset: str, page: str) -> Path:
@@ -46,7 +50,7 @@ def first_of(root: Path, names: Sequence[str], dataset: str, page: str) -> Path:
             return root / name
     raise PoseError(
         f"{root} holds none of {', '.join(names)}. Download the annotations from {page}, unpack them there, then check "
-        f"with: python scripts/check_data.py data={dataset}"
+        f"with: {check(dataset)}"
     )
 
 
@@ -149,7 +153,7 @@ def leave_out_missing(
         raise PoseError(
             f"{len(missing)} of {len(wanted)} annotated pictures are missing, e.g. {min(missing)}. Unpack the pictures "
             f"there, or leave their people out with +data.read.pictures=skip; see them all with: "
-            f"python scripts/check_data.py data={dataset}"
+            f"{check(dataset)}"
         )
     if missing:
         skipped["picture missing"] += sum(wanted[image] for image in missing)

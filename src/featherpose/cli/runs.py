@@ -1,0 +1,103 @@
+"""Look at runs: list, show, diff, table, report, curves, samples, status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="featherpose runs", description=__doc__)
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=None,
+        help="where runs lie (default: runs/, or $FEATHERPOSE_RUNS)",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+
+    verb = verbs.add_parser("list", help="every run: state, score, size, protocol")
+    verb.add_argument("places", nargs="*", help="folders; all runs if none")
+    verb.add_argument("--csv", action="store_true")
+    verb.add_argument("--by-score", action="store_true", help="best first instead of oldest first")
+
+    verb = verbs.add_parser("show", help="one run beside the mean pose and the papers' rows")
+    verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
+
+    verb = verbs.add_parser("diff", help="in what runs differ: config, commit, versions, scores")
+    verb.add_argument("places", nargs="+", metavar="run")
+    verb.add_argument("--all", action="store_true", help="paths, dashboards and callbacks too")
+
+    verb = verbs.add_parser(
+        "table", help="the papers' layout: joints, size, mean over seeds, difference"
+    )
+    verb.add_argument("places", nargs="*")
+    verb.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    verb.add_argument("--out", type=Path, default=None)
+
+    verb = verbs.add_parser("report", help="one HTML page that opens without a server")
+    verb.add_argument("places", nargs="*")
+    verb.add_argument("--out", type=Path, default=Path("report.html"))
+    verb.add_argument("--title", default="Runs")
+
+    verb = verbs.add_parser(
+        "curves", help="a picture of a score, loss or gamma over the epochs, a line per run"
+    )
+    verb.add_argument("places", nargs="*")
+    verb.add_argument("--column", default="val/score", help="of metrics.csv (%(default)s)")
+    verb.add_argument("--out", type=Path, default=Path("curves.png"))
+
+    verb = verbs.add_parser(
+        "samples", help="a picture of good, middling and bad predictions beside the annotation"
+    )
+    verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
+    verb.add_argument("--each", type=int, default=4, help="how many of each kind (%(default)s)")
+    verb.add_argument("--bare", action="store_true", help="on white, without the pictures")
+    verb.add_argument("--out", type=Path, default=Path("samples.png"))
+
+    verb = verbs.add_parser(
+        "status", help="a sweep: done, failed, missing; exit code 1 until all are done"
+    )
+    verb.add_argument(
+        "sweep", nargs="?", type=Path, default=None, help="the sweep's folder (default: the newest)"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(words: list[str]) -> int:
+    asked = parse(words)
+
+    from rich.console import Console
+
+    from featherpose.runs import commands
+
+    console = Console(highlight=False)
+    root = asked.runs or Path(os.environ.get("FEATHERPOSE_RUNS", "runs"))
+    if asked.verb == "status":
+        return commands.status(asked.sweep or commands.newest_sweep(root), console)
+    if asked.verb == "show":
+        commands.show(commands.find_run(asked.run, root), console)
+        return 0
+    if asked.verb == "samples":
+        run = commands.find_run(asked.run, root)
+        commands.write_samples(run, asked.each, asked.bare, asked.out)
+        return 0
+    left_out: list[str] = []
+    runs = commands.select(asked.places, root, left_out)
+    for sentence in left_out:
+        print(f"left out: {sentence}", file=sys.stderr)
+    if asked.verb == "list":
+        commands.list_runs(runs, console, asked.csv, asked.by_score)
+    elif asked.verb == "diff":
+        commands.show_diff(runs, console, asked.all)
+    elif asked.verb == "table":
+        commands.write_table(runs, asked.format, asked.out)
+    elif asked.verb == "curves":
+        commands.write_curves(runs, asked.column, asked.out)
+    else:
+        from featherpose.runs.report import write_report
+
+        print(write_report(runs, asked.out, asked.title))
+    return 0
