@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featherpose.errors import PoseError
 from featherpose.place import CONF
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ def draw(overrides: list[str], out: str | Path = "schedule.png") -> str | Path:
         cfg = compose("train", [*overrides, "logger=none"])
     settings: Any = OmegaConf.to_container(cfg.schedule, resolve=True)
     schedule = Schedule.of(settings)
-    total, unit = schedule.length, schedule.unit
+    if schedule.endless:
+        raise PoseError(
+            "This schedule ends by the clock: set schedule.epochs or schedule.steps to draw it."
+        )
+    total, unit = int(schedule.length), schedule.unit
     at = range(0, total, max(1, total // 1000))
     figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
     rates = [schedule.first_rate * schedule.factor(i) for i in at]
