@@ -6,23 +6,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featherpose.errors import PoseError
-from featherpose.place import CONF
+from featherpose.errors import PoseError, UsageError
+from featherpose.place import CONF, command
 
 if TYPE_CHECKING:
     from featherpose.training.schedules import Gamma
 
 PHASES = {"frozen": "#d7dbe2", "ramp": "#f3e2b3", "free": "#d9ecd9"}
-EXAMPLES = """examples:
-  featherpose schedule lapx data=mpii out=schedule.png
-  featherpose schedule lapx schedule.gamma.freeze=10 schedule.epochs=100"""
 
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="featherpose schedule",
         description=__doc__,
-        epilog=EXAMPLES,
+        epilog=f"examples:\n  {command('schedule lapx data=mpii out=schedule.png')}\n"
+        f"  {command('schedule lapx schedule.gamma.freeze=10 schedule.epochs=100')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -31,6 +29,11 @@ def main(words: list[str]) -> int:
         default=["lapx", "data=mpii"],
         help="one of conf/schedule, and any override; out=FILE says where the picture goes",
     )
+    options = [word for word in words if word.startswith("-") and word not in ("-h", "--help")]
+    if options:
+        raise UsageError(
+            f"There is no option {options[0]}; {command('schedule --help')} says more."
+        )
     asked = parser.parse_args(words).overrides
     outs = [word.partition("=")[2] for word in asked if word.startswith("out=")]
     words = [word for word in asked if not word.startswith("out=")]
