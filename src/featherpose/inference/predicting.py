@@ -15,6 +15,7 @@ from featherpose.metrics.nms import oks_nms
 from featherpose.skeletons import Skeleton
 
 ALIKE = 0.9  # OKS, as HRNet suppresses
+MOST_HELD = 300_000_000  # bytes of pictures that wait for a whole batch: one of the largest that are decoded
 Result = tuple[Frame, list[FoundPose]]
 
 
@@ -71,7 +72,9 @@ def _still(source: Source, pose: Pose, find: FindBoxes) -> Iterator[Result]:
 
     for frame in source.frames():
         waiting.append((frame, *find(frame)))
-        if sum(len(boxes) for _, boxes, _ in waiting) >= pose.batch_size or len(waiting) >= 64:
+        people = sum(len(boxes) for _, boxes, _ in waiting)
+        held = sum(frame.picture.size for frame, _, _ in waiting)
+        if people >= pose.batch_size or len(waiting) >= 64 or held > MOST_HELD:
             yield from flush()
     yield from flush()
 
