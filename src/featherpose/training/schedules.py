@@ -182,14 +182,6 @@ def warmup_factor(at: float, warmup: float) -> float:
     return min(1.0, (at + 1) / (warmup + 1)) if warmup > 0 else 1.0
 
 
-def learning_rate_factor(at: int, schedule: Mapping[str, Any]) -> float:
-    return Schedule.of(schedule).factor(at)
-
-
-def scaled_learning_rate(schedule: Mapping[str, Any]) -> float:
-    return Schedule.of(schedule).first_rate
-
-
 def phase(epoch: float, freeze: float, ramp: float) -> Phase:
     """Where a Non-Local module stands at `epoch`: out of the network, let in by a line, or on its own."""
     if epoch < freeze:
