@@ -31,7 +31,6 @@ from hydra.utils import instantiate
 from torch import nn
 
 from featherpose.benchmarks.training import composed
-from featherpose.cli.app import CONF
 from featherpose.cli.train import precision
 from featherpose.data.cache import open_crops, plan
 from featherpose.data.datamodule import calm_worker
@@ -41,6 +40,7 @@ from featherpose.data.sampler import PersonSampler
 from featherpose.files import write_atomically
 from featherpose.models.count import count
 from featherpose.pixels import normalise
+from featherpose.place import CONF
 from featherpose.skeletons import skeleton_of
 
 SCHEMA = 1
