@@ -159,3 +159,40 @@ def test_traceback_on_demand(root: Path, tmp_path: Path) -> None:
     done = run(root, "train.py", "model=lappx", "--traceback", FEATHERPOSE_RUNS=str(tmp_path))
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as end:
+        app.main(*words)
+    return int(end.value.code or 0), "".join(capsys.readouterr())
+
+
+def test_every_verb_is_listed_and_has_its_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    monkeypatch.setenv("FEATHERPOSE_ROOT", "/")  # set for good otherwise
+    code, text = said(capsys, "--help")
+    assert code == 0
+    for verb in app.VERBS:
+        assert f"  {verb} " in text
+        assert (root / "src/featherpose/cli" / f"{verb.replace(' ', '_')}.py").is_file()
+    code, text = said(capsys, "data", "chek")
+    assert code == 2
+    assert "data get or data check or data paint" in text
+    assert said(capsys, "trian")[1].count("train") == 1
+    for verb in set(app.VERBS) - set(app.COMPOSED):
+        code, text = said(capsys, *verb.split(), "--help")
+        assert code == 0
+        assert f"usage: featherpose {verb}" in text
+
+
+def test_a_rank_or_a_job_is_started_by_overrides_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning and the launcher of sweeps repeat the program's name and its arguments, but no verb."""
+    launched = []
+    monkeypatch.setattr(app, "launch", lambda verb: launched.append((verb, sys.argv[1:])))
+    monkeypatch.setattr(sys, "argv", ["featherpose", "train", "seed=1"])
+    monkeypatch.setenv(app.VERB, "")
+    app.main()
+    monkeypatch.setattr(sys, "argv", ["featherpose", "seed=2", "hydra.run.dir=x"])
+    app.main()
+    assert launched == [("train", ["seed=1"]), ("train", ["seed=2", "hydra.run.dir=x"])]
