@@ -208,6 +208,24 @@ def test_a_wrong_export_is_refused_and_leaves_the_old_file(
     assert [each.name for each in tmp_path.iterdir()] == ["pose.onnx"]
 
 
+class Coarse(Small):
+    """Rounds its heatmaps to steps of 2e-4: the last bit of a sum decides which step, in torch as in a file."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [(super().forward(images)[0] + 3000.0) - 3000.0]
+
+
+def test_a_file_may_round_as_much_as_torch_does(tmp_path: Path, crops: Tensor) -> None:
+    parity = export(Deployed(Coarse().eval(), MPII), tmp_path / "pose.onnx", crops, description())
+    assert exporter.TOLERANCE < parity.heatmaps <= 2 * parity.torch
+
+
+def test_a_fixed_batch_above_the_number_of_crops_is_checked(tmp_path: Path, crops: Tensor) -> None:
+    net = Deployed(Small().eval(), MPII)
+    parity = export(net, tmp_path / "pose.onnx", crops, description(), batch=6)
+    assert parity.crops == 6 and OnnxRuntime(tmp_path / "pose.onnx").batch == 6
+
+
 def test_wrong_decoding_is_refused(
     tmp_path: Path, crops: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,8 +156,8 @@ def crops_of(data: PoseDataModule, people: People, count: int) -> Tensor:
 def told(path: Path, parity: Parity, origin: str, seconds: float) -> None:
     console.print(
         f"written: {path} ({path.stat().st_size / 1e6:.1f} MB, {seconds:.0f} s). On {parity.crops} crops of {origin} "
-        f"heatmaps differ from torch's by {parity.heatmaps:.1e} of the highest value, keypoints by "
-        f"{parity.keypoints:.4f} heatmap pixels"
+        f"heatmaps differ from torch's in float64 by {parity.heatmaps:.1e} of the highest value, torch's own float32 "
+        f"by {parity.torch:.1e}; keypoints by {parity.keypoints:.4f} heatmap pixels"
     )
     if parity.unsettled:
         console.print(
