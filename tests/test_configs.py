@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_method, instantiate
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
+
+from featherpose.targets import build
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PRIMARY = ("train", "evaluate", "predict", "export", "benchmark")
@@ -111,7 +113,7 @@ def test_a_network_brings_its_papers_recipe_and_the_command_line_goes_before_it(
 
 @pytest.mark.parametrize(("stages", "channels"), [(2, 256), (3, 208), (4, 180), (5, 160)])
 def test_widths_follow_the_parameter_budget(stages: int, channels: int) -> None:
-    network = instantiate(composed("train", f"model.stages={stages}").model)
+    network = build(composed("train", f"model.stages={stages}").model)
     assert network.channels == channels
     assert 2.2e6 < sum(p.numel() for p in network.parameters()) < 2.4e6
 

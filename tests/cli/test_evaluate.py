@@ -27,7 +27,8 @@ from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
 from featherpose.synthetic.formats import write
-from featherpose.training.module import PoseModule
+from featherpose.targets import build
+from featherpose.zoo.checkpoint import KEY, PREFIX, describe
 
 SMALL = ("batch_size=8", "workers=0", "worst=4")
 
@@ -91,12 +92,10 @@ def checkpoints(root, sets, tmp_path_factory):
         groups = ("data", "model", "protocol", "loss")
         wanted = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in groups}
         torch.manual_seed(0)
-        module = PoseModule(wanted)
-        torch.save(
-            {"state_dict": module.state_dict(), "hyper_parameters": {"config": wanted}},
-            folder / f"{kind}.ckpt",
-        )
-        torch.save(module.network.state_dict(), folder / f"{kind}.pth")
+        weights = build(wanted["model"]).state_dict()
+        state = {PREFIX + name: value for name, value in weights.items()}
+        torch.save({"state_dict": state, KEY: describe(wanted)}, folder / f"{kind}.ckpt")
+        torch.save(weights, folder / f"{kind}.pth")
     return folder
 
 

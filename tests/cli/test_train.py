@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from featherpose.errors import PoseError
-from featherpose.training.module import PoseModule
+from featherpose.training.build import from_checkpoint
 
 Typed = Callable[[str], Any]
 
@@ -83,7 +83,7 @@ def test_the_terminal_shows_size_baseline_and_next_command(tiny_run: Path) -> No
 def test_a_checkpoint_needs_nothing_but_itself(tiny_run: Path) -> None:
     path = tiny_run / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    module = PoseModule.from_checkpoint(path)
+    module = from_checkpoint(path)
     assert module.input_size == (64, 64)
     assert not module.training
     for name, value in module.state_dict().items():
@@ -98,10 +98,10 @@ def test_a_checkpoint_that_is_none_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(b"no checkpoint")
     with pytest.raises(PoseError, match=r"broken\.ckpt is not a checkpoint"):
-        PoseModule.from_checkpoint(broken)
+        from_checkpoint(broken)
     torch.save({"state_dict": {}}, tmp_path / "bare.ckpt")
-    with pytest.raises(PoseError, match="holds no featherpose config"):
-        PoseModule.from_checkpoint(tmp_path / "bare.ckpt")
+    with pytest.raises(PoseError, match="does not say which network it is of"):
+        from_checkpoint(tmp_path / "bare.ckpt")
 
 
 @pytest.mark.slow

@@ -203,7 +203,8 @@ def test_lightning_keeps_the_sampler_and_tells_it_the_epoch(tiny_coco):
 def test_shipped_configs_build_and_load(tiny_coco, tiny_mpii, tiny_lspet, root):
     """Every data config, pointed at a tiny set of its form."""
     from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
+
+    from featherpose.targets import build
 
     tiny_mpii.write_flat()
     places = {
@@ -224,7 +225,7 @@ def test_shipped_configs_build_and_load(tiny_coco, tiny_mpii, tiny_lspet, root):
                 cfg = compose(
                     overrides=[f"+{overrides[0]}", *overrides[1:], "data.workers=0", *more]
                 )
-                data = instantiate(cfg.data, stride=4, natural_height=64, seed=1)
+                data = build(cfg.data, stride=4, natural_height=64, seed=1)
                 data.setup("fit")
                 batch = next(iter(data.train_dataloader()))
                 assert batch["image"].shape[2] == 64
@@ -235,7 +236,8 @@ def test_shipped_configs_build_and_load(tiny_coco, tiny_mpii, tiny_lspet, root):
 
 def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
     from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
+
+    from featherpose.targets import build
 
     from ..small_sets import coco_json, write_picture
 
@@ -273,7 +275,7 @@ def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
                     *overrides,
                 ]
             )
-            data = instantiate(cfg.data, stride=4, natural_height=64, seed=1)
+            data = build(cfg.data, stride=4, natural_height=64, seed=1)
             assert (len(data.train_people.persons), len(data.val_people.persons)) == counts
             assert next(iter(data.train_dataloader()))["joints"].shape[1] == joints
 

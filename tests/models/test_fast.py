@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
 from featherpose.errors import PoseError
 from featherpose.models.count import macs
 from featherpose.models.fast import FastHourglass
 from featherpose.models.layers import NonLocal
+from featherpose.targets import build
 
 
 def small(**keys) -> FastHourglass:
@@ -23,7 +23,7 @@ def test_size(root, name):
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         cfg = compose("train", [f"model={name}", "data.joints=17"])
     with torch.device("meta"):
-        network = instantiate(cfg.model)
+        network = build(cfg.model)
     parameters = sum(p.numel() for p in network.parameters())
     assert (parameters, macs(network, 256, 192)) == {
         "lapx": (2_312_154, 2_511_652_528),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
@@ -26,6 +25,7 @@ from featherpose.models.peers.lpn import LPN
 from featherpose.models.peers.rtmpose import RTMPose, decode
 from featherpose.models.peers.simple_baseline import SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
+from featherpose.targets import build as build_target
 
 BINARY = 2**30  # what "G" means in HRNet's own counter, and in papers that use it
 
@@ -90,7 +90,7 @@ def from_config(root, name: str, *overrides: str) -> nn.Module:
             "train", [f"model={name}", "data.joints=17", "data.input_size=[256,192]", *overrides]
         )
     with torch.device("meta"):
-        return instantiate(cfg.model).eval()
+        return build_target(cfg.model).eval()
 
 
 @torch.no_grad()

@@ -12,10 +12,11 @@ import lightning as L
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from lightning import Callback
 from omegaconf import OmegaConf
 
+from featherpose.targets import build
+from featherpose.training.build import build_training
 from featherpose.training.module import PoseModule
 
 SMALL = (
@@ -75,19 +76,15 @@ def fit(root: Path) -> Fit:
     ) -> PoseModule:
         config = composed(root / "conf", folder, *overrides, base=base)
         L.seed_everything(config["seed"], workers=True, verbose=False)
-        module = PoseModule(config)
-        data = instantiate(
-            config["data"], stride=module.stride, natural_height=256, seed=config["seed"]
-        )
-        config["data"]["input_size"] = list(data.input_size)
+        module, data = build_training(config)
         callbacks = [
-            *(instantiate(entry) for entry in config["callbacks"].values() if entry),
+            *(build(entry) for entry in config["callbacks"].values() if entry),
             *extra,
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             keys = {"logger": False, "callbacks": callbacks, "enable_progress_bar": False}
-            trainer = instantiate(
+            trainer = build(
                 config["trainer"], default_root_dir=str(folder), enable_model_summary=False, **keys
             )
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
 from featherpose.skeletons import COCO, MPII
+from featherpose.training.build import from_checkpoint
 from featherpose.training.distil import DistilLoss, Teacher
 from featherpose.training.losses import HeatmapLoss, names_of
-from featherpose.training.module import PoseModule
 from featherpose.zoo.safetensors import write_safetensors
 
 from .test_resume_points import EACH_STEP, EMA, Kill, Killed
@@ -149,7 +149,7 @@ def test_a_run_logs_both_terms_and_keeps_no_teacher(fit, taught, tmp_path):
     assert not any("teacher" in name for name in torch.load(path)["state_dict"])
     Path(module.loss.source).rename(tmp_path / "moved")
     try:
-        again = PoseModule.from_checkpoint(path)
+        again = from_checkpoint(path)
     finally:
         (tmp_path / "moved").rename(module.loss.source)
     assert isinstance(again.loss, DistilLoss) and again.loss.teacher is None

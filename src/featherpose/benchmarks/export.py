@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from hydra.utils import instantiate
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -28,6 +27,7 @@ from featherpose.inference.estimator import Estimator
 from featherpose.machine import cores
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
+from featherpose.targets import build
 
 Pass = Callable[[np.ndarray], dict[str, np.ndarray]]
 PLAIN, REWRITTEN, OPENVINO = "plain", "rewritten", "OpenVINO"
@@ -92,7 +92,7 @@ def write_files(
     """The same random network, gates open, in each form; each but the plain one has passed the exporter's check."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = settled(instantiate(model_config(name, size)), size)
+        network = settled(build(model_config(name, size)), size)
     crops = torch.randint(
         0, 256, (3, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )

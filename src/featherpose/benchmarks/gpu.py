@@ -27,7 +27,6 @@ from statistics import mean
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from torch import nn
 
 from featherpose.benchmarks.training import composed
@@ -42,6 +41,7 @@ from featherpose.models.count import count
 from featherpose.pixels import normalise
 from featherpose.place import CONF
 from featherpose.skeletons import skeleton_of
+from featherpose.targets import build
 
 SCHEMA = 1
 # precision, may float32 products be rounded to TF32, channels last
@@ -227,10 +227,10 @@ class Step:
         precision, tf32, self.channels_last = MODES[mode]
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         self.device, self.bf16 = device, precision == "bf16"
-        network: nn.Module = instantiate(config["model"]).to(device).train()
+        network: nn.Module = build(config["model"]).to(device).train()
         if self.channels_last:
             network = network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
-        self.network, self.loss = network, instantiate(config["loss"])
+        self.network, self.loss = network, build(config["loss"])
         self.stride = int(network.stride)  # ty: ignore[invalid-argument-type]
         given = config["data"]["input_size"]
         side = int(getattr(network, "natural_height", 256))
@@ -370,7 +370,7 @@ def loading(wanted: Wanted, how: str, device: torch.device, seconds: float = 4.0
     """Crops a second that reach the device: from files, from the region cache, or made on the device."""
     size = str(list(wanted.input_size)).replace(" ", "")
     config = composed([*(wanted.dataset or ["data=synthetic_coco"]), f"data.input_size={size}"])
-    data = instantiate(config["data"], stride=4, natural_height=256, seed=0)
+    data = build(config["data"], stride=4, natural_height=256, seed=0)
     people, size_wh = data.train_people, (data.input_size[1], data.input_size[0])
     planned = plan(people, data.load, data.skeleton, size_wh, data.augment)
     start = time.perf_counter()

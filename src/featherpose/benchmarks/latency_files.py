@@ -11,7 +11,6 @@ from pathlib import Path
 
 import onnx_ir as ir
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -26,6 +25,7 @@ from featherpose.inference.description import Description
 from featherpose.models.count import macs
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
+from featherpose.targets import build
 
 # Relative to the highest output. Random networks gather more rounding than trained ones, up to 2e-4; a wrong graph is
 # off by its whole height.
@@ -48,14 +48,14 @@ def entries_of(
     """The network as torch exports it, as src/export.py writes it, or both."""
     cfg = model_config(name, size)
     with torch.device("meta"):
-        skeleton = instantiate(cfg)
+        skeleton = build(cfg)
     parameters, operations = sum(p.numel() for p in skeleton.parameters()), macs(skeleton, *size)
     paths = {kind: cache / f"{name}-{digest(skeleton, cfg, size, kind)}.onnx" for kind in rewritten}
     missing = [kind for kind, path in paths.items() if not path.is_file()]
     if missing:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = settled(instantiate(cfg), size)
+            network = settled(build(cfg), size)
         for kind in missing:
             write(network, paths[kind], size, kind)
     return [

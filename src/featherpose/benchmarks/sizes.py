@@ -14,7 +14,6 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
@@ -23,6 +22,7 @@ from rich.table import Table
 from featherpose.errors import PoseError
 from featherpose.models.count import Size, count
 from featherpose.place import CONF
+from featherpose.targets import build
 
 PUBLISHED = Path(__file__).with_name("published_sizes.yaml")
 WIDTH = 196  # of the table: narrower consoles and pipes would lose columns
@@ -100,7 +100,7 @@ def measure(entry: dict[str, Any]) -> Row:
 def _counted(model: str, input_size: tuple[int, ...], aspect: float) -> tuple[int, int, Size]:
     """Height, width and size; many rows are one network, trained in different ways."""
     with torch.device("meta"):
-        network = instantiate(json.loads(model))
+        network = build(json.loads(model))
     natural = network.natural_height
     height, width = input_size or (natural, round(natural * aspect))
     return height, width, count(network, height, width)

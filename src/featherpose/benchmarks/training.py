@@ -16,7 +16,6 @@ import psutil
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -29,6 +28,8 @@ from featherpose.cli.train import precision
 from featherpose.machine import keep_freed_memory
 from featherpose.pixels import normalise
 from featherpose.place import CONF
+from featherpose.targets import build
+from featherpose.training.build import build_module, build_training
 from featherpose.training.callbacks.gamma_warmup import GammaWarmup
 from featherpose.training.callbacks.nan_guard import NanGuard
 from featherpose.training.callbacks.resume import Resume
@@ -155,8 +156,7 @@ def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
     for _ in track(range(rounds), "overhead", transient=True):
         for name, loop in loops.items():
-            module = PoseModule(config)
-            module.setup = lambda stage: None  # no validation, so no data to make metrics from
+            module = build_module(config, build(config["model"]), (64, 64))
             found[name].append(loop(module, loader, config))
     return {
         name: (1e3 * median(w for w, _ in each), 1e3 * median(c for _, c in each))
@@ -167,7 +167,7 @@ def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
 def bare(module: PoseModule, loader: DataLoader, config: dict[str, Any]) -> tuple[float, float]:
     """The same network, loss and optimiser, and nothing else."""
     schedule = config["schedule"]
-    optimiser = instantiate(schedule["optimiser"])(
+    optimiser = build(schedule["optimiser"])(
         module.network.parameters(), lr=Schedule.of(schedule).first_rate
     )
     began, total = clocks(), torch.zeros(())
@@ -231,12 +231,10 @@ def measure_network(network: str, words: list[str], steps: int) -> dict[str, Any
     config["trainer"].update(
         max_epochs=1, max_steps=-1, limit_train_batches=steps + warm, plugins=None
     )
-    module = PoseModule(config)
-    height = getattr(module.network, "natural_height", 256)
-    data = instantiate(config["data"], stride=module.stride, natural_height=height, seed=0)
+    module, data = build_training(config)
     clock, waiting = Clock(warm), Waiting(warm)
     choice = precision(config["trainer"]["precision"], config["trainer"]["accelerator"])
-    trainer = instantiate(
+    trainer = build(
         config["trainer"],
         callbacks=[waiting, clock],
         precision=choice,

@@ -59,10 +59,10 @@ def build(overrides: list[str]):
     """The data module of the overrides, with its network's natural size, the augmentation and the runs' folder."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
-    from hydra.utils import instantiate
     from omegaconf.errors import OmegaConfBaseException
 
     from featherpose.errors import PoseError, UsageError
+    from featherpose.targets import build as build_target
 
     root = os.environ.get("FEATHERPOSE_ROOT", os.getcwd())
     try:
@@ -70,8 +70,8 @@ def build(overrides: list[str]):
             cfg = compose(
                 "train", overrides=[f"paths.root='{root}'", "paths.output=null", *overrides]
             )
-        data = instantiate(cfg.data, stride=4, natural_height=256, seed=0)
-        return data, instantiate(cfg.augment), Path(cfg.paths.runs)
+        data = build_target(cfg.data, stride=4, natural_height=256, seed=0)
+        return data, build_target(cfg.augment), Path(cfg.paths.runs)
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, PoseError):
             raise error.__cause__ from error

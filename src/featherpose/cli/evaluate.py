@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -34,6 +33,9 @@ from featherpose.metrics.oks import OKS
 from featherpose.metrics.pck import PercentageOfCorrectKeypoints
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
+from featherpose.targets import build
+from featherpose.training.build import data_of_checkpoint
+from featherpose.zoo.checkpoint import load_checkpoint
 
 SOURCES = ("checkpoint", "weights", "onnx", "predictions")
 console = Console(highlight=False, soft_wrap=True)
@@ -108,14 +110,8 @@ def build_data(
     config: dict[str, Any], cfg: DictConfig, pictures_needed: bool = True, **shape: Any
 ) -> PoseDataModule:
     """The data module of a config; without pictures, people whose picture is not there are scored too."""
-    config = {
-        **config,
-        "augment": None,
-        "batch_size": cfg.batch_size,
-        "workers": cfg.workers,
-        "cache": None,
-    }
-    data: PoseDataModule = instantiate(config, **shape)
+    plain = {"augment": None, "cache": None, "batch_size": cfg.batch_size, "workers": cfg.workers}
+    data: PoseDataModule = build(config, **plain, **shape)
     if not pictures_needed and "pictures" in inspect.signature(data.read).parameters:
         data.read = partial(data.read, pictures="ignore")
     data.setup("validate")
@@ -145,24 +141,37 @@ def open_network(
     """What runs the network that the config names, and the data in crops of its size."""
     if source == "onnx":
         config = _chosen_data(cfg)
-        skeleton = instantiate(config).skeleton
+        skeleton = build(config).skeleton
         backend = FileBackend(cfg.onnx, cfg.runtime, cfg.threads, skeleton)
         size, stride = list(backend.description.input_size), backend.description.stride
         return backend, build_data({**config, "input_size": size}, cfg, stride=stride)
-    if source == "weights":
-        config = _chosen_data(cfg)
-        model: dict[str, Any] = OmegaConf.to_container(cfg.model, resolve=True)  # ty: ignore[invalid-assignment]
-        trained = from_weights(cfg.weights, model, config, protocol.as_dict())
-    else:
-        trained, path = from_checkpoint(cfg.checkpoint)
-        before = trained.protocol.name
-        if before != protocol.name:
-            console.print(
-                f"[dim]{path.name} was validated by {before} while it trained; this is {protocol.name}[/]"
-            )
-        config = _chosen_data(cfg) if cfg.get("data") is not None else dict(trained.config["data"])
-    config["input_size"] = config.get("input_size") or list(trained.input_size)
+    if source == "checkpoint":
+        return open_checkpoint(cfg, protocol)
+    config = _chosen_data(cfg)
+    model: dict[str, Any] = OmegaConf.to_container(cfg.model, resolve=True)  # ty: ignore[invalid-assignment]
+    trained = from_weights(cfg.weights, model, config, protocol.as_dict())
+    config["input_size"] = list(trained.input_size)
     return TorchBackend(trained, cfg.device), build_data(config, cfg, stride=trained.stride)
+
+
+def open_checkpoint(cfg: DictConfig, protocol: Protocol) -> tuple[Backend, PoseDataModule]:
+    """A checkpoint's network, and the data chosen or those that it was trained on."""
+    saved = load_checkpoint(cfg.checkpoint)
+    trained = from_checkpoint(saved, cfg.trust)
+    before = trained.protocol.name
+    if before != protocol.name:
+        console.print(
+            f"[dim]{saved.path.name} was validated by {before} while it trained; this is {protocol.name}[/]"
+        )
+    if cfg.get("data") is not None:
+        config = _chosen_data(cfg)
+        config["input_size"] = config.get("input_size") or list(trained.input_size)
+        data = build_data(config, cfg, stride=trained.stride)
+    else:
+        how = {"stride": trained.stride, "batch_size": cfg.batch_size, "workers": cfg.workers}
+        data = data_of_checkpoint(saved, cfg.paths.data, cfg.trust, **how)
+        data.setup("validate")
+    return TorchBackend(trained, cfg.device), data
 
 
 def _check_skeleton(network: Skeleton, data: Skeleton) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
@@ -24,21 +23,23 @@ from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
 from featherpose.inference.backends import FileBackend
 from featherpose.inference.boxes import whole_picture
-from featherpose.inference.checkpoints import from_checkpoint, from_weights
+from featherpose.inference.checkpoints import Trained, from_checkpoint, from_weights
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.streams import open_source
 from featherpose.person import People
 from featherpose.runs.recording import git_state
 from featherpose.synthetic import painted
-from featherpose.training.module import PoseModule
+from featherpose.targets import build
+from featherpose.training.build import data_of_checkpoint
+from featherpose.zoo.checkpoint import load_checkpoint
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
-    module, source = open_module(cfg)
+    module, source = open_trained(cfg)
     protocol = module.protocol.with_changes({"flip": cfg.flip, "decoder": cfg.decoder})
     if cfg.flip_inside and not protocol.flip:
         raise UsageError(
@@ -70,7 +71,7 @@ def main(cfg: DictConfig) -> None:
     path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
     if path.suffix != ".onnx":
         raise UsageError(f"out={path} must end in .onnx.")
-    data = data_of(module)
+    data = data_of(cfg, module)
     crops, origin = some_crops(module, data, cfg.crops, int(cfg.check))
     started = time.perf_counter()
     parity = export(
@@ -90,12 +91,13 @@ def main(cfg: DictConfig) -> None:
         write_int8(cfg, path, module, data)
 
 
-def open_module(cfg: DictConfig) -> tuple[PoseModule, Path]:
+def open_trained(cfg: DictConfig) -> tuple[Trained, Path]:
     given = [name for name in ("checkpoint", "weights") if cfg[name] is not None]
     if len(given) != 1:
         raise UsageError("Say what to export with one of checkpoint= and weights=.")
     if given[0] == "checkpoint":
-        return from_checkpoint(cfg.checkpoint)
+        saved = load_checkpoint(cfg.checkpoint)
+        return from_checkpoint(saved, cfg.trust), saved.path
     choices = HydraConfig.get().runtime.choices
     if not choices.get("model") or not choices.get("data"):
         raise UsageError(
@@ -106,17 +108,16 @@ def open_module(cfg: DictConfig) -> tuple[PoseModule, Path]:
     return module, Path(cfg.weights)
 
 
-def data_of(module: PoseModule) -> PoseDataModule | None:
+def data_of(cfg: DictConfig, module: Trained) -> PoseDataModule | None:
     """The dataset the network was made for, where it is on this machine."""
-    config = {
-        **module.config["data"],
-        "augment": None,
-        "workers": 0,
-        "cache": None,
-        "batch_size": 8,
-    }
+    settings: dict[str, Any] = {"stride": module.stride, "workers": 0, "batch_size": 8}
     try:
-        data: PoseDataModule = instantiate(config, stride=module.stride)
+        if cfg.checkpoint is not None:
+            saved = load_checkpoint(cfg.checkpoint)
+            data = data_of_checkpoint(saved, cfg.paths.data, cfg.trust, **settings)
+        else:
+            plain = {"augment": None, "cache": None, "input_size": list(module.input_size)}
+            data = build(cfg.data, **plain, **settings)
         data.setup("validate")
         data.load(data.val_people.persons[0])
     except PoseError as error:
@@ -126,7 +127,7 @@ def data_of(module: PoseModule) -> PoseDataModule | None:
 
 
 def some_crops(
-    module: PoseModule, data: PoseDataModule | None, pictures: str | None, count: int
+    module: Trained, data: PoseDataModule | None, pictures: str | None, count: int
 ) -> tuple[Tensor, str]:
     """Crops to check on, and what they are of: pictures given, the network's own data, or synthetic people."""
     size_wh = (module.input_size[1], module.input_size[0])
@@ -168,9 +169,7 @@ def told(path: Path, parity: Parity, origin: str, seconds: float) -> None:
         console.print(f"[dim]rewritten: {made}[/]")
 
 
-def write_int8(
-    cfg: DictConfig, path: Path, module: PoseModule, data: PoseDataModule | None
-) -> None:
+def write_int8(cfg: DictConfig, path: Path, module: Trained, data: PoseDataModule | None) -> None:
     if data is None:
         raise PoseError(
             "int8=true needs the network's own dataset, to calibrate on and to score with."

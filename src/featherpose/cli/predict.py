@@ -98,7 +98,7 @@ def open_pose(cfg: DictConfig) -> Pose:
     changes = {key: cfg[key] for key in ("flip", "decoder") if cfg[key] is not None}
     how: dict[str, Any] = {"device": cfg.device, "batch_size": cfg.batch_size, "protocol": changes}
     if given[0] != "weights":
-        return Pose(cfg[given[0]], runtime=cfg.runtime, threads=cfg.threads, **how)
+        return Pose(cfg[given[0]], runtime=cfg.runtime, threads=cfg.threads, trust=cfg.trust, **how)
     choices = HydraConfig.get().runtime.choices
     if not choices.get("model") or not choices.get("data"):
         raise UsageError(

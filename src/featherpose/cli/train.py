@@ -14,7 +14,6 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
@@ -26,17 +25,20 @@ from featherpose.errors import PoseError
 from featherpose.files import write_atomically
 from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
-from featherpose.skeletons import skeleton_of
+from featherpose.targets import build as build_target
 from featherpose.training import summary
+from featherpose.training.build import build_training
 from featherpose.training.callbacks.last_validation import LastValidation
 from featherpose.training.callbacks.resume import position, refuse_another_batch
 from featherpose.training.distil import DistilLoss
 from featherpose.training.loggers import dashboards
 from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
-from featherpose.training.module import PoseModule, load_checkpoint
+from featherpose.training.module import PoseModule
 from featherpose.training.schedules import Schedule
 from featherpose.training.trainer import check_seed, make_trainer
+from featherpose.zoo.checkpoint import Checkpoint as SavedNetwork
+from featherpose.zoo.checkpoint import load_checkpoint
 from featherpose.zoo.start import start_from
 
 console = Console(highlight=False, soft_wrap=True)
@@ -92,7 +94,7 @@ def main(cfg: DictConfig) -> float | None:
 
 def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
     """The Trainer of the config, still without loggers; with `callbacks=none` it has nothing but the loop."""
-    callbacks = [instantiate(entry) for entry in (cfg.callbacks or {}).values() if entry]
+    callbacks = [build_target(entry) for entry in (cfg.callbacks or {}).values() if entry]
     callbacks.insert(0, LastValidation())
     trainer = make_trainer(
         cfg.trainer,
@@ -119,13 +121,7 @@ def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
         )
     if too_short := schedule.beyond_the_end():
         rank_zero_warn(too_short)
-    module = PoseModule(config)
-    data = instantiate(
-        cfg.data,
-        stride=module.stride,
-        natural_height=getattr(module.network, "natural_height", 256),
-        seed=cfg.seed,
-    )
+    module, data = build_training(config)
     config["data"]["input_size"] = [int(side) for side in data.input_size]
     return module, data, config
 
@@ -138,7 +134,7 @@ def start_from_weights(module: PoseModule, config: dict[str, Any]) -> dict[str, 
         config["init"],
         module.network,
         module.skeleton,
-        lambda joints: instantiate({**config["model"], "joints": joints}),
+        lambda joints: build_target(config["model"], joints=joints),
         strict=config["init_strict"],
     )
     summary.show_start(start)
@@ -184,42 +180,34 @@ def refuse_what_cannot_go_on(path: str, module: PoseModule, data: Any, trainer: 
     saved = load_checkpoint(path)
     refuse_another_network(path, saved, module)
     module.configure_optimizers()  # says what is wrong with the schedule
-    place = saved.get("position") or {"epoch": 0, "batches_done": 0, "batch_size": data.batch_size}
+    place = saved.position or {"epoch": 0, "batches_done": 0, "batch_size": data.batch_size}
     if 0 < (trainer.max_epochs or 0) < place["epoch"]:
         raise PoseError(
             f"{path} has {place['epoch']} epochs behind it, which schedule.epochs={trainer.max_epochs} is below."
         )
-    if 0 < trainer.max_steps < saved["global_step"]:
+    if 0 < trainer.max_steps < saved.steps:
         raise PoseError(
-            f"{path} has {saved['global_step']} steps behind it, which schedule.steps={trainer.max_steps} is below."
+            f"{path} has {saved.steps} steps behind it, which schedule.steps={trainer.max_steps} is below."
         )
     refuse_another_batch(place, data)
 
 
-def refuse_another_network(path: str, saved: dict[str, Any], module: PoseModule) -> None:
+def refuse_another_network(path: str, saved: SavedNetwork, module: PoseModule) -> None:
     """A checkpoint goes on with the network and the skeleton that it was made with."""
-    then = skeleton_of(saved["hyper_parameters"]["config"]["data"]["skeleton"])
+    then = saved.skeleton
     if then != module.skeleton:
         raise PoseError(
             f"{path} is of the skeleton {then.name} ({len(then)} joints), but the data has {module.skeleton.name} "
             f"({len(module.skeleton)} joints): go on with the data it was trained on."
         )
-    shapes = {
-        name: value.shape
-        for name, value in module.state_dict().items()
-        if name.startswith("network.")
-    }
-    kept = {
-        name: value.shape
-        for name, value in saved["state_dict"].items()
-        if name.startswith("network.")
-    }
+    shapes = {name: value.shape for name, value in module.network.state_dict().items()}
+    kept = {name: value.shape for name, value in saved.weights.items()}
     if shapes != kept:
         other = min(
             name for name in shapes.keys() | kept.keys() if shapes.get(name) != kept.get(name)
         )
         raise PoseError(
-            f"{path} is of another network than the one chosen (first at {other.removeprefix('network.')}): "
+            f"{path} is of another network than the one chosen (first at {other}): "
             "leave model= and its values as they were."
         )
 
@@ -247,11 +235,10 @@ def finish(
         console.print("nothing is scored: this run keeps no checkpoint with a validation score")
         return None
     checkpoint = load_checkpoint(path)
-    module.load_state_dict(checkpoint["state_dict"])
-    module.keep_predictions = True
+    module.network.load_state_dict(checkpoint.weights)
     scores = score(trainer, module, data)
     if trainer.is_global_zero:
-        record.update(best=Best(str(path), checkpoint["epoch"], scores["val/score"]))
+        record.update(best=Best(str(path), checkpoint.epoch, scores["val/score"]))
         summary.end(record, module, data, scores)
     trainer.strategy.barrier()
     return scores["val/score"]
@@ -274,7 +261,7 @@ def best_of(trainer: L.Trainer, module: PoseModule, data: Any) -> Path | None:
     place = position(trainer)
     if trainer.global_step > validated and last.is_file():
         epoch = place["epoch"] if place["batches_done"] else place["epoch"] - 1
-        module.load_state_dict(load_checkpoint(last)["state_dict"])
+        module.network.load_state_dict(load_checkpoint(last).weights)
         scores = score(trainer, module, data)
         for logger in trainer.loggers:
             logger.log_metrics({**scores, "epoch": epoch}, step=trainer.global_step)

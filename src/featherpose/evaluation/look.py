@@ -7,7 +7,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from featherpose.draw import contact_sheet, overlay_heatmaps
@@ -16,6 +15,8 @@ from featherpose.heatmaps import encode
 from featherpose.models.layers import NonLocal
 from featherpose.pixels import normalise
 from featherpose.runs.folder import Run
+from featherpose.targets import build_listed
+from featherpose.training.build import from_checkpoint
 from featherpose.training.module import PoseModule
 
 
@@ -24,7 +25,7 @@ def load_module(run: Run, which: str = "best") -> PoseModule:
     path = run.folder / "checkpoints" / f"{which}.ckpt"
     if not path.is_file():
         raise PoseError(f"{run.name} has no checkpoint {path}.")
-    return PoseModule.from_checkpoint(path)
+    return from_checkpoint(path)
 
 
 def load_data(config: dict[str, Any], module: PoseModule | None = None) -> Any:
@@ -34,7 +35,7 @@ def load_data(config: dict[str, Any], module: PoseModule | None = None) -> Any:
         if module is None
         else {"stride": module.stride, "natural_height": module.network.natural_height}
     )
-    return instantiate(config["data"], **fitted)
+    return build_listed(config["data"], "The run's config", trust=False, **fitted)
 
 
 def batch_of(dataset: Any, count: int = 4) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from featherpose.errors import PoseError
 from featherpose.files import replacing, write_atomically
 from featherpose.runs.record import FINISHED, RunRecord
-from featherpose.training.module import load_checkpoint
+from featherpose.zoo.checkpoint import load_checkpoint
 
 KNOWS = {
     "synthetic": "drawn figures only. It has seen no real picture: good for trying the tools, not for real people.",
@@ -25,15 +25,9 @@ def ship(run: str | Path) -> list[Path]:
     if record is None or record.state != FINISHED or record.best is None:
         raise PoseError(f"{folder} is not a finished run with a best checkpoint.")
     checkpoint = load_checkpoint(folder / "checkpoints" / Path(record.best.path).name)
-    prefix = "network."
-    state = {
-        n.removeprefix(prefix): v
-        for n, v in checkpoint["state_dict"].items()
-        if n.startswith(prefix)
-    }
     weights, card = folder / "weights.pt", folder / "MODEL_CARD.md"
     with replacing(weights) as beside:
-        torch.save(state, beside)
+        torch.save(checkpoint.weights, beside)
     write_atomically(card, card_text(record, weights.stat().st_size))
     return [weights, card]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,23 +17,40 @@ from featherpose.inference.description import Description
 from featherpose.inference.outputs import Heatmaps, Output
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
-from featherpose.skeletons import Skeleton
+from featherpose.skeletons import Skeleton, skeleton_of
+from featherpose.targets import build
+from featherpose.zoo.checkpoint import Checkpoint, load_checkpoint
 from featherpose.zoo.files import load_weights
-
-if TYPE_CHECKING:
-    from featherpose.training.module import PoseModule
 
 
 class Trained(typing.Protocol):
     """A network with what it was made for: a PoseModule, or what a checkpoint's reader gives."""
 
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def skeleton(self) -> Skeleton: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    @property
+    def protocol(self) -> Protocol: ...
+
+    @property
+    def input_size(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The same, read from a file."""
+
     network: nn.Module
     skeleton: Skeleton
     stride: int
     protocol: Protocol
-
-    @property
-    def input_size(self) -> tuple[int, int]: ...
+    input_size: tuple[int, int]  # height, width
 
 
 class TorchBackend:
@@ -56,35 +74,37 @@ class TorchBackend:
         return [Heatmaps(each.float().cpu().numpy(), stride) for each in outputs]
 
 
-def from_checkpoint(path: str | Path) -> tuple[PoseModule, Path]:
-    """The network of a checkpoint file, or of a run folder's best checkpoint; and which file it is of."""
-    path = Path(path)
-    if path.is_dir():
-        found = [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
-        existing = [each for each in found if each.is_file()]
-        if not existing:
-            raise PoseError(f"{path} has no checkpoints/best.ckpt: has this run finished an epoch?")
-        path = existing[0]
-    return _module_class().from_checkpoint(path), path
+def from_checkpoint(source: str | Path | Checkpoint, trust: bool = False) -> Loaded:
+    """The network of a checkpoint file, or of a run folder's best checkpoint.
+
+    Args:
+        source: the file or the folder, or what was read of it.
+        trust: also build a network that is not featherpose's own; the file may then run any code.
+    """
+    saved = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+    return _loaded(saved.network(trust), saved.skeleton, saved.protocol, saved.input_size)
 
 
 def from_weights(
     path: str | Path, model: Mapping[str, Any], data: Mapping[str, Any], protocol: Mapping[str, Any]
-) -> PoseModule:
+) -> Loaded:
     """A network of the config with weights from a file; where `data` leaves the input size open, its natural one."""
-    config = {"model": model, "data": data, "protocol": protocol}
-    loss = {"_target_": "featherpose.training.losses.HeatmapLoss"}  # has to be there, is not used
-    module = _module_class()({**config, "loss": loss})
-    load_weights(module.network, path)
-    if data.get("input_size") is None:
-        height = int(module.network.natural_height)  # ty: ignore[invalid-argument-type]
-        size = [height, round(height * data.get("aspect", 1.0))]
-        module.config["data"] = {**data, "input_size": size}
-    return module.eval()
+    network: nn.Module = build(model)
+    load_weights(network, path)
+    natural = int(network.natural_height)  # ty: ignore[invalid-argument-type]
+    height, width = data.get("input_size") or (natural, natural * data.get("aspect", 1.0))
+    skeleton, size = skeleton_of(data["skeleton"]), (int(height), round(width))
+    return _loaded(network.eval(), skeleton, Protocol.of(protocol), size)
 
 
-def _module_class() -> type[PoseModule]:
-    """Loads Lightning, and only when a checkpoint is read."""
-    from featherpose.training.module import PoseModule
-
-    return PoseModule
+def _loaded(
+    network: nn.Module, skeleton: Skeleton, protocol: Protocol, size: tuple[int, int]
+) -> Loaded:
+    if network.joints != len(skeleton):
+        raise PoseError(
+            f"The network gives {network.joints} heatmaps but the skeleton {skeleton.name} has "
+            f"{len(skeleton)} joints: leave model.joints to follow data.joints."
+        )
+    stride = int(network.stride)  # ty: ignore[invalid-argument-type]
+    network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+    return Loaded(network, skeleton, stride, protocol, size)

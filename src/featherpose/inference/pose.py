@@ -48,6 +48,7 @@ class Pose:
         threads: of those; 0 for one per core.
         protocol: replaces single entries of the source's own, e.g. `{"flip": True, "decoder": "dark"}`.
         batch_size: so many people at a time at most.
+        trust: also build a checkpoint's network that is not featherpose's own; its file may then run any code.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class Pose:
         threads: int = 0,
         protocol: Mapping[str, Any] | None = None,
         batch_size: int = 32,
+        trust: bool = False,
     ) -> None:
-        backend = open_backend(source, device, runtime, threads)
+        backend = open_backend(source, device, runtime, threads, trust)
         self.estimator = Estimator(
             backend, backend.description.protocol.with_changes(protocol or {})
         )
@@ -183,6 +185,7 @@ def open_backend(
     device: str = "auto",
     runtime: str = "onnxruntime",
     threads: int = 0,
+    trust: bool = False,
 ) -> Backend:
     """What runs a checkpoint, a run folder, an exported file or a network in torch."""
     check_runtime(runtime)
@@ -190,5 +193,5 @@ def open_backend(
         return FileBackend(source, runtime, threads)
     from featherpose.inference.checkpoints import TorchBackend, from_checkpoint
 
-    trained = from_checkpoint(source)[0] if isinstance(source, (str, Path)) else source
+    trained = from_checkpoint(source, trust) if isinstance(source, (str, Path)) else source
     return TorchBackend(trained, device)

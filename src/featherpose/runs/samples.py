@@ -13,6 +13,7 @@ from featherpose.draw import contact_sheet, draw_pose
 from featherpose.errors import PoseError
 from featherpose.person import Person
 from featherpose.runs.folder import Run
+from featherpose.targets import build_listed
 
 NEAR = 0.05  # of the pose's extent: a joint this near counts as found; comparable across datasets, unlike PCKh
 
@@ -155,12 +156,10 @@ def blank(person: Person) -> np.ndarray:
 
 def picture_loader(run: Run) -> Callable[[Person], np.ndarray]:
     """The function that gives a person's picture, as the run's config says."""
-    from hydra.utils import instantiate
-
     entry = run.select("data.load")
     if entry is None:
         raise PoseError(f"{run.folder / 'config.yaml'} says nothing about data.load.")
-    return instantiate(entry)
+    return build_listed(entry, str(run.folder / "config.yaml"))
 
 
 def _person(found: dict[str, np.ndarray], row: int) -> Person:

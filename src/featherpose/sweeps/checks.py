@@ -11,13 +11,13 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from featherpose.cli import unread
 from featherpose.errors import UsageError
 from featherpose.sweeps.job import Job
+from featherpose.targets import build
 
 # What two runs of one training may differ in
 _NOT_TRAINING = ("hydra", "paths", "name", "tags", "sweep", "logger")
@@ -80,7 +80,7 @@ def elsewhere(function: Any, *arguments: Any) -> None:
 
 
 def _read(node: dict[str, Any]) -> None:
-    read = instantiate(node["read"])
+    read = build(node["read"])
     for split in ("val", "train"):
         read(root=node["root"], split=split)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.training.losses import HeatmapLoss
+from featherpose.zoo.checkpoint import load_checkpoint
 from featherpose.zoo.files import file_of, load_weights, sha256_of
 
 
@@ -144,12 +145,10 @@ def read_teacher(
     skeleton: str | Mapping[str, Any],
 ) -> tuple[nn.Module, Skeleton]:
     """A teacher and its joints: a checkpoint says both, a file of numbers needs to be told."""
-    from featherpose.training.module import PoseModule  # which builds losses: not at import time
-
     path = file_of(source)
     if path.suffix == ".ckpt":
-        module = PoseModule.from_checkpoint(path)
-        return module.network, module.skeleton
+        saved = load_checkpoint(path)
+        return saved.network(), saved.skeleton
     if model is None:
         raise PoseError(
             f"{path} holds numbers only: say which network they are of with loss.teacher_model."

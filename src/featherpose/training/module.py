@@ -2,102 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from featherpose.errors import PoseError
 from featherpose.heatmaps import decode, flip_back, to_picture
+from featherpose.metrics.collect import KeypointMetric
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
-from featherpose.skeletons import skeleton_of
+from featherpose.skeletons import Skeleton
 from featherpose.training.losses import names_of
 from featherpose.training.schedules import Schedule
+from featherpose.zoo.checkpoint import KEY, PREFIX, network_weights
 
 Batch = dict[str, Tensor]
+ADAM = partial(torch.optim.Adam, lr=1e-3)
+# outputs, joints, visible, stride, and while it trains the images -> the total, and its parts
+Loss = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """What `predict_step` gives: everybody's keypoints by every output, the final one last."""
+
+    index: Tensor  # (B,) into the data's persons
+    keypoints: Tensor  # (S, B, K, 2) in picture pixels
+    confidence: Tensor  # (S, B, K)
 
 
 class PoseModule(L.LightningModule):
     """A network in training or evaluation.
 
+        PoseModule(network, HeatmapLoss(), MPII)
+
     Args:
-        config: the whole resolved config as plain dicts, lists, numbers and strings. It is the only hyper-parameter,
-            so a checkpoint loads with `weights_only=True` and needs nothing else to be rebuilt.
+        network: maps normalised images (B, 3, H, W) to a list of heatmaps (B, K, h, w), the final ones last;
+            it has `joints` (K) and `stride` (H / h).
+        loss: see `HeatmapLoss`.
+        skeleton: of the K joints.
+        protocol: how validation reads keypoints from heatmaps.
+        optimiser: called with the network's parameters, and with `lr` where there is a schedule.
+        schedule: of the learning rate; None: it stays the optimiser's own.
+        channels_last: the memory layout that is 1.2 times faster on CPUs and that tensor cores need.
+        compile: train on `torch.compile` of the network.
+        input_size: height and width of the crops, for who predicts with it; None: the network's natural square.
+        description: what the network is built from, kept in each checkpoint (`zoo.checkpoint.describe`).
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        skeleton: Skeleton,
+        protocol: Protocol | None = None,
+        optimiser: Callable[..., Optimizer] = ADAM,
+        schedule: Schedule | None = None,
+        channels_last: bool = True,
+        compile: bool = False,
+        input_size: tuple[int, int] | None = None,
+        description: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.save_hyperparameters({"config": config})
-        self.config = config
-        self.network: nn.Module = instantiate(config["model"])
-        self.stride: int = self.network.stride  # ty: ignore[invalid-assignment]
-        self.skeleton = skeleton_of(config["data"]["skeleton"])
-        if self.network.joints != len(self.skeleton):
+        if network.joints != len(skeleton):
             raise PoseError(
-                f"The network gives {self.network.joints} heatmaps but the skeleton {self.skeleton.name} has "
-                f"{len(self.skeleton)} joints: leave model.joints to follow data.joints."
+                f"The network gives {network.joints} heatmaps but the skeleton {skeleton.name} has "
+                f"{len(skeleton)} joints: leave model.joints to follow data.joints."
             )
-        self.loss = instantiate(config["loss"])
-        self.protocol = Protocol.of(config["protocol"])
-        self.channels_last: bool = config.get("channels_last", True)
-        if self.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
-        self.compiled: Callable[[Tensor], list[Tensor]] = self.network
-        self.metrics: list[
-            Any
-        ] = []  # one for each supervised output; made in `setup`, when the persons are known
-        self.keep_predictions = False
+        self.network, self.loss, self.skeleton = network, loss, skeleton
+        self.stride: int = network.stride  # ty: ignore[invalid-assignment]
+        self.protocol = protocol or Protocol()
+        self.optimiser, self.schedule = optimiser, schedule
+        self.channels_last = channels_last
+        if channels_last:
+            network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+        self.compile_wanted = compile
+        self.compiled: Callable[[Tensor], list[Tensor]] | None = None
+        side = int(getattr(network, "natural_height", 256))
+        self.input_size = input_size or (side, side)
+        self.description = dict(description or {})
+        self.metrics = nn.ModuleList()  # one for each supervised output
         self.last_predictions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        self._step_losses: list[
-            tuple[int, Tensor]
-        ] = []  # persons, and the total's loss before each output's
+        # persons, and the total's loss before each output's
+        self._step_losses: list[tuple[int, Tensor]] = []
 
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the crops this network was trained on."""
-        height, width = self.config["data"]["input_size"]
-        return int(height), int(width)
-
-    @classmethod
-    def from_checkpoint(cls, path: str | Path) -> PoseModule:
-        """Rebuilds network, loss and protocol from one file, on the CPU and in evaluation mode."""
-        checkpoint = load_checkpoint(path)
-        config = checkpoint.get("hyper_parameters", {}).get("config")
-        if config is None:
-            raise PoseError(
-                f"{path} holds no featherpose config; for bare or published weights use weights={path} and model=…"
-            )
-        module = cls(config)
-        try:
-            module.load_state_dict(checkpoint["state_dict"])
-        except RuntimeError as error:
-            raise PoseError(f"{path} does not fit its own config: {_first(error)}") from error
-        return module.eval()
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The network's outputs of normalised images (B, 3, H, W)."""
+        return self.network(images)
 
     def setup(self, stage: str) -> None:
-        data = self.trainer.datamodule  # ty: ignore[missing-attribute]
-        if self.config.get("compile") and stage == "fit":
-            self.compiled = torch.compile(self.network)
-        self.metrics = []
-        self._new_metric = lambda: data.metric(data.val_people.persons)
+        """One metric for each output, for the persons that are validated."""
+        if self.compile_wanted and stage == "fit":
+            # Of a function: torch.compile of a module is a module, which a checkpoint would hold a second time
+            self.compiled = torch.compile(self.network.forward)
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None or stage not in ("fit", "validate", "test"):
+            return
+        people = data.val_people.persons
+        self.metrics = nn.ModuleList(
+            data.metric(people) for _ in range(self.count_outputs(data.input_size))
+        )
+
+    @torch.no_grad()
+    def count_outputs(self, input_size: tuple[int, int]) -> int:
+        """How many outputs the network gives: asked of one black image."""
+        weight, training = next(self.network.parameters()), self.network.training
+        image = torch.zeros(1, 3, *input_size, device=weight.device, dtype=weight.dtype)
+        outputs = self.network.eval()(image)
+        self.network.train(training)
+        return len(outputs)
 
     # Training
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images = normalise(batch["image"], self.channels_last)
-        outputs = self.compiled(images)
+        outputs = self.compiled(images) if self.compiled else self.network(images)
         total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride, images)
         self._step_losses.append((len(batch["index"]), torch.cat((total[None], each)).detach()))
-        if (
-            batch_index % 10 == 0
-        ):  # for the progress bar; a metric logged at each step would cost it 0.4 ms
+        if batch_index % 10 == 0:  # for the bar; a metric logged at each step would cost it 0.4 ms
             self.log("loss", total.detach(), prog_bar=True, logger=False)
         return total
 
@@ -112,10 +142,11 @@ class PoseModule(L.LightningModule):
         self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        schedule = Schedule.of(self.config["schedule"])
-        optimiser = instantiate(self.config["schedule"]["optimiser"])(
-            self.network.parameters(), lr=schedule.first_rate
-        )
+        schedule = self.schedule
+        if schedule is None:
+            return self.optimiser(self.network.parameters())
+        optimiser = self.optimiser(self.network.parameters(), lr=schedule.first_rate)
+        # a plain function: of anything else LambdaLR keeps the fields in each checkpoint
         rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: schedule.factor(at))
         return {
             "optimizer": optimiser,
@@ -142,37 +173,44 @@ class PoseModule(L.LightningModule):
         )
         return to_picture(torch.stack(points), matrix, self.stride).float(), torch.stack(confidence)
 
+    def predict_step(self, batch: Batch, batch_index: int) -> Keypoints:
+        outputs = self.predict_heatmaps(batch["image"])
+        return Keypoints(batch["index"], *self.decode(outputs, batch["matrix"]))
+
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         outputs = self.predict_heatmaps(batch["image"])
         total, _ = self.loss(outputs, batch["joints"], batch["visible"], self.stride)
         self.log("val/loss", total, batch_size=len(batch["index"]), sync_dist=True)
         keypoints, confidence = self.decode(outputs, batch["matrix"])
-        if not self.metrics:
-            self.metrics = [self._new_metric().to(self.device) for _ in outputs]
-        for metric, points, scores in zip(self.metrics, keypoints, confidence, strict=True):
+        for metric, points, scores in zip(
+            self.keypoint_metrics(), keypoints, confidence, strict=True
+        ):
             metric.update(batch["index"], points, scores)
 
     def on_validation_epoch_end(self) -> None:
-        if not self.metrics:
-            return
-        scores = [metric.compute() for metric in self.metrics]
+        metrics = self.keypoint_metrics()
+        scores = [metric.compute() for metric in metrics]
         final = {f"val/{name}": value for name, value in scores[-1].items()}
-        final["val/score"] = scores[-1][self.metrics[-1].main]
+        final["val/score"] = scores[-1][metrics[-1].main]
         for i, stage in enumerate(scores[:-1]):
-            final[f"val/stage{i + 1}/score"] = stage[self.metrics[i].main]
+            final[f"val/stage{i + 1}/score"] = stage[metrics[i].main]
         self.log_dict(
             {name: torch.tensor(float(value)) for name, value in final.items()},
             rank_zero_only=False,
         )
-        if self.keep_predictions:
+        if self.trainer.state.fn != "fit":  # while it trains nobody asks for them
             self.last_predictions = self._gather_predictions()
-        for metric in self.metrics:
+        for metric in metrics:
             metric.reset()
+
+    def keypoint_metrics(self) -> list[KeypointMetric]:
+        """One for each output, the final one's last."""
+        return list(self.metrics)  # ty: ignore[invalid-explicit-return]
 
     def _gather_predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """index (N,), keypoints (S, N, K, 2) and confidence (S, N, K) of all processes."""
         found = []
-        for metric in self.metrics:
+        for metric in self.keypoint_metrics():
             with metric.sync_context():
                 found.append(metric.collected())
         return (
@@ -183,20 +221,14 @@ class PoseModule(L.LightningModule):
 
     test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
+    # Checkpoints
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint file, read without running any code that it might carry."""
-    path = Path(path)
-    if not path.is_file():
-        raise PoseError(f"There is no checkpoint {path}.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise PoseError(
-            f"{path} is not a checkpoint that can be read safely: {_first(error)}"
-        ) from error
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = self.description
 
-
-def _first(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:4])
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Files made until 5f8f7bd hold the network twice; EMA keeps a second state beside the first."""
+        for state in ("state_dict", "current_model_state"):
+            if state in checkpoint:
+                weights = network_weights(checkpoint[state])
+                checkpoint[state] = {PREFIX + name: value for name, value in weights.items()}

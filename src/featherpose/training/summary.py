@@ -101,7 +101,7 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     """The score table with the mean-pose baseline beside it, the picture, and the next command."""
     record, folder = recording.record, recording.folder
     baseline = mean_pose_scores(module, data)
-    main = module.metrics[-1].main
+    main = module.keypoint_metrics()[-1].main
     scored = {f"mean pose/{name}": value for name, value in baseline.items()}
     before = record.baseline
     recording.update(scores=scores, baseline={**before, "mean pose": baseline[main], **scored})

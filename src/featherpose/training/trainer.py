@@ -7,11 +7,10 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
 from featherpose.errors import PoseError
 from featherpose.settings import number, whole
+from featherpose.targets import build
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
@@ -20,17 +19,16 @@ def make_trainer(settings: Mapping[str, Any], **given: Any) -> L.Trainer:
     """The Trainer; `given` replaces settings and adds what is no setting: loggers and callbacks."""
     check(settings)
     try:
-        return instantiate(settings, **given)
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, PoseError):
-            raise cause from error
+        return build(settings, **given)
+    except PoseError:
+        raise
+    except Exception as error:  # Lightning's are of many kinds
         what = ", ".join(
             f"trainer.{key}={settings[key]}"
             for key in ("accelerator", "devices", "strategy", "precision")
             if settings.get(key) is not None
         )
-        said = " ".join(str(cause).split()).rstrip(".")
+        said = " ".join(str(error).split()).rstrip(".")
         raise PoseError(f"Lightning can't train with {what}: {said}.") from error
 
 

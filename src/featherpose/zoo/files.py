@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.weights import load_published, our_names, read, state_dict_of
 from featherpose.skeletons import COCO, Skeleton, skeleton_of
+from featherpose.zoo.checkpoint import description_of, find_checkpoint
 from featherpose.zoo.openvino import read_convolutions
 from featherpose.zoo.safetensors import read_safetensors
 from featherpose.zoo.tinypose import state_of
@@ -50,13 +51,7 @@ def load_weights(network: nn.Module, source: str | Path) -> None:
 
 def file_of(source: str | Path) -> Path:
     """The file itself, or a run folder's best checkpoint."""
-    path = Path(source)
-    if path.is_dir():
-        folder = path / "checkpoints"
-        found = [folder / name for name in ("best.ckpt", "last.ckpt") if (folder / name).is_file()]
-        if not found:
-            raise PoseError(f"{path} has no checkpoints/best.ckpt: has this run finished an epoch?")
-        return found[0]
+    path = find_checkpoint(source)
     if not path.is_file():
         raise PoseError(f"There is no weights file {path}.")
     return path
@@ -70,10 +65,8 @@ def sha256_of(path: Path) -> str:
 
 def _skeleton(content: Any) -> Skeleton | None:
     """A checkpoint of ours says which joints its heads are of."""
-    try:
-        return skeleton_of(content["hyper_parameters"]["config"]["data"]["skeleton"])
-    except (KeyError, TypeError):
-        return None
+    described = description_of(content) if isinstance(content, Mapping) else None
+    return skeleton_of(described["skeleton"]) if described and described.get("skeleton") else None
 
 
 def _folded(state: Mapping[str, Tensor]) -> bool:

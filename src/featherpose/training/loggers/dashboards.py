@@ -10,12 +10,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from featherpose.errors import PoseError
+from featherpose.targets import build
 from featherpose.training.loggers.identity import Identity, on_first_rank
 
 __all__ = ["Identity", "build_loggers", "describe_run", "facts", "finish"]
@@ -53,7 +53,7 @@ def build_loggers(
     loggers = []
     for key, entry in entries.items():
         try:
-            logger = instantiate(entry)
+            logger = build(entry)
             loggers.append(logger(identity) if isinstance(logger, functools.partial) else logger)
         except ImportError as error:
             raise PoseError(
