@@ -71,11 +71,39 @@ def run_folder(given: dict[str, str]) -> Path | None:
 
 
 def first_overrides(folder: Path) -> list[str]:
+    """The words that the run was started with, as far as a file may say them."""
     import yaml
 
-    return list(
-        yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
-    )
+    path = folder / ".hydra" / "overrides.yaml"
+    words = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    if not isinstance(words, list):
+        raise PoseError(f"{path} is damaged: it has to be a list of overrides.")
+    for word in words:
+        check_word(word, path)
+    return words
+
+
+def check_word(word: object, path: Path) -> None:
+    """A run folder may set values and choose from groups; it may neither steer Hydra nor name what to run."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from featherpose.targets import TARGET, check, renamed
+
+    try:
+        if not isinstance(word, str) or word.startswith("-"):
+            raise PoseError("an option")
+        override = OverridesParser.create().parse_override(word)
+        key = override.key_or_group
+        if key.split(".")[0].split("/")[0].split("@")[0] == "hydra":
+            raise PoseError("a setting of Hydra itself")
+        value = override.value()
+        check(renamed({TARGET: value} if key.split(".")[-1] == TARGET else {"": value}), str(path))
+    except (PoseError, HydraException) as error:
+        raise PoseError(
+            f"{path} holds {str(word)[:80]!r}, which is not taken from a file ({str(error)[:120]}): "
+            "remove it there, and say it at the prompt if it is your own."
+        ) from error
 
 
 def key_of(argument: str) -> str:

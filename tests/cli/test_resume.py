@@ -1,0 +1,51 @@
+"""What of a run folder's first words a resumed run takes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featherpose.cli.resume import first_overrides
+from featherpose.errors import PoseError
+
+
+def folder_with(tmp_path: Path, text: str) -> Path:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--experimental-rerun=x.pickle",
+        "-m",
+        "hydra.run.dir=/tmp",
+        "hydra/launcher=joblib",
+        "+hydra/job_logging@hydra.x=none",
+        "+hydra.callbacks.x={_target_: sympy.sympify, a: b}",
+        "+model.evil={_target_: sympy.sympify, a: b}",
+        "+callbacks.evil={deep: [{_target_: os.system}]}",
+        "trainer._target_=os.system",
+        "+callbacks.x._target_=${name}",
+        "no override at all",
+    ],
+)
+def test_a_run_folder_says_neither_options_nor_what_to_run(word: str, tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, f"- '{word}'\n")
+    with pytest.raises(PoseError, match="not taken from a file"):
+        first_overrides(folder)
+
+
+def test_values_choices_and_parts_of_featherpose_are_taken(tmp_path: Path) -> None:
+    words = [
+        "model=lapx",
+        "model.stages=2",
+        "+tags=[a, b]",
+        "~callbacks.previews",
+        "schedule.optimiser={_target_: torch.optim.SGD, _partial_: true}",
+        "data.metric._target_=featherpose.metrics.pck.PCKh",
+    ]
+    text = "".join(f"- '{word}'\n" for word in words)
+    assert first_overrides(folder_with(tmp_path, text)) == words
