@@ -16,7 +16,7 @@ from featherpose import __version__
 from featherpose.cli import own_conf, resume
 from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
-from featherpose.place import CHECKOUT, CONF
+from featherpose.place import CHECKOUT, CONF, command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -157,6 +157,8 @@ def arrange(verb: str, arguments: list[str]) -> list[str]:
         raise UsageError(
             "--cfg shows what one run is composed to: leave -m out, and one value each."
         )
+    if CHECKOUT is None and {"--help", "-h"} & set(options):
+        overrides.append(f"hydra.help.app_name='{command(verb)}'")
     words = [*multirun, *overrides]
     return [*options, *(resume.expand(words) if verb == "train" else words)]
 
