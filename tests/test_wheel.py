@@ -101,6 +101,6 @@ def test_it_trains_evaluates_predicts_and_exports_from_an_empty_folder(
     assert "PCKh" in run("evaluate", f"checkpoint={folder}")
     picture = folder / "pictures" / "predictions.png"
     assert "keypoints.json" in run("predict", f"checkpoint={folder}", f"source={picture}")
-    run("export", f"checkpoint={folder}", "check=2")
+    run("export", f"checkpoint={folder}", "check=2", "rewrite=false")
     assert list(folder.rglob("*.onnx"))
-    assert folder.name in run("runs", "list")
+    assert "finished" in run("runs", "list")
