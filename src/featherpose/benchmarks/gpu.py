@@ -30,7 +30,6 @@ import torch
 from torch import nn
 
 from featherpose.benchmarks.training import composed
-from featherpose.cli.train import precision
 from featherpose.data.cache import open_crops, plan
 from featherpose.data.datamodule import calm_worker
 from featherpose.data.dataset import CropDataset
@@ -42,6 +41,7 @@ from featherpose.pixels import normalise
 from featherpose.place import CONF
 from featherpose.skeletons import skeleton_of
 from featherpose.targets import build
+from featherpose.training.trainer import precision
 
 SCHEMA = 1
 # precision, may float32 products be rounded to TF32, channels last

@@ -24,7 +24,6 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from featherpose.cli.train import precision
 from featherpose.machine import keep_freed_memory
 from featherpose.pixels import normalise
 from featherpose.place import CONF
@@ -37,6 +36,7 @@ from featherpose.training.callbacks.stop_cleanly import StopCleanly
 from featherpose.training.callbacks.throughput import Throughput
 from featherpose.training.module import PoseModule
 from featherpose.training.schedules import Schedule
+from featherpose.training.trainer import precision
 
 BUDGET_MS = 1.5
 QUIET: dict[str, Any] = {

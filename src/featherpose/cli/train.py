@@ -36,7 +36,7 @@ from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
 from featherpose.training.module import PoseModule
 from featherpose.training.schedules import Schedule
-from featherpose.training.trainer import check_seed, make_trainer
+from featherpose.training.trainer import check_seed, make_trainer, precision
 from featherpose.zoo.checkpoint import Checkpoint as SavedNetwork
 from featherpose.zoo.checkpoint import load_checkpoint
 from featherpose.zoo.start import start_from
@@ -139,22 +139,6 @@ def start_from_weights(module: PoseModule, config: dict[str, Any]) -> dict[str, 
     )
     summary.show_start(start)
     return {"init": start.facts()}
-
-
-def precision(choice: str, accelerator: str) -> str:
-    """`auto` is bfloat16 autocast where the hardware multiplies it natively, else float32.
-
-    Weights, batch norm statistics, loss and decoding stay float32. Measured for LAPX at 128x128 on two AVX-512 cores:
-    2.5 times the images per second; on CPUs without native bfloat16 it would be slower.
-    """
-    if choice != "auto":
-        return choice
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return (
-            "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-        )
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if native else "32-true"
 
 
 def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> str | None:
