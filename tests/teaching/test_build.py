@@ -92,6 +92,8 @@ def test_the_whole_way(world, tmp_path):
     mpii = columns.source == "mpii"
     assert (columns.origin[mpii, :5] == 2).all()
     assert (columns.origin[~mpii] == 2).all()
+    assert about["teacher"]["mpii"]["joints"] > 0
+    assert 0 <= about["teacher"]["mpii"]["right"] < 1  # everything in the middle is seldom right
     written = json.loads((tmp_path / "out" / "about.json").read_text())
     assert written["packs"]["pack_0.bin"]["people"] == 8
     assert written["rules"]["least_joints"] == 8
@@ -170,3 +172,13 @@ def test_nothing_is_packed_of_nobody(world, tmp_path):
     listings["ccp"] = listings["ccp"].rows(np.zeros(4, bool))
     with pytest.raises(PoseError, match="nobody"):
         room.build(tmp_path / "out", places, ["ccp"], Rules(), lambda _: None)
+
+
+def test_mistaken_sides_are_not_learnt_but_stay_in_the_dev_split(world, tmp_path, monkeypatch):
+    places, _, _ = world
+    monkeypatch.setattr(room.sieve, "mixed_up", lambda joints, *_: np.ones(len(joints), bool))
+    about = room.build(tmp_path / "out", places, ["mpii", "ccp"], Rules(), lambda _: None)
+    counts = about["people"]["mpii"]
+    assert counts["left and right mixed up, says the teacher"] == 3
+    assert (counts["train"], counts["val"]) == (0, 2)
+    assert about["people"]["ccp"]["train"] == 3  # nobody has labelled them

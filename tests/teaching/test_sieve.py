@@ -58,6 +58,25 @@ def test_agreement_is_that_of_the_joints_the_teacher_sees():
     assert sieve.opinion(both, AREA, SIZE, Rules()).agreement[0] == pytest.approx(1)
 
 
+def test_left_and_right_mixed_up():
+    rng = np.random.default_rng(0)
+    joints = rng.uniform(0, 200, (1, 17, 2))
+    visible = np.full((1, 17), 2, np.uint8)
+    seen = Views(np.stack([joints, joints], axis=1), np.full((1, 2, 17), 0.9))
+    found = sieve.opinion(seen, AREA, SIZE, Rules())
+    swapped = joints[:, list(COCO.flip_order)]
+    elsewhere = joints[:, ::-1]
+
+    def mixed(labels: np.ndarray, known: np.ndarray = visible) -> bool:
+        return bool(sieve.mixed_up(labels, known, found, AREA, Rules())[0])
+
+    assert mixed(swapped)
+    assert not mixed(joints)
+    assert not mixed(elsewhere)
+    few = np.where(np.arange(17) < 9, 2, 0)[None].astype(np.uint8)  # four limb joints
+    assert not mixed(swapped, few)
+
+
 def test_the_teacher_fills_gaps_and_nothing_else():
     joints = np.full((2, 17, 2), 50.0)
     visible = np.full((2, 17), 1, np.uint8)

@@ -69,8 +69,7 @@ def test_boxes_and_outlines_of_human_v2(places):
         "b.jpg",
         "d.jpg",
         "d.jpg",
-        "d.jpg",
-    ]  # three of five; none of coco_more's
+    ]  # two of five; none of coco_more's
     width, height = sources.HUMAN_V2_SIZE
     np.testing.assert_allclose(
         people.box[0], [0.4 * width, 0.1 * height, 0.2 * width, 0.8 * height]

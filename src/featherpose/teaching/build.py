@@ -20,7 +20,7 @@ from featherpose.teaching.sources import Places
 
 DEV = {"coco_more": 250, "lspet": 500, "mpii": 93}  # pictures; MPII's 93 hold about 150 people
 HIPS = {"lspet": (0.034, 0.037)}  # above and outside COCO's place, in torso lengths
-FILLED = ("lspet", "mpii")  # sources whose gaps the teacher fills
+CROWD_WORK = ("lspet", "mpii")  # their gaps the teacher fills, their mistaken sides it finds
 TINY = 40  # people of the pack for trying things
 
 Counts = dict[str, int]
@@ -46,6 +46,7 @@ def build(
         "format": 1,
         "people": counts,
         "rules": asdict(rules),
+        "teacher": {name: against_humans(each, rules) for name, each in found.items()},
         "hips_moved": HIPS,
         "pictures": {name: asdict(ORIGINS[name]) for name in names if name in ORIGINS},
     }
@@ -76,16 +77,21 @@ def keep(
     """Numbers of the people that pass, and how many each step took."""
     opinion = sieve.opinion(found.views, region_area(found), found.size, rules)
     alone = ~found.people.labelled  # only the teacher speaks of them
+    crowd_work = ~dev & ~alone & (found.people.source in CROWD_WORK)
+    mixed = sieve.mixed_up(
+        region_joints(found), found.people.visible, opinion, region_area(found), rules
+    )
     steps = {
         "like a held-out picture": sieve.near_any(found.hashes, held, rules.near),
         "like a dev picture": ~dev & sieve.near_any(found.hashes, avoided, rules.near),
         "repeats a picture": alone
         & sieve.repeated(found.people.picture, found.hashes, known, rules.near_video),
+        "left and right mixed up, says the teacher": crowd_work & mixed,
         "the teacher's views disagree": alone & (opinion.agreement < rules.person_similarity),
         "too few joints": alone & (opinion.believed.sum(axis=1) < rules.least_joints),
     }
     left = np.ones(len(dev), bool)
-    counts = {"found": len(dev), **found.people.skipped}
+    counts = {**found.people.skipped, "found": len(dev)}
     for step, out in steps.items():
         if (left & out).any():
             counts[step] = int((left & out).sum())
@@ -94,19 +100,36 @@ def keep(
     return np.flatnonzero(left), counts
 
 
+def against_humans(found: Found, rules: sieve.Rules) -> dict[str, float | None]:
+    """How the teacher's believed joints agree with human labels: how many have both, and the share that is right.
+
+    Right is a keypoint similarity of 0.5 or more.
+    """
+    opinion = sieve.opinion(found.views, region_area(found), found.size, rules)
+    both = opinion.believed & (found.people.visible > 0)
+    similar = sieve.similarity(opinion.joints, region_joints(found), region_area(found))
+    right = round(float((similar[both] >= 0.5).mean()), 4) if both.any() else None
+    return {"joints": int(both.sum()), "right": right}
+
+
 def region_area(found: Found) -> np.ndarray:
     """(N,) each person's area in pixels of the region, as COCO measures it."""
     return found.people.box[:, 2:].prod(axis=1) * found.zoom.prod(axis=1) * sieve.AREA
+
+
+def region_joints(found: Found) -> np.ndarray:
+    """(N, 17, 2) what humans said, in pixels of the region."""
+    return found.people.joints * found.zoom[:, None] + found.shift[:, None]
 
 
 def columns(found: Found, dev: np.ndarray, rules: sieve.Rules) -> Columns:
     """Everything in the regions' pixels; packs and places as they lie in the source's own file."""
     people = found.people
     opinion = sieve.opinion(found.views, region_area(found), found.size, rules)
-    joints = people.joints * found.zoom[:, None] + found.shift[:, None]
+    joints = region_joints(found)
     if people.source in HIPS:
         joints = sieve.move_hips(joints, people.visible, *HIPS[people.source])
-    fillable = ~people.labelled | (people.source in FILLED)
+    fillable = ~people.labelled | (people.source in CROWD_WORK)
     joints, visible, origin = sieve.fill(joints, people.visible, opinion, fillable)
     crops = [centre_and_scale(box) for box in people.box]
     centre = np.array([each[0] for each in crops]).reshape(-1, 2) * found.zoom + found.shift

@@ -24,6 +24,9 @@ class Rules:
     seen_confidence: float = 0.3  # joints that count for a person's agreement
     person_similarity: float = 0.85  # mean over those joints: below it the person is left out
     least_joints: int = 8  # believed ones, for a person without human labels
+    mixed_joints: int = 6  # believed limb joints to judge a person's left and right by
+    mixed_as_labelled: float = 0.3  # similarity with the labels at most, and
+    mixed_swapped: float = 0.6  # with left and right changed at least: the label is left out
     near: int = 6  # of 64 bits in which near-duplicate pictures differ at most
     near_video: int = 3  # the same among unlabelled pictures, where frames of a film repeat
 
@@ -53,8 +56,25 @@ def opinion(views: Views, area: np.ndarray, size: np.ndarray, rules: Rules) -> O
     return Opinion(joints, confidence, believed, agreement)
 
 
+def mixed_up(
+    joints: np.ndarray, visible: np.ndarray, found: Opinion, area: np.ndarray, rules: Rules
+) -> np.ndarray:
+    """(N,) whose labels agree with the teacher only once left and right are changed; joints in the region's pixels."""
+    back = list(COCO.flip_order)
+    limbs = slice(COCO.index("left_shoulder"), None)
+    judged = (found.believed & (visible > 0) & (visible[:, back] > 0))[:, limbs]
+
+    def mean(labels: np.ndarray) -> np.ndarray:
+        similar = similarity(found.joints, labels, area)[:, limbs]
+        return (similar * judged).sum(axis=1) / np.maximum(judged.sum(axis=1), 1)
+
+    enough = judged.sum(axis=1) >= rules.mixed_joints
+    as_labelled = mean(joints) <= rules.mixed_as_labelled
+    return enough & as_labelled & (mean(joints[:, back]) >= rules.mixed_swapped)
+
+
 def similarity(one: np.ndarray, other: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """COCO's keypoint similarity (N, 17): 1 for the same place, 0.6 at one sigma of human labels."""
+    """COCO's keypoint similarity (N, 17): 1 for the same place, 0.6 for two sigmas apart."""
     variance = (2 * np.array(COCO.sigmas)) ** 2
     squared = ((one - other) ** 2).sum(axis=-1)
     return np.exp(-squared / (2 * np.maximum(area, 1.0)[:, None] * variance))

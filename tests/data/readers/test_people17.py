@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.packs import pack_path, region
 from featherpose.data.readers import people17
 from featherpose.errors import PoseError
+from featherpose.metrics.oks import OKS
 
 from ..test_packs import encoded, painted_set
 
@@ -76,3 +79,26 @@ def test_nothing_there(tmp_path):
         people17.read(tmp_path / "nowhere", "train")
     with pytest.raises(PoseError, match=r"no index\.npz"):
         people17.read(tmp_path, "train")
+
+
+def test_the_trainer_crops_from_regions(tmp_path):
+    painted_set(tmp_path)
+    data = PoseDataModule(
+        name="people17",
+        skeleton="coco",
+        read=people17.read,
+        load=people17.load,
+        metric=OKS,
+        root=tmp_path,
+        input_size=(64, 48),
+        batch_size=4,
+        workers=0,
+    )
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (4, 3, 64, 48)
+    assert batch["visible"].sum() > 0
+    metric = data.metric(data.val_people.persons)  # each person is a picture of its own
+    truth = [person.joints for person in data.val_people.persons]
+    metric.update(torch.arange(2), torch.tensor(np.array(truth)), torch.ones(2, 17))
+    assert metric.compute()["AP"] == pytest.approx(100)
