@@ -39,8 +39,6 @@ NOT_YET = {
     # the page of what a network sees is drawn from a training's module; a checkpoint would do
     "evaluation.look imports training.build",
     "evaluation.look imports training.module",
-    # one person found twice in two boxes: suppression by OKS is NumPy alone, but lies among the scores
-    "inference.predicting imports metrics.nms",
     # keys that nothing reads are looked for by the command line and, once for all jobs, by a sweep
     "sweeps.checks imports cli.unread",
 }

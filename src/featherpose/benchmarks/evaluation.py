@@ -21,8 +21,8 @@ from rich.table import Table
 
 from featherpose.heatmaps import decode, to_picture
 from featherpose.metrics.average_precision import average_precision
-from featherpose.metrics.nms import oks_nms
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
+from featherpose.nms import oks_nms
 from featherpose.skeletons import COCO
 
 SIGMAS = np.array(COCO.sigmas)

@@ -11,7 +11,7 @@ from featherpose.inference.boxes import LOST, FindBoxes, Follow, extent
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source
-from featherpose.metrics.nms import oks_nms
+from featherpose.nms import oks_nms
 from featherpose.skeletons import Skeleton
 
 ALIKE = 0.9  # OKS, as HRNet suppresses

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from featherpose.metrics.similarity import Detections, GroundTruth, similarity
+from featherpose.nms import MAX_DETECTIONS
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"all": (0.0, 1e5**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e5**2)}
-MAX_DETECTIONS = 20  # of a picture
 NAMES = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 WIDTHS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, *(2**n for n in range(6, 31))])
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
-from featherpose.metrics.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
+from featherpose.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.person import Person
 from featherpose.settings import choice, number, switch
 from featherpose.skeletons import DEFAULT_SIGMA, Skeleton

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from featherpose.metrics.average_precision import MAX_DETECTIONS
-
+MAX_DETECTIONS = 20  # of a picture, as COCO counts them
 PAIRS = 1 << 15  # pairs of detections compared at once: their joints stay in the processor's cache
 FIRST = 4  # joints that rule most pairs out
 

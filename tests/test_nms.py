@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featherpose.metrics.nms import oks_nms, rescore, soft_oks_nms
+from featherpose.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.skeletons import COCO
 
 SIGMAS = np.array(COCO.sigmas)
