@@ -20,6 +20,7 @@ from featherpose.inference.results import Results
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source, open_source
 from featherpose.settings import number
+from featherpose.zoo.shipped import DEFAULT
 
 NETWORKS = ("checkpoint", "weights", "onnx")
 console = Console(highlight=False, soft_wrap=True)
@@ -34,6 +35,7 @@ def main(cfg: DictConfig) -> None:
     pose = open_pose(cfg)
     source = open_source(cfg.source)
     find, every = boxes_for(cfg, source)
+    closer = cfg.boxes in (None, "auto") and find is whole_picture
     smooth = OneEuro(**cfg.smoothing) if cfg.smooth else None
     if cfg.smooth and not source.moving:
         console.print("smooth=true is for videos; pictures stay as they are")
@@ -49,7 +51,7 @@ def main(cfg: DictConfig) -> None:
     ):
         task = progress.add_task("predicting", total=source.total, rate="")
         try:
-            for frame, found in predict(source, pose, find, every, smooth, lost, alike):
+            for frame, found in predict(source, pose, find, every, smooth, lost, alike, closer):
                 results.add(
                     frame,
                     found,
@@ -90,13 +92,17 @@ def bar() -> Progress:
 def open_pose(cfg: DictConfig) -> Pose:
     """The network that the config names, with the protocol's single entries replaced where the config gives them."""
     given = [name for name in NETWORKS if cfg[name] is not None]
-    if len(given) != 1:
-        found = " and ".join(given) or "none of them"
+    if len(given) > 1:
         raise UsageError(
-            f"Say which network with one of {'=, '.join(NETWORKS)}=; {found} was given."
+            f"Say which network with one of {'=, '.join(NETWORKS)}=; {' and '.join(given)} was given."
         )
     changes = {key: cfg[key] for key in ("flip", "decoder") if cfg[key] is not None}
     how: dict[str, Any] = {"device": cfg.device, "batch_size": cfg.batch_size, "protocol": changes}
+    if not given:
+        console.print(
+            f"[dim]network: {DEFAULT}, which ships with featherpose; others with checkpoint= or onnx=[/]"
+        )
+        return Pose(DEFAULT, runtime=cfg.runtime, threads=cfg.threads, **how)
     if given[0] != "weights":
         return Pose(cfg[given[0]], runtime=cfg.runtime, threads=cfg.threads, trust=cfg.trust, **how)
     choices = HydraConfig.get().runtime.choices

@@ -14,15 +14,18 @@ from featherpose.draw import draw_pose
 from featherpose.errors import PoseError
 from featherpose.image import read
 from featherpose.inference.backends import SUFFIXES, Backend, FileBackend, check_runtime
-from featherpose.inference.boxes import whole_picture
+from featherpose.inference.boxes import extent, whole_picture
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.streams import Frame
+from featherpose.zoo.shipped import DEFAULT, file_of_name
 
 if TYPE_CHECKING:
     from featherpose.inference.checkpoints import Trained
 
 # joints below this confidence do not count for a person's score, as in HRNet's rescoring
 CLEAR = 0.2
+FEWEST = 3  # clear joints that say where a person is
+LOOKS = 2  # closer looks at a person who was looked for in a whole picture
 FARTHEST = 1e6  # pixels from a picture's corner that a box can lie
 
 
@@ -41,8 +44,8 @@ class Pose:
     """A network ready to be called with pictures.
 
     Args:
-        source: a checkpoint, a run folder (its best checkpoint), an exported .onnx or .xml file, or a network in torch
-            with what it was made for (a PoseModule).
+        source: the name of a network that ships (`light`), a checkpoint, a run folder (its best), an exported
+            .onnx or .xml file, or a network in torch with what it was made for (a PoseModule).
         device: `auto`, `cpu` or `cuda`, for checkpoints.
         runtime: `onnxruntime` or `openvino`, for .onnx files.
         threads: of those; 0 for one per core.
@@ -53,7 +56,7 @@ class Pose:
 
     def __init__(
         self,
-        source: str | Path | Trained,
+        source: str | Path | Trained = DEFAULT,
         device: str = "auto",
         runtime: str = "onnxruntime",
         threads: int = 0,
@@ -86,7 +89,10 @@ class Pose:
     def __call__(
         self, picture: str | Path | np.ndarray, boxes: Sequence | np.ndarray | None = None
     ) -> list[FoundPose]:
-        """Poses of the people in `boxes` (N, 4: x, y, width, height), or of one person who fills the picture."""
+        """Poses of the people in `boxes` (N, 4: x, y, width, height).
+
+        Without boxes, of one person, who is looked for in the whole picture and then around what was found.
+        """
         image = read(picture, obey_exif=True) if isinstance(picture, (str, Path)) else picture
         if not (
             isinstance(image, np.ndarray)
@@ -97,10 +103,28 @@ class Pose:
             raise PoseError("A picture is a file's name or a uint8 RGB array (height, width, 3).")
         if boxes is None:
             found, scores = whole_picture(Frame("", 0, image))
-        else:
-            found = checked_boxes(boxes)
-            scores = np.ones(len(found))
-        return self.many([(image, found, scores)])[0]
+            return self.look_closer([image], self.many([(image, found, scores)]))[0]
+        found = checked_boxes(boxes)
+        return self.many([(image, found, np.ones(len(found)))])[0]
+
+    def look_closer(
+        self, pictures: Sequence[np.ndarray], found: list[list[FoundPose]], times: int = LOOKS
+    ) -> list[list[FoundPose]]:
+        """People who were looked for in whole pictures, looked at again in the box of their clear joints.
+
+        What was found before stays where the closer look is less sure.
+        """
+        for _ in range(times):
+            work = []
+            for image, people in zip(pictures, found, strict=True):
+                boxes = [box for person in people if (box := closer(person, image)) is not None]
+                work.append((image, np.array(boxes).reshape(-1, 4), np.ones(len(boxes))))
+            again = self.many(work)
+            found = [
+                new if new and new[0].score >= old[0].score else old
+                for old, new in zip(found, again, strict=True)
+            ]
+        return found
 
     def many(
         self, work: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -146,6 +170,15 @@ class Pose:
         return picture
 
 
+def closer(person: FoundPose, image: np.ndarray) -> np.ndarray | None:
+    """The box around a person's clear joints, grown to what an annotated box holds; None with fewer than three."""
+    clear = person.confidence >= CLEAR
+    if clear.sum() < FEWEST:
+        return None
+    box = extent(person.keypoints[clear], (image.shape[1], image.shape[0]))
+    return box if box[2:].min() >= 1 else None
+
+
 def checked_boxes(boxes: Sequence | np.ndarray) -> np.ndarray:
     """Boxes given by hand as (N, 4) float64, in pixels of a picture that can be."""
     try:
@@ -189,6 +222,8 @@ def open_backend(
 ) -> Backend:
     """What runs a checkpoint, a run folder, an exported file or a network in torch."""
     check_runtime(runtime)
+    if isinstance(source, str) and not Path(source).exists():
+        source = file_of_name(source) or source
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() in SUFFIXES:
         return FileBackend(source, runtime, threads)
     from featherpose.inference.checkpoints import TorchBackend, from_checkpoint

@@ -27,6 +27,7 @@ def predict(
     smooth: OneEuro | None = None,
     lost: float = LOST,
     alike: float | None = ALIKE,
+    closer: bool = False,
 ) -> Iterator[Result]:
     """Each frame with its people.
 
@@ -39,11 +40,12 @@ def predict(
         smooth: how keypoints are smoothed in videos; each person gets a filter with its settings.
         lost: in videos, boxes do not follow a person whose joints have a mean confidence below this.
         alike: of two poses in a picture whose OKS is above this, the one of lower score is left out; None keeps both.
+        closer: in pictures, look again around what was found in the boxes that `find` gave.
     """
     if source.moving:
         yield from _moving(source, pose, Follow(find, every, lost), smooth, alike)
     else:
-        for frame, people in _still(source, pose, find):
+        for frame, people in _still(source, pose, find, closer):
             yield frame, found_once(people, pose.skeleton, alike)
 
 
@@ -62,11 +64,13 @@ def found_once(people: list[FoundPose], skeleton: Skeleton, alike: float | None)
     return [people[i] for i in sorted(kept)]
 
 
-def _still(source: Source, pose: Pose, find: FindBoxes) -> Iterator[Result]:
+def _still(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> Iterator[Result]:
     waiting: list[tuple[Frame, np.ndarray, np.ndarray]] = []
 
     def flush() -> Iterator[Result]:
         found = pose.many([(frame.picture, boxes, scores) for frame, boxes, scores in waiting])
+        if closer:
+            found = pose.look_closer([frame.picture for frame, _, _ in waiting], found)
         yield from zip([frame for frame, _, _ in waiting], found, strict=True)
         waiting.clear()
 
