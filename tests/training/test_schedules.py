@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from featherpose.errors import PoseError
@@ -190,3 +191,49 @@ def test_a_paper_cut_short_is_told_once_what_is_never_reached() -> None:
     assert schedule("quick", "mpii", epochs=1).beyond_the_end() is None, "shares follow the run"
     one = schedule("lapx", "mpii", epochs=1, milestones=[1]).beyond_the_end()
     assert one is not None and "after 1 epoch, before milestone 1 is reached" in one
+
+
+COSINE = {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR", "T_max": 10, "eta_min": 1e-5}
+
+
+def test_torchs_schedulers_give_their_own_rates() -> None:
+    """Step by step the same as the scheduler on a real optimiser; behind a warm-up that multiplies them."""
+    optimiser = torch.optim.AdamW([torch.zeros(1)], lr=1e-3)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=10, eta_min=1e-5)
+    optimiser.step()
+    ours = Schedule.of({"epochs": 10, "learning_rate": 1e-3, "rate": COSINE})
+    warm = Schedule.of({"epochs": 10, "learning_rate": 1e-3, "rate": COSINE, "warmup": 3})
+    for at in range(11):
+        expected = optimiser.param_groups[0]["lr"]
+        assert 1e-3 * ours.factor(at) == pytest.approx(expected, rel=1e-12)
+        assert warm.factor(at) == ours.factor(at) * warmup_factor(at, 3)
+        theirs.step()
+
+
+def test_a_rate_is_the_same_wherever_a_run_goes_on() -> None:
+    given = {"epochs": 10, "learning_rate": 1e-3, "rate": COSINE}
+    whole = [Schedule.of(given).factor(at) for at in range(10)]
+    assert Schedule.of(given).factor(7) == whole[7]
+
+
+def test_a_cycle_that_is_shorter_than_the_run_is_told() -> None:
+    cycle = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.01, "total_steps": 8}
+    schedule = Schedule.of({"unit": "step", "steps": 8, "learning_rate": 1e-3, "rate": cycle})
+    factors = [schedule.factor(at) for at in range(8)]
+    assert 9 < max(factors) <= 10 and factors[0] == pytest.approx(10 / 25)
+    with pytest.raises(PoseError, match=r"schedule\.rate is at its end after 8"):
+        schedule.factor(9)
+
+
+@pytest.mark.parametrize(
+    ("rate", "sentence"),
+    [
+        ({"_target_": "os.system", "command": "true"}, "it has to be one of torch.optim"),
+        ({"_target_": "torch.optim.lr_scheduler.Nothing"}, "it has to be one of torch.optim"),
+        ({"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}, "needs only numbers"),
+        ({"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR"}, "T_max"),
+    ],
+)
+def test_a_rate_that_is_none_is_refused_in_one_sentence(rate: dict, sentence: str) -> None:
+    with pytest.raises(PoseError, match=sentence):
+        Schedule.of({"epochs": 10, "learning_rate": 1e-3, "rate": rate})

@@ -279,6 +279,8 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*")
+    # model.norms=fixed keeps them so
+    warnings.filterwarnings("ignore", message=".*module.* in eval mode at the start of training.*")
     warnings.filterwarnings(
         "ignore", message=".*recommended to use .self.log.*sync_dist.*"
     )  # equal on all ranks

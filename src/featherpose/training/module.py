@@ -20,6 +20,7 @@ from featherpose.metrics.collect import KeypointMetric
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
+from featherpose.training.groups import parameter_groups
 from featherpose.training.losses import names_of
 from featherpose.training.schedules import Schedule
 from featherpose.zoo.checkpoint import KEY, PREFIX, network_weights
@@ -145,7 +146,12 @@ class PoseModule(L.LightningModule):
         schedule = self.schedule
         if schedule is None:
             return self.optimiser(self.network.parameters())
-        optimiser = self.optimiser(self.network.parameters(), lr=schedule.first_rate)
+        optimiser = self.optimiser(
+            parameter_groups(
+                self.network, schedule.first_rate, schedule.no_decay, schedule.part_rates
+            ),
+            lr=schedule.first_rate,
+        )
         # a plain function: of anything else LambdaLR keeps the fields in each checkpoint
         rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: schedule.factor(at))
         return {

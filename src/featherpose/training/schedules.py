@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from featherpose.errors import PoseError
-from featherpose.settings import choice, number, numbers, whole
+from featherpose.settings import choice, number, numbers, switch, whole
+from featherpose.training.rate import TorchRate
 
 Phase = Literal["frozen", "ramp", "free"]
 UNITS = {"epoch": "epochs", "step": "steps"}  # and the setting that says how long the run is
@@ -65,6 +66,9 @@ class Schedule:
     milestones: where the rate changes; below 1 a share of the run.
     factors: what each multiplies it by: one number for all, or one each.
     warmup: how long the rate rises by a line.
+    rate: one of torch's schedulers, as `_target_` and its numbers, in place of milestones.
+    no_decay: no weight decay on norms, biases, gates and gamma.
+    part_rates: what the rate of a part is multiplied by, as {trunk: 0.1}.
     validate_every: epochs.
     """
 
@@ -79,18 +83,25 @@ class Schedule:
     warmup: float = 0.0
     validate_every: int = 1
     gamma: Gamma | None = None
+    rate: Mapping[str, Any] | None = None
+    no_decay: bool = False
+    part_rates: Mapping[str, float] = field(default_factory=dict)
     each_factor: tuple[float, ...] = field(init=False, repr=False)
+    shape: TorchRate | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         choice("schedule.unit", self.unit, tuple(UNITS))
         number("schedule.learning_rate", self.learning_rate, above=0)
         number("schedule.warmup", self.warmup, least=0)
+        switch("schedule.no_decay", self.no_decay)
         if self.reference_batch is not None:
             number("schedule.reference_batch", self.reference_batch, above=0)
         numbers("schedule.milestones", self.milestones, above=0)
         if any(later <= earlier for earlier, later in pairwise(self.milestones)):
             raise PoseError(f"schedule.milestones has to rise: {list(self.milestones)}.")
         object.__setattr__(self, "each_factor", self._each_factor())
+        if self.rate is not None:
+            object.__setattr__(self, "shape", TorchRate(self.rate, self.first_rate))
         for key in ("batch_size", "validate_every", "epochs", "steps"):
             value = getattr(self, key)
             if key in ("batch_size", "validate_every") or value != FOREVER:
@@ -144,7 +155,10 @@ class Schedule:
 
     def factor(self, at: int) -> float:
         """What the first rate is multiplied by at epoch or step `at`, whichever the unit is."""
-        reached = milestones_factor(at, self._milestones(), self.each_factor)
+        if self.shape is not None:
+            reached = self.shape.factor(at)
+        else:
+            reached = milestones_factor(at, self._milestones(), self.each_factor)
         return reached * warmup_factor(at, self.warmup)
 
     def _milestones(self) -> list[float]:
@@ -155,7 +169,8 @@ class Schedule:
 
     def beyond_the_end(self) -> str | None:
         """One sentence where the run is too short for its milestones or its warm-up, as where a paper's is cut."""
-        late = [f"milestone {m:g}" for m in self.milestones if m >= max(1, self.length)]
+        passed = () if self.rate else self.milestones
+        late = [f"milestone {m:g}" for m in passed if m >= max(1, self.length)]
         if self.warmup >= self.length:
             late.append(f"the end of the warm-up, {self.warmup:g},")
         if not late:

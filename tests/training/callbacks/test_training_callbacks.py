@@ -128,9 +128,26 @@ def test_release_happens_once_even_if_resumed() -> None:
     assert learned != pytest.approx(0.2, abs=1e-9)
     second = GammaWarmup(0.2, 0, 0)
     second.load_state_dict(first.state_dict())
-    second.on_fit_start(SimpleNamespace(max_epochs=2, current_epoch=1), module)
+    second.on_fit_start(SimpleNamespace(max_epochs=2, current_epoch=1, callbacks=[]), module)
     second.on_train_epoch_start(SimpleNamespace(current_epoch=1), module)
     assert module.network["neck"].gamma.item() == learned
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_trained_gamma_stays_in_the_network_unless_it_is_to_start_again(restart: bool) -> None:
+    watch, module = Watch(), Module()
+    with torch.no_grad():
+        module.network["neck"].gamma.fill_(0.3)
+    warmup = GammaWarmup(0.2, 2, 2, restart=restart)
+    train(module, warmup, watch, epochs=2)
+    if restart:
+        assert watch.gamma == [0.0, 0.0]
+    else:
+        assert watch.gamma == pytest.approx([0.3, 0.3], abs=0.1) and 0.3 not in watch.gamma
+    resumed = GammaWarmup(0.2, 2, 2)
+    resumed.setup(SimpleNamespace(), Module(), "fit")
+    resumed.load_state_dict(warmup.state_dict())
+    assert resumed.kept != restart
 
 
 def test_gamma_is_named_by_its_stage_and_networks_without_are_left_alone() -> None:
