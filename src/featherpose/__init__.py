@@ -9,9 +9,10 @@ from featherpose.machine import calm_threads
 
 if TYPE_CHECKING:
     from featherpose.inference.pose import Pose
+    from featherpose.zoo.checkpoint import load_checkpoint
 
 __version__ = "0.1.0"
-__all__ = ["Pose", "__version__"]
+__all__ = ["Pose", "__version__", "load_checkpoint"]
 
 calm_threads()
 # before OpenCV is loaded, which reads it once: no picture may ask for more than 300 MB (see `image`)
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from featherpose.inference.pose import Pose
 
         return Pose
+    if name == "load_checkpoint":
+        from featherpose.zoo.checkpoint import load_checkpoint
+
+        return load_checkpoint
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

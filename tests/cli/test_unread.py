@@ -52,7 +52,7 @@ def test_what_something_reads_goes_on_working(root: Path) -> None:
         "+logger.mine.save_dir=here",
         "+callbacks.mine._target_=lightning.pytorch.callbacks.LearningRateMonitor",
         "+callbacks.more={_target_: lightning.pytorch.callbacks.Timer, duration: 1}",
-        "+callbacks.ema.use_buffers=false",
+        "+callbacks.ema.update_starting_at_step=9",
         "+schedule.optimiser.weight_decay=0.01",
         "+w=32",
         "model.channels=${w}",

@@ -54,6 +54,7 @@ class Seen(Callback):
 EMA = (
     "callbacks=ema",
     "callbacks.ema.decay=0.8",
+    "callbacks.ema.update_every_n_steps=1",
     "callbacks.progress=null",
     "callbacks.previews=null",
 )

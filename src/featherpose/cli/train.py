@@ -30,6 +30,7 @@ from featherpose.training import summary
 from featherpose.training.build import build_training
 from featherpose.training.callbacks.last_validation import LastValidation
 from featherpose.training.callbacks.resume import position, refuse_another_batch
+from featherpose.training.callbacks.whether_compiled import WhetherCompiled
 from featherpose.training.distil import DistilLoss
 from featherpose.training.loggers import dashboards
 from featherpose.training.loggers.identity import on_first_rank
@@ -76,6 +77,7 @@ def main(cfg: DictConfig) -> float | None:
             recorded.enter_context(recording)
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         record.update(**facts, own_configs=own_conf.taken())
+        trainer.callbacks.insert(0, WhetherCompiled(record))  # ty: ignore[missing-attribute]
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         trainer.loggers = loggers
         code = 1

@@ -79,6 +79,7 @@ class RunRecord:
     pid: int | None = None
     machine: str | None = None  # see `heartbeat.machine`
     device: str | None = None
+    compile: bool | None = None  # whether torch.compile was asked for and worked
     network: NetworkFacts = field(default_factory=NetworkFacts)
     data: DataFacts = field(default_factory=DataFacts)
     protocol: dict[str, Any] = field(default_factory=dict)

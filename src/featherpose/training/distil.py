@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from featherpose.errors import PoseError
 from featherpose.skeletons import Skeleton, skeleton_of
+from featherpose.training.compiling import Compiled, backend_of
 from featherpose.training.losses import HeatmapLoss
 from featherpose.zoo.checkpoint import load_checkpoint
 from featherpose.zoo.files import file_of, load_weights, sha256_of
@@ -26,15 +27,23 @@ class Teacher:
         network: gives a list of outputs, of which the last counts.
         skeleton: its joints.
         joints: the student's, by name.
+        compiler: torch.compile's backend; None: the network as it is.
     """
 
-    def __init__(self, network: nn.Module, skeleton: Skeleton, joints: Sequence[str]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        skeleton: Skeleton,
+        joints: Sequence[str],
+        compiler: str | None = None,
+    ) -> None:
         common = [joint for joint in joints if joint in skeleton.joints]
         if not common:
             raise PoseError(
                 f"The teacher's skeleton {skeleton.name} has none of the data's joints."
             )
         self.network = network.eval().requires_grad_(False)
+        self.forward = Compiled(self.network, compiler) if compiler else self.network
         self.taught = torch.tensor([joint in common for joint in joints])  # (K,)
         # Where each of the student's joints stands in the teacher's heatmaps; anywhere, if it is not taught
         self.order = torch.tensor([skeleton.index(j) if j in common else 0 for j in joints])
@@ -48,7 +57,7 @@ class Teacher:
         if self.order.device != images.device or self._kind() != images.dtype:
             self.network.to(images)
             self.order, self.taught = self.order.to(images.device), self.taught.to(images.device)
-        maps = self.network(images)[-1].float()
+        maps = self.forward(images)[-1].float()
         if tuple(maps.shape[2:]) != size:
             raise PoseError(
                 f"The teacher's heatmaps are {maps.shape[2]}x{maps.shape[3]}, but the student's are "
@@ -74,7 +83,7 @@ class DistilLoss:
         floor: confidences below it weigh 0.
         teacher_model: makes the network of a file that holds numbers alone.
         teacher_skeleton: and these are its joints.
-        compile: the teacher too.
+        compile: the teacher too, as in `PoseModule`.
     """
 
     terms = ("labels", "teacher", "teacher_share")
@@ -89,14 +98,14 @@ class DistilLoss:
         floor: float = 0.0,
         teacher_model: Callable[[], nn.Module] | None = None,
         teacher_skeleton: str | Mapping[str, Any] = "coco",
-        compile: bool = False,
+        compile: bool | str = False,
     ) -> None:
         if not 0 <= share <= 1:
             raise PoseError(f"loss.share is the teacher's part of the loss, 0 to 1, not {share}.")
         self.source, self.skeleton, self.labels = teacher, skeleton_of(skeleton), labels
         self.share, self.power, self.floor = share, power, floor
         self.teacher_model, self.teacher_skeleton = teacher_model, teacher_skeleton
-        self.compile = compile
+        self.compiler = backend_of(compile)
         self.teacher: Teacher | None = None
 
     def prepare(self) -> dict[str, str]:
@@ -104,9 +113,7 @@ class DistilLoss:
         if self.source is None:
             raise PoseError("loss=distil needs a teacher: add loss.teacher=RUN or FILE.")
         network, skeleton = read_teacher(self.source, self.teacher_model, self.teacher_skeleton)
-        if self.compile:
-            network.compile()
-        self.teacher = Teacher(network, skeleton, self.skeleton.joints)
+        self.teacher = Teacher(network, skeleton, self.skeleton.joints, self.compiler)
         return {"source": str(self.source), "sha256": sha256_of(file_of(self.source))}
 
     def __call__(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -20,6 +19,7 @@ from featherpose.metrics.collect import KeypointMetric
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
+from featherpose.training.compiling import Compiled, backend_of
 from featherpose.training.groups import parameter_groups
 from featherpose.training.losses import names_of
 from featherpose.training.schedules import Schedule
@@ -31,8 +31,7 @@ ADAM = partial(torch.optim.Adam, lr=1e-3)
 Loss = Callable[..., tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True)
-class Keypoints:
+class Keypoints(NamedTuple):
     """What `predict_step` gives: everybody's keypoints by every output, the final one last."""
 
     index: Tensor  # (B,) into the data's persons
@@ -54,7 +53,7 @@ class PoseModule(L.LightningModule):
         optimiser: called with the network's parameters, and with `lr` where there is a schedule.
         schedule: of the learning rate; None: it stays the optimiser's own.
         channels_last: the memory layout that is 1.2 times faster on CPUs and that tensor cores need.
-        compile: train on `torch.compile` of the network.
+        compile: train on `torch.compile` of the network; the name of one of its backends, or true for inductor.
         input_size: height and width of the crops, for who predicts with it; None: the network's natural square.
         description: what the network is built from, kept in each checkpoint (`zoo.checkpoint.describe`).
     """
@@ -68,7 +67,7 @@ class PoseModule(L.LightningModule):
         optimiser: Callable[..., Optimizer] = ADAM,
         schedule: Schedule | None = None,
         channels_last: bool = True,
-        compile: bool = False,
+        compile: bool | str = False,
         input_size: tuple[int, int] | None = None,
         description: Mapping[str, Any] | None = None,
     ) -> None:
@@ -85,8 +84,8 @@ class PoseModule(L.LightningModule):
         self.channels_last = channels_last
         if channels_last:
             network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
-        self.compile_wanted = compile
-        self.compiled: Callable[[Tensor], list[Tensor]] | None = None
+        self.compiler = backend_of(compile)
+        self.compiled: Compiled | None = None  # from the start of a training run
         side = int(getattr(network, "natural_height", 256))
         self.input_size = input_size or (side, side)
         self.description = dict(description or {})
@@ -101,9 +100,8 @@ class PoseModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """One metric for each output, for the persons that are validated."""
-        if self.compile_wanted and stage == "fit":
-            # Of a function: torch.compile of a module is a module, which a checkpoint would hold a second time
-            self.compiled = torch.compile(self.network.forward)
+        if self.compiler and stage == "fit":
+            self.compiled = Compiled(self.network, self.compiler)
         data = getattr(self.trainer, "datamodule", None)
         if data is None or stage not in ("fit", "validate", "test"):
             return

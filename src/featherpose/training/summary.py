@@ -33,6 +33,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
     network = module.network
     people = {"train": data.train_people, "val": data.val_people}
     return {
+        "compile": module.compiler is not None,
         "network": NetworkFacts(
             name=type(network).__name__,
             parameters=size.parameters,
