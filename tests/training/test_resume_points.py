@@ -48,6 +48,10 @@ class Seen(Callback):
         self.drawn[trainer.current_epoch, batch_idx] = self.dropout
 
     def on_validation_end(self, trainer, pl_module) -> None:
+        if (
+            trainer.sanity_checking
+        ):  # before the first step, resumed or not: no validation of the run
+            return
         self.validated.append(trainer.current_epoch)
 
 
