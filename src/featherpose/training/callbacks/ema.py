@@ -31,7 +31,7 @@ class EMA(EMAWeightAveraging):
 
     Args:
         decay: of the average, at each update.
-        update_every_n_steps: an update costs about a third of a step.
+        update_every_n_steps: an update costs a forward pass.
         update_starting_at_step: until then the average is what the network was at the start.
     """
 
