@@ -15,7 +15,8 @@ import pytest
 
 from featherpose.cli import app
 
-from .small_sets import *  # noqa: F403  (its fixtures)
+from .small_runs import *  # noqa: F403  (their fixtures)
+from .small_sets import *  # noqa: F403
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
