@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featherpose.cli import app
+
 Damage = Callable[[Path], Any]
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "runs.py"
 
 
 def runs_script(*words: str) -> int:
-    return runpy.run_path(str(SCRIPT))["main"](list(words))
+    """`featherpose runs WORDS`: its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        app.main("runs", *words)
+    return int(ended.value.code or 0)
 
 
 def content(name: str, text: str | bytes) -> Damage:
