@@ -159,7 +159,7 @@ def test_a_whole_run_with_a_users_file(tmp_path, monkeypatch):
     keys |= {"threads": [1], "rounds": 1, "repeats": 2, "warmup": 1, "memory": False}
     keys |= {"cache": str(tmp_path / "cache"), "out": str(tmp_path / "out")}
     benchmark.run(**keys)
-    with (tmp_path / "out" / "stopwatch.csv").open() as file:
+    with (tmp_path / "out" / "latency.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["lapx", "mine"]
     network = Hourglass(17, stages=1, channels=16, depth=1)
@@ -170,9 +170,9 @@ def test_a_whole_run_with_a_users_file(tmp_path, monkeypatch):
         and not rows["mine"]["macs"]
     )
     assert float(rows["lapx"]["ratio_1"]) == 1 and float(rows["mine"]["fps_1"]) > 0
-    table = (tmp_path / "out" / "stopwatch.md").read_text()
+    table = (tmp_path / "out" / "latency.md").read_text()
     assert table.count("\n| ") == 2 and "| lapx | 64x64 |" in table
-    assert (tmp_path / "out" / "stopwatch.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "latency.png").stat().st_size > 10_000
     monkeypatch.setattr(latency_files, "write", lambda *_: pytest.fail("exported again"))
     benchmark.run(**keys)
 
