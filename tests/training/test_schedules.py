@@ -232,6 +232,7 @@ def test_a_cycle_that_is_shorter_than_the_run_is_told() -> None:
         ({"_target_": "torch.optim.lr_scheduler.Nothing"}, "it has to be one of torch.optim"),
         ({"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}, "needs only numbers"),
         ({"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR"}, "T_max"),
+        ({**COSINE, "T_max": "ten"}, r"schedule\.rate: "),
     ],
 )
 def test_a_rate_that_is_none_is_refused_in_one_sentence(rate: dict, sentence: str) -> None:

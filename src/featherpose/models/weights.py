@@ -6,7 +6,6 @@ computes depends on nothing but its state dict, however that was come by.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -174,9 +173,10 @@ def read(path: str | Path) -> Any:
             return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise PoseError(f"There is no weights file {path}.") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # torch's own words advise to run what is in the file
         raise PoseError(
-            f"{path} is not a weights file that can be read safely: {str(error).splitlines()[0]}"
+            f"{path} is not a weights file that can be read safely: it is none of torch's, is cut short, "
+            f"or holds more than numbers ({type(error).__name__})."
         ) from error
 
 

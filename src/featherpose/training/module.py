@@ -138,7 +138,9 @@ class PoseModule(L.LightningModule):
             names = ["train/loss", *names_of(self.loss, len(means) - 1)]
             self.log_dict(dict(zip(names, means, strict=True)), sync_dist=True)
             self._step_losses.clear()
-        self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))
+        # parts with rates of their own (schedule.part_rates) usually have lower ones
+        rates = [float(group["lr"]) for group in self.trainer.optimizers[0].param_groups]
+        self.log("lr", max(rates))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         schedule = self.schedule

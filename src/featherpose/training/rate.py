@@ -37,10 +37,11 @@ class TorchRate:
         self.optimiser = SGD([torch.zeros(1)], lr=first_rate, momentum=0.9)
         try:
             self.scheduler = _scheduler_of(node)(self.optimiser, **_numbers_of(node))
-        except (TypeError, ValueError) as error:
+            self.optimiser.step()  # torch warns where a scheduler steps before it
+            self.table = [self._rate()]
+            self.factor(1)  # a word where a number should be is found by the first step only
+        except (TypeError, ValueError, AttributeError) as error:
             raise PoseError(f"schedule.rate: {error}.") from error
-        self.optimiser.step()  # torch warns where a scheduler steps before it
-        self.table = [self._rate()]
 
     def factor(self, at: int) -> float:
         """What the first rate is multiplied by at epoch or step `at`."""
