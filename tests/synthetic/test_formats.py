@@ -94,7 +94,7 @@ def test_mpii_reads_back_in_all_forms(
 ) -> None:
     drawn = painted.read(None, split, count, 3, "mpii").persons
     file = annotations.format(split="train" if split == "train" else "valid")
-    ours = mpii.read(written["mpii"], split, annotations=file, published=False).persons
+    ours = mpii.read(written["mpii"], split, annotations=file).persons
     first = {
         person.image_id: person for person in reversed(ours)
     }  # the main person is the first of its picture

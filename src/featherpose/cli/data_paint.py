@@ -24,10 +24,9 @@ def arguments(words: list[str]) -> argparse.Namespace:
 
 
 def next_command(options: argparse.Namespace) -> str:
-    """How to train on it; all but COCO's readers expect the official sizes unless told otherwise."""
+    """How to train on it; the readers of LSP and LSPET expect the official sizes unless told otherwise."""
     people, train = options.people, options.people * 4 // 5
     extra = {
-        "mpii": " +data.read.published=false",
         "lspet": f" 'data.read.train=[1,{train}]' 'data.read.val=[{train + 1},{people}]'",
         "lsp": ""
         if people == 2000
