@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,26 @@ def test_a_smaller_last_batch_is_tried_too() -> None:
     assert not compiled.failed
     with pytest.warns(UserWarning, match="not this shape"):
         assert compiled(torch.zeros(1, 3, 8, 8))[0].shape == (1, 4, 6, 6)
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_full_precision_is_advised_where_it_is_not_in_use(mixed: bool) -> None:
+    with torch.autocast("cpu", enabled=mixed), pytest.warns(UserWarning) as said:
+        Compiled(Small(), wrong_code)(torch.zeros(1, 3, 8, 8))
+    (sentence,) = [str(each.message) for each in said if "compiler" in str(each.message)]
+    assert ("32-true" in sentence) == mixed
+
+
+def test_the_compilers_own_cry_is_not_printed(caplog: pytest.LogCaptureFixture) -> None:
+    def cries(graph: Any, examples: Any) -> Callable:
+        logging.getLogger("torch._inductor").critical("Error in codegen")
+        raise RuntimeError("no code")
+
+    with pytest.warns(UserWarning, match="no code"):
+        Compiled(Small(), cries)(torch.zeros(1, 3, 8, 8))
+    logging.getLogger("featherpose").warning("heard again")
+    heard = [record.message for record in caplog.records if record.levelno > logging.INFO]
+    assert heard == ["heard again"]
 
 
 def test_what_compile_may_be() -> None:

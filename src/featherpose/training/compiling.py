@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,8 @@ class Compiled:
     """A network's forward through torch.compile.
 
     Compilers fail where one does not expect it: without a C++ compiler, or in the code they wrote (inductor's of torch
-    2.13.0 with bfloat16 on CPUs: an UnboundLocalError). So each new shape of images is tried first, forwards and
+    2.13.0: an UnboundLocalError with bfloat16 on CPUs; on those without AVX-512 an AssertionError at the backward pass of
+    an upsampling from 1x1, which is what 64x64 images come to in an hourglass). So each new shape of images is tried first, forwards and
     backwards, and the trial leaves nothing behind: no gradient, no statistics, no random number drawn. Where it fails
     the network itself goes on.
 
@@ -53,6 +55,8 @@ class Compiled:
         network = self.network
         buffers = [buffer.clone() for buffer in network.buffers()]
         devices = [images.device] if images.device.type == "cuda" else []
+        silenced = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)  # the compiler prints its own failure before it raises it
         try:
             with torch.random.fork_rng(devices):
                 outputs = self.fast(images)
@@ -65,11 +69,14 @@ class Compiled:
         except Exception as error:  # of any kind: the compiler's, or of the code it wrote
             self.failed = True
             said = " ".join(str(error).split())[:160]
+            mixed = torch.is_autocast_enabled(images.device.type)
+            other = ", or try trainer.precision=32-true" if mixed else ""
             rank_zero_warn(
                 "compile: the compiler does not work here, so training goes on without it "
-                f"({type(error).__name__}: {said}). Leave compile=false, or try trainer.precision=32-true."
+                f"({type(error).__name__}: {said}). Leave compile=false{other}."
             )
         finally:
+            logging.disable(silenced)
             with torch.no_grad():
                 for buffer, before in zip(network.buffers(), buffers, strict=True):
                     buffer.copy_(before)
