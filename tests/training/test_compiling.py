@@ -107,7 +107,7 @@ def test_a_smaller_last_batch_is_tried_too() -> None:
 
 @pytest.mark.parametrize("mixed", [True, False])
 def test_full_precision_is_advised_where_it_is_not_in_use(mixed: bool) -> None:
-    with torch.autocast("cpu", enabled=mixed), pytest.warns(UserWarning) as said:
+    with torch.autocast("cpu", enabled=mixed), pytest.warns(UserWarning, match="buf64") as said:
         Compiled(Small(), wrong_code)(torch.zeros(1, 3, 8, 8))
     (sentence,) = [str(each.message) for each in said if "compiler" in str(each.message)]
     assert ("32-true" in sentence) == mixed
