@@ -30,11 +30,11 @@ def backend_of(choice: bool | str) -> str | None:
 class Compiled:
     """A network's forward through torch.compile.
 
-    Compilers fail where one does not expect it: without a C++ compiler, or in the code they wrote. Inductor of torch
-    2.13.0 raises an UnboundLocalError with bfloat16 on CPUs; on those without AVX-512 an AssertionError at the backward
-    pass of an upsampling from 1x1, which is what images of 64x64 come to in an hourglass. So each new shape of images is
-    tried first, forwards and backwards, and the trial leaves nothing behind: no gradient, no statistics, no random number
-    drawn. Where it fails the network itself goes on.
+    Compilers fail where one does not expect it: without a C++ compiler, or in the code they wrote. Inductor of
+    torch 2.13.0 raises an UnboundLocalError with bfloat16 on CPUs; on those without AVX-512 an AssertionError at
+    the backward pass of an upsampling from 1x1, which is what images of 64x64 come to in an hourglass. So each new
+    shape of images is tried first, forwards and backwards, and the trial leaves nothing behind: no gradient, no
+    statistics, no random number drawn. Where it fails the network itself goes on.
 
     It is no module, so a checkpoint holds the network once.
     """
