@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shlex
@@ -21,6 +22,11 @@ from .small_sets import *  # noqa: F403
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+with contextlib.suppress(ImportError):  # openvino and tensorboard bring it along
+    import absl.logging
+
+    # When Hydra sets up logging, absl closes the stream it started with: that must not be pytest's
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="session")
