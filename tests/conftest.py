@@ -16,6 +16,7 @@ import pytest
 
 from featherpose.cli import app
 
+from .skips import watch
 from .small_runs import *  # noqa: F403  (their fixtures)
 from .small_sets import *  # noqa: F403
 
@@ -27,6 +28,16 @@ with contextlib.suppress(ImportError):  # openvino and tensorboard bring it alon
 
     # When Hydra sets up logging, absl closes the stream it started with: that must not be pytest's
     absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--expected-skips", help="a file of the reasons for which a test may be skipped"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    watch(config)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,206 @@
+"""A fresh copy of the project with a clean environment, in which lines are typed as people type them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .laid_out import lay_out
+from .stand_ins import Way, way
+
+BIN = Path(sys.executable).parent
+# What the verbs import besides featherpose; the forked programs import that themselves
+LIBRARIES = (
+    "torch lightning torchmetrics hydra omegaconf rich cv2 albumentations scipy.io h5py pandas simplejpeg"
+    " matplotlib.pyplot pycocotools.coco wandb onnx onnxruntime onnxscript psutil"
+).split()
+SECONDS = 900.0  # that a line may take
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a line, and how it was run."""
+
+    way: Way
+    typed: str
+    code: int
+    text: str
+    seconds: float
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with it; empty if nothing is."""
+        refused = self.way.kind == "refused"
+        if "Traceback (most recent call last)" in self.text:
+            return "a traceback"
+        if refused and self.code == 0:
+            return "it was to refuse, and did not"
+        if not refused and self.code != 0:
+            return f"exit code {self.code}"
+        if not re.search(self.way.says, self.text):
+            return f"nothing about {self.way.says!r}"
+        return ""
+
+    def report(self) -> str:
+        return f"{self.wrong}: {self.typed}\n{self.text[-3000:]}"
+
+
+@dataclass
+class Checkout:
+    """The folder, and every line that was typed in it."""
+
+    folder: Path
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        root = Path(__file__).resolve().parents[2]
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+            cwd=root, check=True, capture_output=True, text=True,
+        ).stdout.split("\0")  # fmt: skip
+        for name in listed:
+            if (root / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(root / name, self.folder / name)
+        if not (self.folder / ".venv").exists():
+            (self.folder / ".venv").symlink_to(sys.prefix)
+        self.environment = {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(self.folder.parent / "home"),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(
+                self.folder / "src"
+            ),  # what an installation of this checkout would do
+            "TMPDIR": str(self.folder.parent),
+            # no network, no GPU; packages are looked at, never installed
+            **{f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all")},
+            "CUDA_VISIBLE_DEVICES": "",
+            "PIP_NO_INDEX": "1",
+            "PIP_DRY_RUN": "1",
+        }
+        Path(self.environment["HOME"]).mkdir()
+        self.server = self.start_server()
+
+    def start_server(self) -> subprocess.Popen[str]:
+        server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
+            env=self.environment | {"NO_ALBUMENTATIONS_UPDATE": "1"}, cwd=self.folder, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert server.stdin is not None
+        server.stdin.write(json.dumps(LIBRARIES) + "\n")
+        server.stdin.flush()
+        return server
+
+    def close(self) -> None:
+        assert self.server.stdin is not None
+        self.server.stdin.close()
+        self.server.wait()
+
+    def lay_out(self) -> None:
+        lay_out(self.folder)
+
+    def follow(self, written: str) -> Answer:
+        """Runs a line of the documentation, once."""
+        if written not in self.answers:
+            how = way(written)
+            typed = re.sub(r"\{(\w+)\}", lambda found: self.place(found[1]), how.line)
+            if re.search(r"\b(lapx|mine)\.onnx", typed):
+                self.exported()
+            start = time.monotonic()
+            code, text = self.type(typed, how.alone)
+            self.answers[written] = Answer(how, typed, code, text, time.monotonic() - start)
+        return self.answers[written]
+
+    def place(self, name: str) -> str:
+        """The folder that a word of the table stands for; lines of the README make it the first time."""
+        if name == "stopped":
+            return self.stopped()
+        if name == "run":
+            return self.made_by("python src/train.py")
+        sweep = self.made_by("python src/train.py model=lapx data=mpii -m model.stages=2,3,4,5")
+        return sweep if name == "sweep" else f"{sweep}/0_lapx-mpii"
+
+    def made_by(self, written: str) -> str:
+        """The run or sweep that a line made, as its output names it."""
+        answer = self.follow(written)
+        found = re.search(r"runs/(train|sweeps)/[\w.-]+", answer.text)
+        assert not answer.wrong and found, answer.report()
+        return found[0]
+
+    def exported(self) -> None:
+        """lapx.onnx and mine.onnx: what a line of the README exports."""
+        run, line = self.place("run"), "python src/export.py checkpoint=runs/train/RUN"
+        answer = self.follow(line)
+        assert not answer.wrong, answer.report()
+        for name in ("lapx.onnx", "mine.onnx"):
+            shutil.copyfile(self.folder / run / "checkpoints" / "best.onnx", self.folder / name)
+
+    def stopped(self) -> str:
+        """A run that was killed after its first epoch, before it was scored; each time another one."""
+        kept = self.folder / "runs" / "killed"
+        if not kept.is_dir():
+            before = set((self.folder / "runs" / "train").glob("*"))
+            training = subprocess.Popen(
+                ["bash", "-c", "exec python src/train.py debug=tiny"],
+                cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            while training.poll() is None and not (made := self.saved() - before):
+                time.sleep(0.05)
+            training.send_signal(signal.SIGKILL)
+            training.wait()
+            (folder,) = made
+            folder.rename(kept)
+        number = len(list((self.folder / "runs" / "train").glob("killed_*")))
+        again = self.folder / "runs" / "train" / f"killed_{number}"
+        shutil.copytree(kept, again)
+        return str(again.relative_to(self.folder))
+
+    def saved(self) -> set[Path]:
+        """The runs that have a checkpoint to go on from."""
+        found = (self.folder / "runs" / "train").glob("*/checkpoints/last.ckpt")
+        return {path.parents[1] for path in found}
+
+    def type(self, line: str, alone: bool = False) -> tuple[int, str]:
+        """Exit code and output of what somebody types; what needs no shell goes to the server of forks."""
+        argv = as_python(line)
+        if alone or argv is None:
+            return self.in_shell(line)
+        output = self.folder.parent / "output.txt"
+        request = {
+            "argv": argv, "folder": str(self.folder), "environment": self.environment,
+            "output": str(output), "seconds": SECONDS,
+        }  # fmt: skip
+        assert self.server.stdin is not None and self.server.stdout is not None
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        code = int(self.server.stdout.readline())
+        return code, output.read_text(encoding="utf-8", errors="replace")
+
+    def in_shell(self, line: str) -> tuple[int, str]:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=self.folder, env=self.environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=SECONDS, check=False, errors="replace",
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+
+def as_python(line: str) -> list[str] | None:
+    """`python FILE ...`, `python -m MODULE ...` or `featherpose ...` as arguments; None for what takes a shell."""
+    if re.search(r"&&|[|;$]", line):
+        return None
+    first, *words = shlex.split(line)
+    if first == "featherpose":
+        return [str(BIN / "featherpose"), *words]
+    return words if first == "python" else None

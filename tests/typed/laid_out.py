@@ -1,0 +1,86 @@
+"""What people have beside the program when they follow its documentation: data/, pictures, weights, predictions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scipy.io
+import torch
+
+from featherpose.models.hourglass import Hourglass
+from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
+from featherpose.synthetic import formats
+
+from ..data.test_packs import painted_set
+from ..inference.test_predict import constant_detector, yolox_rows
+from ..small_sets import coco_json, smooth_picture, write_picture
+from ..zoo.test_openvino import write_tinypose
+
+PEOPLE = {"mpii": 40, "coco": 40, "lspet": 4500}  # LSPET's test pictures end at 4,500
+CUSTOM = (
+    "head",
+    *(f"{side}_{joint}" for joint in ("shoulder", "hand", "hip") for side in ("left", "right")),
+)
+
+
+def lay_out(folder: Path) -> None:
+    for kind, people in PEOPLE.items():
+        formats.write(kind, folder / "data" / kind, people)
+    (folder / "data" / "people17").mkdir()
+    painted_set(folder / "data" / "people17", people=48)
+    own_people(folder / "data" / "custom")
+    shutil.copyfile(folder / "conf/data/custom.yaml", folder / "conf/data/mine.yaml")
+    pictures(folder)
+    weights(folder)
+    predictions(folder)
+
+
+def own_people(data: Path) -> None:
+    """Seven joints of some people, as conf/data/custom.yaml describes them."""
+    (data / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        content = coco_json(12, len(CUSTOM), CUSTOM)
+        for number, picture in enumerate(content["images"]):
+            picture["file_name"] = f"{split}_{picture['file_name']}"
+            write_picture(data / "images" / picture["file_name"], number + 100 * (split == "val"))
+        (data / "annotations" / f"{split}.json").write_text(json.dumps(content))
+
+
+def pictures(folder: Path) -> None:
+    painted = sorted((folder / "data" / "coco" / "val2017").glob("*.jpg"))
+    shutil.copyfile(painted[0], folder / "picture.jpg")
+    for name in ("photos", "holiday"):
+        (folder / name).mkdir()
+        for path in painted[:3]:
+            shutil.copyfile(path, folder / name / path.name)
+    boxes = [{"file_name": path.name, "bbox": [40, 40, 120, 160]} for path in painted[:3]]
+    (folder / "people.json").write_text(json.dumps(boxes))
+    video = cv2.VideoWriter(
+        str(folder / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (160, 120)
+    )
+    for number in range(6):
+        video.write(smooth_picture(number))
+    video.release()
+    constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])
+
+
+def weights(folder: Path) -> None:
+    """Random ones under the names that published ones have."""
+    torch.manual_seed(0)
+    coco = {"state_dict": Hourglass(17).state_dict()}
+    for name in ("lapx.pth", "lapx_coco.pth", "LAPX_COCO_256_192.tar"):
+        torch.save(coco, folder / name)
+    torch.save({"state_dict": Hourglass(16).state_dict()}, folder / "lapx_mpii.pth")
+    write_tinypose(NaiveLiteHRNet(17).eval(), folder / "tinypose256.xml")
+
+
+def predictions(folder: Path) -> None:
+    """Somebody's keypoints of MPII's validation people: the annotated ones, a little aside."""
+    truth = scipy.io.loadmat(folder / "data" / "mpii" / "annot" / "gt_valid.mat")["pos_gt_src"]
+    found = truth.transpose(2, 0, 1) + np.float64(3)
+    for name in ("pred.mat", "bearpaw-hg_s2_b1.mat"):
+        scipy.io.savemat(folder / name, {"preds": found})

@@ -1,0 +1,115 @@
+"""The one table of what the documentation leaves open, and of what cannot be run whole here.
+
+Everything that is not named here runs as it is written; trainings with `debug=tiny`, as the documentation offers it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Words in capitals and folders outside the checkout. What stands in braces are the runs of checkout.py; files like
+# picture.jpg or lapx.onnx lie in the checkout under the names that the documentation gives them (laid_out.py).
+FILLED = {
+    r"resume=(runs/train/(RUN|20\S+)|RUN_DIR)$": "resume={stopped}",
+    r"\bruns/train/(RUN|\.\.\.)(?![\w])": "{run}",
+    r"\bRUN OTHER\b": "{run} {other}",
+    r"\b(RUN_FOLDER|RUN)\b(?!=)": "{run}",
+    r"\bruns/sweeps/(NAME|SWEEP)\b": "{sweep}",
+    r"data\.root=/data/coco\b": "data.root=data/coco",
+    r"data\.root=/data/mpii\b": "data.root=data/mpii",
+    r"data\.root=MPII\b": "data.root=data/mpii",
+    r"data\.root=DIR\b": "data.root=data/lspet",
+    r"data\.root=FOLDER\b": "data.root=data/people17",
+    r"\b(init|loss\.teacher)=FILE\b": r"\1=tinypose256.xml",
+    r"weights=FILE\.pth": "weights=lapx_mpii.pth",
+    r"data=NAME\b": "data=mine",
+    r" \[--sources lspet mpii \.\.\.\]": " --sources lspet mpii",
+}
+
+# What takes hours, a browser or the whole suite: its stand-in, of the same command at a smaller scale
+SMALLER = {
+    # .venv is this very environment, so make has nothing to install
+    r"make train$": "make -o .venv/installed train ARGS=debug=tiny",
+    r"make test$": "make -o .venv/installed test ARGS=tests/test_errors.py",
+    r"(.*benchmark\.py latency)$": r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false",
+    r"(.*benchmark\.py latency) 'networks.*": (
+        r"\1 'networks=[lapx_fast]' memory=false input_size=[64,64] rounds=1 repeats=1"
+    ),
+    r"(.*benchmark\.py latency extra=mine\.onnx)": (
+        r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false"
+    ),
+    r"(.*benchmark\.py data)$": r"\1 rounds=1 samples=16 workers=0",
+    r"(.*benchmark\.py evaluation)$": r"\1 rounds=1 people=16 persons=50 detections=500",
+    r"(.*benchmark\.py export)$": r"\1 network=lapx_fast input_size=[64,64] rounds=1 warmup=1",
+    r"(.*benchmark\.py training)$": r"\1 rounds=1 steps=4 networks=[lapx] input_size=[64,64] network_steps=1",
+    r"(bash scripts/reproduce_lspet\.sh (cpu|smoke) .*)": r"MODELS=lapx \1 debug=tiny",
+    r"(MODELS=lapx bash scripts/reproduce_lspet\.sh cpu .*)": r"\1 debug=tiny trainer=cpu",
+    # a server that runs until it is stopped: the same folder, looked through once
+    r"tensorboard --logdir (\S+)": (
+        r"python src/train.py logger=tensorboard debug=tiny && tensorboard --inspect --logdir \1"
+    ),
+    # the wheel's index is the network; this folder has the same extras
+    r"pip install \.": "pip install --no-deps --no-build-isolation --dry-run .",
+    r"pip install 'featherpose(\S+)' notebook && RUN=last jupyter notebook (\S+)": (
+        r"pip install --no-deps --no-build-isolation --dry-run '.\1' && RUN=last jupyter execute \2"
+    ),
+    r"pip install 'featherpose(\[\w+\])'": (
+        r"pip install --no-deps --no-build-isolation --dry-run '.\1'"
+    ),
+}
+
+# What needs a network, a GPU, a camera, a cluster or archives: it runs to the sentence with which it refuses
+REFUSED = {
+    r"python src/evaluate\.py$|featherpose evaluate$": "checkpoint=",
+    r"python scripts/get_data\.py \w+|featherpose data get \w+": "can't be fetched|no connection|by hand",
+    r"python scripts/build_people17\.py .*": "FOLDER",
+    r"python src/predict\.py .*source=0 .*": "There is no camera 0",
+    r".*experiment=people17_gpu_.*": "GPU",
+    r"bash scripts/reproduce_lspet\.sh gpu .*": "GPU",
+    r"python src/benchmark\.py gpu .*": "GPU",
+    r"pip install hydra-ray-launcher .*": "No matching distribution|Could not find",
+    r"wandb login": "",
+    r"wandb sync .*": "",
+    r"wandb agent": "",
+    r"wandb leet .*": "",
+    r"TRACKIO_DIR=\S+ trackio .*|mlflow ui .*": "not found",
+}
+
+# A process of its own, as at the prompt, imports and all
+ALONE = (
+    r"python src/train\.py$",
+    r"python src/train\.py model=lapx data=mpii -m model\.stages=2,3,4,5$",
+    r"python src/evaluate\.py checkpoint=runs/train/RUN$",
+    r"python src/predict\.py source=picture\.jpg$",
+    r"python src/export\.py checkpoint=runs/train/RUN$",
+    r"python scripts/runs\.py list$",
+)
+TRAINS = re.compile(r"(python src/train\.py|featherpose train)\b(?!.*--(help|cfg))")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a documented line is run."""
+
+    kind: str  # as written, smaller, refused
+    line: str  # with words in braces for the runs that it needs
+    says: str = ""  # of what is refused: what the sentence holds
+    alone: bool = False
+
+
+def way(written: str) -> Way:
+    """The way in which the table has a line run."""
+    filled = written
+    for pattern, value in FILLED.items():
+        filled = re.sub(pattern, value, filled)
+    alone = any(re.fullmatch(pattern, written) for pattern in ALONE)
+    for pattern, says in REFUSED.items():
+        if re.fullmatch(pattern, written):
+            return Way("refused", filled, says)
+    for pattern, instead in SMALLER.items():
+        if found := re.fullmatch(pattern, filled):
+            return Way("smaller", found.expand(instead))
+    if TRAINS.match(written):
+        filled += " debug=tiny"
+    return Way("as written", filled, alone=alone)

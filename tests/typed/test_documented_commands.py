@@ -1,0 +1,64 @@
+"""Every command of README.md, docs/ and the help texts runs as it is written, in a fresh checkout.
+
+Trainings are made small by `debug=tiny` alone. stand_ins.py is the one table of what the documentation leaves open and
+of what cannot run whole; the last test counts. One line by itself: `pytest tests/typed -k 'export and int8'`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from featherpose.cli.app import COMPOSED, VERBS
+
+from .checkout import Checkout
+from .documented import in_help, in_page, pages
+
+ROOT = Path(__file__).resolve().parents[2]
+WRITTEN = {
+    line: str(page.relative_to(ROOT))
+    for page in reversed(pages(ROOT))
+    for line in in_page(page.read_text(encoding="utf-8"))
+}
+LINES = list(reversed(WRITTEN))
+RUNS = ("list", "show", "diff", "table", "report", "curves", "samples", "status")
+HELPS = [
+    "featherpose --help",
+    *(f"featherpose {verb} --help" for verb in VERBS),
+    *(f"featherpose runs {verb} --help" for verb in RUNS),
+    *(f"python src/{verb}.py --help" for verb in COMPOSED),
+    *(f"python scripts/{path.name} --help" for path in sorted((ROOT / "scripts").glob("*.py"))),
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=[f"{WRITTEN[line]}: {line}" for line in LINES])
+def test_a_line_of_the_pages(checkout: Checkout, line: str) -> None:
+    answer = checkout.follow(line)
+    assert not answer.wrong, answer.report()
+
+
+@pytest.mark.parametrize("line", HELPS)
+def test_a_help_text_and_what_it_says(checkout: Checkout, line: str) -> None:
+    answers = [checkout.follow(line)]
+    answers += [checkout.follow(each) for each in in_help(answers[0].text)]
+    wrong = [answer.report() for answer in answers if answer.wrong]
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_every_line_was_run(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs what was left out, if anything was, and says how each line was run."""
+    helps = [checkout.follow(line).text for line in HELPS]
+    documented = {*LINES, *(line for text in helps for line in in_help(text))}
+    ways = Counter(checkout.follow(line).way.kind for line in sorted(documented))
+    slowest = sorted(checkout.answers.values(), key=lambda answer: -answer.seconds)[:5]
+    with capsys.disabled():
+        print(
+            f"\n{len(documented)} commands in the documentation = {ways['as written']} run as written"
+            f" + {ways['smaller']} at a smaller scale + {ways['refused']} to the sentence that refuses them"
+        )
+        for answer in slowest:
+            print(f"  {answer.seconds:4.0f} s  {answer.typed}")
+    assert ways.total() == len(documented)
+    assert ways["as written"] > ways["smaller"] + ways["refused"]
