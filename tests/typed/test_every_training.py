@@ -1,7 +1,7 @@
 """Every training that is offered makes two steps and one validation: experiments, networks and datasets.
 
-On painted people in their dataset's format and at 64x64, within this process. Experiments that are one training under two
-names are trained once, and so are the networks and datasets that an experiment has covered.
+On painted people in their dataset's format and at 64x64, within this process. Experiments that are one training under
+two names are trained once, and so are the networks and datasets that an experiment has covered.
 """
 
 from __future__ import annotations
