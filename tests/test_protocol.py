@@ -44,10 +44,19 @@ def test_single_entries_are_replaced():
 
 
 def test_the_record_says_whether_heatmaps_were_moved():
-    assert Protocol(flip=True).applied(stride=1).shift is False
-    assert Protocol(flip=True).applied(stride=4).shift is True
-    assert Protocol(flip=True, shift=True).applied(stride=1).shift is True
-    assert Protocol(flip=False, shift=True).applied(stride=4).shift is False
+    def done(protocol, stride):
+        return protocol.applied(stride, "ground_truth", "weighted").shift
+
+    assert done(Protocol(flip=True), stride=1) is False
+    assert done(Protocol(flip=True), stride=4) is True
+    assert done(Protocol(flip=True, shift=True), stride=1) is True
+    assert done(Protocol(flip=False, shift=True), stride=4) is False
+
+
+def test_the_record_says_which_boxes_and_which_mean_were_taken():
+    asked = Protocol(boxes="detections", mean="unweighted")
+    done = asked.applied(4, "ground_truth", None)
+    assert (done.boxes, done.mean) == ("ground_truth", None)
 
 
 @pytest.mark.parametrize(("stride", "bound"), [(1, 0.01), (2, 0.51), (4, 0.51)])

@@ -40,3 +40,4 @@ class People:
     persons: list[Person]
     skipped: dict[str, int] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    boxes: str = "ground_truth"  # or "detections": where they come from

@@ -24,7 +24,8 @@ class Protocol:
     shift: move the mirrored crop's heatmaps one pixel to the right, as HRNet does; `auto`: see `shifts`.
     decoder: from a heatmap to a joint, see `heatmaps.decode`.
     boxes: score on annotated boxes, or on those of a person detector.
-    mean: of PCK over joints: weighted by how often each is annotated (HRNet's), or unweighted.
+    mean: of PCK over joints: weighted by how often each is annotated (HRNet's), or unweighted (RePose's); None in
+        records of measures that have none.
     """
 
     name: str = "by hand"
@@ -32,7 +33,7 @@ class Protocol:
     shift: bool | Literal["auto"] = AUTO
     decoder: str = "quarter"
     boxes: str = "ground_truth"
-    mean: str = "weighted"
+    mean: str | None = "weighted"
 
     def __post_init__(self) -> None:
         checked = {
@@ -41,7 +42,7 @@ class Protocol:
             "shift": AUTO if self.shift == AUTO else _shift(self.shift),
             "decoder": choice("protocol.decoder", self.decoder, DECODERS),
             "boxes": choice("protocol.boxes", self.boxes, BOXES),
-            "mean": choice("protocol.mean", self.mean, MEANS),
+            "mean": None if self.mean is None else choice("protocol.mean", self.mean, MEANS),
         }
         for key, value in checked.items():
             object.__setattr__(self, key, value)
@@ -74,9 +75,9 @@ class Protocol:
         """
         return stride > 1 if self.shift == AUTO else bool(self.shift)
 
-    def applied(self, stride: int) -> Protocol:
-        """What is done to this network's heatmaps, for records: moved, or not."""
-        return replace(self, shift=self.flip and self.shifts(stride))
+    def applied(self, stride: int, boxes: str, mean: str | None) -> Protocol:
+        """What was done, for records: by a network of this stride, on people with such boxes, by a metric's mean."""
+        return replace(self, shift=self.flip and self.shifts(stride), boxes=boxes, mean=mean)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON and YAML."""

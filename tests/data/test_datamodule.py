@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from featherpose import image
 from featherpose.data.augment import Augment
@@ -15,7 +17,8 @@ from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.readers import coco
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
-from featherpose.person import People
+from featherpose.person import People, Person
+from featherpose.protocol import Protocol
 
 
 def module(root, **changes) -> PoseDataModule:
@@ -288,3 +291,51 @@ def test_cache_changes_nothing_but_the_time(tiny_coco, tmp_path):
     for a, b in zip(plain, cached, strict=True):
         assert all(torch.equal(a[key], b[key]) for key in a)
     assert len(list(tmp_path.glob("crops-*/pixels.bin"))) == 1
+
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+
+
+def two_people(skeleton) -> People:
+    """One annotated in full, one in two joints of the torso alone: the two means of PCK differ."""
+    joints = np.random.default_rng(0).uniform(0, 100, (len(skeleton), 2))
+    some = np.zeros(len(skeleton), np.uint8)
+    some[list(skeleton.torso or (0, 1))] = 2
+    persons = [
+        Person(
+            image="x", joints=joints, visible=visible, centre=np.full(2, 50.0), scale=np.ones(2),
+            box=np.array([0.0, 0, 100, 100]), image_id=i, person_id=i, area=1e4, head_size=20.0,
+        )
+        for i, visible in enumerate((np.full(len(skeleton), 2, np.uint8), some))
+    ]  # fmt: skip
+    return People(persons)
+
+
+@pytest.mark.parametrize("mean", ["weighted", "unweighted"])
+@pytest.mark.parametrize("choice", DATA)
+def test_a_stamp_says_what_was_done_whatever_was_asked(choice, mean):
+    from hydra import compose, initialize_config_dir
+
+    from featherpose.targets import build
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"data={choice}", f"protocol.mean={mean}", "paths.root=/nowhere"])
+    data = build(OmegaConf.to_container(cfg.data, resolve=True))
+    data.val_people = two_people(data.skeleton)
+    protocol = Protocol.of(OmegaConf.to_container(cfg.protocol)).with_changes(
+        {"boxes": "detections"}
+    )
+    metric = data.new_metric(protocol.mean)
+    stamp = data.stamp(protocol, 4, metric)
+    assert stamp["boxes"] == "ground_truth"
+    points = np.array([person.joints for person in data.val_people.persons])
+    points[1] += 1000  # the second person's two joints are wrong
+    metric.update(torch.arange(2), torch.from_numpy(points), torch.ones(points.shape[:2]))
+    scores = metric.compute() if stamp["mean"] else {}
+    if stamp["mean"] is None:
+        assert metric.main.startswith("AP")
+    else:
+        assert stamp["mean"] == mean
+        assert scores[f"{metric.main} weighted"] != scores[f"{metric.main} unweighted"]
+        assert scores[metric.main] == scores[f"{metric.main} {mean}"]

@@ -16,6 +16,7 @@ from featherpose.inference.pose import Pose
 from featherpose.skeletons import COCO, MPII
 from featherpose.training.build import (
     DATA_FOLDER,
+    build_training,
     data_of_checkpoint,
     from_checkpoint,
     placed,
@@ -24,6 +25,8 @@ from featherpose.training.build import (
 from featherpose.training.losses import HeatmapLoss
 from featherpose.training.module import PoseModule
 from featherpose.zoo.checkpoint import load_checkpoint
+
+from .conftest import composed
 
 
 class Five(nn.Module):
@@ -89,3 +92,9 @@ def test_settings_travel_without_this_machines_folders() -> None:
     kept = portable(node, "/mine/data")
     assert kept == {"root": f"{DATA_FOLDER}/mpii", "other": None, "of": ["a", 1]}
     assert placed(kept, "/theirs")["root"] == "/theirs/mpii"
+
+
+def test_detected_boxes_that_training_would_not_score_are_refused(root, tmp_path):
+    config = composed(root / "conf", tmp_path, "data=coco", "protocol.boxes=detections", base=())
+    with pytest.raises(PoseError, match="Training validates on annotated boxes"):
+        build_training(config)

@@ -30,7 +30,6 @@ from featherpose.inference.estimator import Estimator
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
-from featherpose.metrics.pck import PercentageOfCorrectKeypoints
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
 from featherpose.targets import build
@@ -50,11 +49,12 @@ def main(cfg: DictConfig) -> float:
     protocol = Protocol.of(OmegaConf.to_container(cfg.protocol, resolve=True))  # ty: ignore[invalid-argument-type]
     earlier = [report.read(path) for path in cfg.compare]
     if source == "predictions":
-        how = {"name": report.UNKNOWN, "boxes": report.UNKNOWN, "mean": protocol.mean}
         data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
+        metric = data.new_metric(protocol.mean)
+        how = {"name": report.UNKNOWN, "boxes": report.UNKNOWN, "mean": metric.mean}
         path = Path(cfg.predictions)
-        if isinstance(_new_metric(data, protocol), OKS) and ".json" in path.suffixes:
-            found = score_results(path, data, cfg.oracle)
+        if isinstance(metric, OKS) and ".json" in path.suffixes:
+            found = score_results(path, data, metric, cfg.oracle)
         else:
             predictions = read_keypoints(
                 path, data.val_people, len(data.skeleton), _first_pixel(cfg, data)
@@ -62,7 +62,7 @@ def main(cfg: DictConfig) -> float:
             found = score(predictions, data, protocol, folder, cfg)
     else:
         data, predictions, stride = run_network(cfg, source, protocol)
-        how = protocol.applied(stride).as_dict()
+        how = data.stamp(protocol, stride, data.new_metric(protocol.mean))
         found = score(predictions, data, protocol, folder, cfg)
     record: report.Record = {
         "name": Path(str(cfg[source])).stem,
@@ -197,13 +197,6 @@ def _use_detections(data: PoseDataModule) -> None:
     data.val_people = people
 
 
-def _new_metric(data: PoseDataModule, protocol: Protocol) -> KeypointMetric:
-    metric = data.metric(data.val_people.persons)
-    if isinstance(metric, PercentageOfCorrectKeypoints):
-        metric = data.metric(data.val_people.persons, mean=protocol.mean)
-    return metric
-
-
 def score(
     predictions: Predictions,
     data: PoseDataModule,
@@ -217,7 +210,7 @@ def score(
     for keypoints, confidence in zip(
         predictions.keypoints[first:], predictions.confidence[first:], strict=True
     ):
-        metric = _new_metric(data, protocol)
+        metric = data.new_metric(protocol.mean)
         metric.update(*map(torch.from_numpy, (predictions.index, keypoints, confidence)))
         metrics.append(metric)
     stages = [metric.compute() for metric in metrics]
@@ -261,9 +254,8 @@ def write_submission(
     return None
 
 
-def score_results(path: Path, data: PoseDataModule, oracle: bool) -> dict[str, Any]:
+def score_results(path: Path, data: PoseDataModule, metric: OKS, oracle: bool) -> dict[str, Any]:
     """The ten numbers of a COCO result file as it is: neither rescored nor suppressed again."""
-    metric = data.metric(data.val_people.persons)
     truth = metric.official_truth()
     found, _ = coco_json.read_results(path, truth, data.skeleton)
     numbers = average_precision(truth, found, metric.sigmas)

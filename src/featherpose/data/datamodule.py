@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +20,9 @@ from featherpose.data.device import DeviceCrops, DeviceLoader, jitter_of, to_dev
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
 from featherpose.machine import keep_freed_memory
-from featherpose.person import People
+from featherpose.metrics.collect import KeypointMetric
+from featherpose.person import People, Person
+from featherpose.protocol import Protocol
 from featherpose.settings import choice, number, numbers, whole
 from featherpose.skeletons import skeleton_of
 
@@ -112,6 +115,19 @@ class PoseDataModule(L.LightningDataModule):
         if stage in (None, "fit"):
             self._not_empty(self.train_people, "train")
         self._not_empty(self.val_people, "val")
+
+    def new_metric(
+        self, mean: str | None = None, persons: Sequence[Person] | None = None
+    ) -> KeypointMetric:
+        """An empty metric of the validation people; `mean` is the protocol's, where the measure has a choice of it."""
+        people = self.val_people.persons if persons is None else persons
+        if mean is not None and "mean" in inspect.signature(self.metric).parameters:
+            return self.metric(people, mean=mean)
+        return self.metric(people)
+
+    def stamp(self, protocol: Protocol, stride: int, metric: KeypointMetric) -> dict[str, Any]:
+        """How a score of the validation people came about: what was done, whatever was asked for."""
+        return protocol.applied(stride, self.val_people.boxes, metric.mean).as_dict()
 
     def set_position(self, epoch: int, batches_done: int) -> None:
         """Training goes on in `epoch` after `batches_done` batches; call it before the loader's first batch."""

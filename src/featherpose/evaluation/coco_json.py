@@ -200,7 +200,8 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
     if not persons:
         reasons = ", ".join(f"{count} {why}" for why, count in skipped.items())
         raise PoseError(f"{detections} has no box to use ({reasons}): is it of another split?")
-    return People(persons, skipped, {str(detections): source.checksum(detections)})
+    checksums = {str(detections): source.checksum(detections)}
+    return People(persons, skipped, checksums, boxes="detections")
 
 
 def _unusable(record: dict[str, Any], images: Mapping[int | str, coco.Picture]) -> str | None:

@@ -60,7 +60,7 @@ def score_sample(estimator: Estimator, data: PoseDataModule, most: int) -> Sampl
     picked = replace(data.val_people, persons=[persons[i] for i in chosen])
     dataset = CropDataset(picked, data.load, data.skeleton, data.input_size)
     found = predict(estimator, DataLoader(dataset, batch_size=BATCH), quiet=True)
-    metric = data.metric(picked.persons)
+    metric = data.new_metric(estimator.protocol.mean, picked.persons)
     last = (found.index, found.keypoints[-1], found.confidence[-1])
     metric.update(*map(torch.from_numpy, last))
     return SampleScore(metric.main, float(metric.compute()[metric.main]), len(chosen))

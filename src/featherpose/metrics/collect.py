@@ -24,6 +24,7 @@ class KeypointMetric(Metric):
     full_state_update = False
     higher_is_better = True
     main: str
+    mean: str | None = None  # over joints, where the measure has a choice of it
 
     def __init__(self, persons: Sequence[Person], skeleton: Skeleton) -> None:
         super().__init__()

@@ -112,7 +112,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
             f"{self.name}@{self.fine:g}": getattr(fine, self.mean),
             f"{self.main} weighted": coarse.weighted,
             f"{self.main} unweighted": coarse.unweighted,
-            "AUC": area_under_curve(errors, self.threshold, scored, self.mean),
+            "AUC": area_under_curve(errors, self.threshold, scored, self.mean or "weighted"),
             "EPE": end_point_error(pixels, scored),
         }
         for column, members in self.skeleton.columns.items():

@@ -27,6 +27,11 @@ NOT_KEPT = ("augment", "batch_size", "workers", "cache", "cache_folder")
 
 def build_training(config: Mapping[str, Any]) -> tuple[PoseModule, PoseDataModule]:
     """Module and data of a resolved config, fitted to each other: data follows the network's stride and size."""
+    if Protocol.of(config["protocol"]).boxes == "detections":
+        raise PoseError(
+            "Training validates on annotated boxes, so protocol.boxes=detections cannot be followed: leave it, and "
+            "score the finished run with evaluate checkpoint=RUN protocol.boxes=detections data.detections=FILE.json."
+        )
     network = build(config["model"])
     data: PoseDataModule = build(
         config["data"],

@@ -105,9 +105,8 @@ class PoseModule(L.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if data is None or stage not in ("fit", "validate", "test"):
             return
-        people = data.val_people.persons
         self.metrics = nn.ModuleList(
-            data.metric(people) for _ in range(self.count_outputs(data.input_size))
+            data.new_metric(self.protocol.mean) for _ in range(self.count_outputs(data.input_size))
         )
 
     @torch.no_grad()

@@ -51,7 +51,9 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
             sources=dict(data.val_people.sources) | dict(data.train_people.sources),
             input_size=list(data.input_size),
         ),
-        "protocol": module.protocol.applied(module.stride).as_dict(),
+        "protocol": data.stamp(
+            module.protocol, module.stride, data.new_metric(module.protocol.mean)
+        ),
     }
 
 
@@ -133,7 +135,7 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
 
 def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
     """The score of always answering with the mean pose of the training persons."""
-    metric = data.metric(data.val_people.persons)
+    metric = data.new_metric(module.protocol.mean)
     metric.distributed_available_fn = lambda: False  # only the first rank is here
     mean = mean_pose(data.train_people, data.input_size)
     keypoints = predict_mean_pose(data.val_people, mean, data.input_size)
