@@ -158,3 +158,10 @@ def test_what_an_experiment_writes_is_what_runs(experiment: str) -> None:
             assert isinstance(found, dict)
             found = found[key]
         assert found == value, ".".join(path)
+
+
+def test_repose_is_scored_by_its_own_mean_unless_another_protocol_is_asked_for() -> None:
+    assert composed("train", "model=repose").protocol.mean == "unweighted"
+    assert composed("train", "experiment=repose_table5_add").protocol.mean == "unweighted"
+    assert composed("train", "model=repose", "protocol=paper_tta").protocol.mean == "weighted"
+    assert composed("train", "model=lapx").protocol.mean == "weighted"

@@ -26,7 +26,7 @@ def centre_and_scale(
     return centre, np.array([width, height]) * (padding / PIXEL_STD)
 
 
-def fit_aspect(scale: Sequence[float] | np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
+def fit_aspect(scale: Sequence[float] | np.ndarray, size_wh: Sequence[float]) -> np.ndarray:
     """`scale` with its short side grown to the crop's aspect ratio."""
     width, height = float(scale[0]), float(scale[1])
     aspect = size_wh[0] / size_wh[1]

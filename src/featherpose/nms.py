@@ -29,7 +29,7 @@ def oks_nms(
     """Indices of the detections that survive: by picture, then by falling score; equal scores in their order.
 
     The best detection stays and removes those of an OKS above `threshold` to it, and so on, in all pictures at once.
-    `area` (M,) is that of the person's box, as HRNet takes it.
+    `area` (M,) is that of the person; HRNet's scoring takes the whole crop's (`metrics.oks.OKS`).
     """
     spread = np.asarray(sigmas, np.float64)
     survivors = []

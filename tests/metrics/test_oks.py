@@ -15,6 +15,7 @@ import torch
 from pycocotools.coco import COCO as Annotations
 from pycocotools.cocoeval import COCOeval
 
+from featherpose.crop import centre_and_scale
 from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import NAMES, average_precision
 from featherpose.metrics.oks import OKS, truth_of_persons
@@ -302,3 +303,40 @@ def test_a_skeleton_without_sigmas_has_one_for_all_and_a_score_of_another_name()
 def test_a_wrong_setting_is_refused_in_one_sentence(wrong, sentence):
     with pytest.raises(PoseError, match=sentence):
         OKS([], COCO, **wrong)
+
+
+# What HRNet's `oks_nms` and `soft_oks_nms` (lib/nms/nms.py, in_vis_thre None) keep of `crowd()`, in their order, with
+# the areas that its COCO class and `validate` give: np.prod(scale * 200) of the padded box fitted to 3:4.
+HRNET_KEEPS = {
+    "hard": [15, 3, 2, 1, 17, 13, 29, 16, 22, 25, 26, 31],
+    "soft": [15, 3, 17, 29, 1, 13, 18, 2, 25, 10, 20, 4, 30, 11, 16, 6, 27, 14, 22, 7],
+}
+
+
+def crowd(people: int = 4, each: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, keypoints and scores: some people of one picture, each found several times, more or less alike."""
+    rng = np.random.default_rng(0)
+    boxes = rng.uniform((0, 0, 20, 60), (300, 300, 120, 240), (people, 4)).repeat(each, axis=0)
+    pose = rng.random((people, 17, 2)).repeat(each, axis=0)
+    size = np.sqrt(boxes[:, 2] * boxes[:, 3])[:, None, None]
+    spread = rng.uniform(0.01, 0.06, (people * each, 1, 1)) * size
+    keypoints = (
+        boxes[:, None, :2] + pose * boxes[:, None, 2:] + rng.normal(size=pose.shape) * spread
+    )
+    return boxes, keypoints, rng.random(people * each)
+
+
+@pytest.mark.parametrize("suppression", HRNET_KEEPS)
+def test_suppression_takes_the_areas_that_hrnet_takes(suppression):
+    boxes, keypoints, scores = crowd()
+    persons = []
+    for n, (box, score) in enumerate(zip(boxes, scores, strict=True)):
+        centre, scale = centre_and_scale(box)
+        none = {"joints": np.zeros((17, 2)), "visible": np.zeros(17, np.uint8)}
+        keys = {"centre": centre, "scale": scale, "box": box, "score": score}
+        persons.append(Person(image="x", image_id=1, person_id=n, **none, **keys))
+    metric = OKS(persons, COCO, suppression=suppression, rescoring=False, aspect=0.75)
+    metric.update(
+        torch.arange(len(boxes)), torch.from_numpy(keypoints), torch.ones(keypoints.shape[:2])
+    )
+    assert metric.results()[0].tolist() == HRNET_KEEPS[suppression]

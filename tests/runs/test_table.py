@@ -104,6 +104,13 @@ def test_the_weighted_mean_of_the_joint_columns_is_the_printed_total() -> None:
     assert (weights > 0.05).all()
 
 
+def test_repose_prints_the_plain_mean_of_its_columns() -> None:
+    table = rows_frame().query("paper == 'RePose' and table == '2' and method == 'RePose'")
+    joints = table[["head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]].to_numpy(float)
+    assert joints.mean() == pytest.approx(90.299, abs=5e-4)
+    assert table["score"].item() == 90.29
+
+
 def compared() -> dict[str, Row]:
     """The row that each experiment file of the project says it repeats."""
     found = {}

@@ -121,9 +121,11 @@ class PoseDataModule(L.LightningDataModule):
     ) -> KeypointMetric:
         """An empty metric of the validation people; `mean` is the protocol's, where the measure has a choice of it."""
         people = self.val_people.persons if persons is None else persons
-        if mean is not None and "mean" in inspect.signature(self.metric).parameters:
-            return self.metric(people, mean=mean)
-        return self.metric(people)
+        known = inspect.signature(self.metric).parameters
+        given: dict[str, Any] = {"aspect": self.input_size[1] / self.input_size[0]}
+        if mean is not None:
+            given["mean"] = mean
+        return self.metric(people, **{key: each for key, each in given.items() if key in known})
 
     def stamp(self, protocol: Protocol, stride: int, metric: KeypointMetric) -> dict[str, Any]:
         """How a score of the validation people came about: what was done, whatever was asked for."""

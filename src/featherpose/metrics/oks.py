@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from featherpose.crop import PIXEL_STD, fit_aspect
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
@@ -14,7 +15,6 @@ from featherpose.person import Person
 from featherpose.settings import choice, number, switch
 from featherpose.skeletons import DEFAULT_SIGMA, Skeleton
 
-PIXEL_STD = 200.0  # unit of Person.scale
 SUPPRESSIONS = ("hard", "soft", "none")
 
 
@@ -30,6 +30,8 @@ class OKS(KeypointMetric):
         threshold: of the suppression.
         least_confidence: joints below it do not count in the rescoring.
         rescoring: box score times mean joint confidence; else the box score alone.
+        aspect: width / height of the crops. HRNet's suppression takes the area of the whole crop: of the padded box
+            with its short side grown to this; None: of the padded box alone.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class OKS(KeypointMetric):
         threshold: float = 0.9,
         least_confidence: float = 0.2,
         rescoring: bool = True,
+        aspect: float | None = None,
     ) -> None:
         super().__init__(persons, skeleton)
         self.sigmas = skeleton.similarity_sigmas
@@ -49,6 +52,7 @@ class OKS(KeypointMetric):
         self.threshold = number("data.metric.threshold", threshold, least=0, most=1)
         self.least_confidence = number("data.metric.least_confidence", least_confidence)
         self.rescoring = switch("data.metric.rescoring", rescoring)
+        self.aspect = None if aspect is None else number("data.aspect", aspect, above=0)
         self._truth = truth
 
     def results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -61,12 +65,16 @@ class OKS(KeypointMetric):
         kept = np.arange(len(index))
         if self.suppression != "none" and len(index):
             image = np.array([person.image_id for person in chosen])
-            area = np.array([np.prod(person.scale * PIXEL_STD) for person in chosen])
+            area = np.array([self._crop_area(person) for person in chosen])
             if self.suppression == "hard":
                 kept = oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
             else:
                 kept, _ = soft_oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
         return index[kept], keypoints[kept], confidence[kept], score[kept]
+
+    def _crop_area(self, person: Person) -> float:
+        scale = person.scale if self.aspect is None else fit_aspect(person.scale, (self.aspect, 1))
+        return float(np.prod(scale * PIXEL_STD))
 
     def compute(self) -> dict[str, float]:
         predicted, _, _ = self.collected()
