@@ -57,3 +57,52 @@ def test_mistakes_are_named() -> None:
         PoseError, match=r"skeleton\.sigmas is .*; it has to be a list of 1 numbers"
     ):
         skeleton_of({"name": "x", "joints": ["a"], "sigmas": [0.1, 0.2]})
+
+
+# Joints by their numbers in the datasets' own orders, as COCO, MPII and LSP publish them
+COLUMNS = {
+    "coco": {
+        "head": (0, 1, 2, 3, 4),
+        "shoulder": (5, 6),
+        "elbow": (7, 8),
+        "wrist": (9, 10),
+        "hip": (11, 12),
+        "knee": (13, 14),
+        "ankle": (15, 16),
+    },
+    "mpii": {
+        "head": (9,),
+        "shoulder": (12, 13),
+        "elbow": (11, 14),
+        "wrist": (10, 15),
+        "hip": (2, 3),
+        "knee": (1, 4),
+        "ankle": (0, 5),
+    },
+    "lsp": {
+        "head": (12, 13),
+        "shoulder": (8, 9),
+        "elbow": (7, 10),
+        "wrist": (6, 11),
+        "hip": (2, 3),
+        "knee": (1, 4),
+        "ankle": (0, 5),
+    },
+}
+
+
+@pytest.mark.parametrize("skeleton", [COCO, MPII, LSP])
+def test_the_tables_columns_are_the_datasets_joints(skeleton) -> None:
+    columns = {name: tuple(sorted(members)) for name, members in skeleton.columns.items()}
+    assert columns == COLUMNS[skeleton.name]
+
+
+def test_sigmas_torsos_and_upper_bodies() -> None:
+    assert COCO.sigmas is not None and MPII.sigmas is None and LSP.sigmas is None
+    # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles
+    wanted = [0.026, 0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089]
+    assert list(COCO.sigmas) == wanted[:1] + [sigma for sigma in wanted[1:] for _ in range(2)]
+    assert [s.torso for s in (COCO, MPII, LSP)] == [(5, 12), (13, 2), (9, 2)]
+    # HRNet's half bodies: COCO's joints above the hips, MPII's from the thorax on
+    assert (COCO.upper, MPII.upper) == (tuple(range(11)), tuple(range(7, 16)))
+    assert LSP.upper == tuple(range(6, 14))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -218,3 +222,24 @@ def test_sample_is_what_the_trainer_expects():
 def test_a_wrong_setting_is_refused_in_one_sentence(wrong: dict, sentence: str) -> None:
     with pytest.raises(PoseError, match=sentence):
         Augment(**wrong)
+
+
+FIRST_IMPORT = """
+import builtins, os
+plain = builtins.__import__
+def watching(name, *rest, **more):
+    if name == "albumentations":
+        print(os.environ.get("NO_ALBUMENTATIONS_UPDATE"))
+        raise SystemExit
+    return plain(name, *rest, **more)
+builtins.__import__ = watching
+import featherpose.data.augment
+"""
+
+
+def test_albumentations_never_asks_the_network_for_a_newer_version():
+    """What it looks at when it is imported, in a process that nobody has prepared."""
+    bare = {k: v for k, v in os.environ.items() if k != "NO_ALBUMENTATIONS_UPDATE"}
+    command = [sys.executable, "-c", FIRST_IMPORT]
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=100)
+    assert done.stdout == "1\n", done.stderr

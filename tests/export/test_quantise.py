@@ -13,7 +13,7 @@ from torch import nn
 from featherpose.errors import PoseError
 from featherpose.export import quantise as quantiser
 from featherpose.export.onnx import Deployed, export
-from featherpose.export.quantise import cheap_or_last, quantise
+from featherpose.export.quantise import quantise
 from featherpose.inference.backends import OnnxRuntime, numbers
 from featherpose.inference.description import KEY, Description
 from featherpose.models.hourglass import Hourglass
@@ -48,14 +48,65 @@ def test_quantised_file(tmp_path: Path) -> None:
     ]
     # no two products with a uint8 overflow 16 bits, whichever machine runs the file
     assert weights and 32 < max(np.abs(each.astype(int)).max() for each in weights) <= 64
-    heads = cheap_or_last(onnx.load(tmp_path / "pose.onnx"))
-    inputs = {node.name: list(node.input) for node in model.graph.node}
-    floats = {
-        each.name for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT
+
+
+def kinds_of_convolutions(path: Path, told: Description) -> Path:
+    """One convolution of each kind; behind the head a scale, and decoding inside the graph."""
+    node, float32 = onnx.helper.make_node, onnx.TensorProto.FLOAT
+    shapes = {
+        "full": (8, 3, 3, 3),
+        "depthwise": (8, 1, 3, 3),
+        "gate": (8, 1, 1, 1),
+        "pointwise": (8, 8, 1, 1),
+        "head": (3, 8, 1, 1),
     }
-    assert heads and all(
-        inputs[name][1] in floats for name in heads
-    )  # the head and the gates stay float32
+    mix, nodes, before = np.random.default_rng(0), [], "images"
+    constants = [
+        onnx.helper.make_tensor("scale", float32, [1], [0.5]),
+        onnx.helper.make_tensor("axes", onnx.TensorProto.INT64, [2], [2, 3]),
+    ]
+    for name, shape in shapes.items():
+        kernel = mix.normal(size=shape).astype(np.float32)
+        constants.append(onnx.helper.make_tensor(f"w_{name}", float32, shape, kernel.ravel()))
+        how = {"group": 8 if shape[1] == 1 else 1, "pads": [shape[2] // 2] * 4}
+        nodes.append(node("Conv", [before, f"w_{name}"], [f"y_{name}"], name=name, **how))
+        before = f"y_{name}"
+    nodes.append(node("Mul", ["y_head", "scale"], ["heatmaps"], name="scaled"))
+    nodes.append(node("ReduceMax", ["heatmaps", "axes"], ["confidence"], name="peak", keepdims=0))
+    images, heatmaps, peak = (
+        onnx.helper.make_tensor_value_info(name, float32, shape)
+        for name, shape in (
+            ("images", ["batch", 3, *SIZE]),
+            ("heatmaps", ["batch", 3, *SIZE]),
+            ("confidence", ["batch", 3]),
+        )
+    )
+    graph = onnx.helper.make_graph(nodes, "kinds", [images], [heatmaps, peak], constants)
+    opset = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    onnx.helper.set_model_props(model, {KEY: told.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+def test_which_convolutions_are_int8(tmp_path: Path) -> None:
+    """All but gates and heads, by the names they were given above."""
+    told = Description(MPII, SIZE, 1, Protocol())
+    source = kinds_of_convolutions(tmp_path / "kinds.onnx", told)
+    quantise(source, tmp_path / "int8.onnx", torch.randint(0, 256, (4, 3, *SIZE)).byte())
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    stored = {each.name: each.data_type for each in graph.initializer}
+    read_back = {
+        node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"
+    }
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            weight = node.input[1]
+            found[node.name] = stored[read_back.get(weight, weight)]
+    int8, float32 = onnx.TensorProto.INT8, onnx.TensorProto.FLOAT
+    eight = dict.fromkeys(("full", "depthwise", "pointwise"), int8)
+    assert found == {**eight, "gate": float32, "head": float32}
 
 
 def two_convolutions(path: Path, told: Description, second_kernel: float = 0.5) -> Path:

@@ -408,6 +408,13 @@ def test_a_yolox_of_one_class_is_known_by_its_grids(tmp_path: Path) -> None:
     np.testing.assert_allclose(scores, [0.9, 0.5], atol=1e-6)
 
 
+def test_a_picture_without_anybody_has_no_boxes(tmp_path: Path) -> None:
+    rows = middle_rows(False).transpose(0, 2, 1) * np.array([1, 1, 1, 1, 0.4, 1, 1])[:, None]
+    detector = Detector(constant_detector(tmp_path / "weak.onnx", [rows]))  # 0.36 at most
+    boxes, scores = detector(np.full((64, 128, 3), 50, np.uint8))
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
 def test_detectors_see_what_they_were_trained_on(tmp_path: Path) -> None:
     picture = np.zeros((64, 128, 3), np.uint8)
     picture[..., 0] = 255  # red

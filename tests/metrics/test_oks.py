@@ -340,3 +340,109 @@ def test_suppression_takes_the_areas_that_hrnet_takes(suppression):
         torch.arange(len(boxes)), torch.from_numpy(keypoints), torch.ones(keypoints.shape[:2])
     )
     assert metric.results()[0].tolist() == HRNET_KEEPS[suppression]
+
+
+def off_by(similarity, area, joint):
+    """How many pixels a joint has to be off for that similarity: exp(-d² / (2 area (2 sigma)²))."""
+    return 2 * COCO.sigmas[joint] * np.sqrt(2 * area * np.log(1 / similarity))
+
+
+def test_joints_and_persons_by_hand():
+    nose, left, right = (COCO.index(name) for name in ("nose", "left_wrist", "right_wrist"))
+    persons = people(3)
+    visible = np.full((3, 17), 2, np.uint8)
+    visible[0, right] = visible[1, 1:] = visible[2] = 0
+    persons = [replace(p, visible=v, area=900.0) for p, v in zip(persons, visible, strict=True)]
+    points = np.array([p.joints for p in persons])
+    points[0, left, 0] += off_by(0.5, 900, left)
+    points[0, right] += 500  # not annotated
+    points[1, nose, 1] -= off_by(0.25, 900, nose)
+    metric = OKS(persons, COCO)
+    metric.update(torch.arange(3), torch.from_numpy(points), torch.ones(3, 17))
+
+    percentages, counts = metric.by_joint()
+    assert [counts[j] for j in (nose, left, right)] == [2, 1, 0]
+    assert [percentages[j] for j in (nose, left)] == pytest.approx([62.5, 50])
+    assert np.isnan(percentages[right])
+    assert percentages[COCO.index("left_hip")] == pytest.approx(100)
+    index, errors = metric.by_person()
+    assert index.tolist() == [0, 1]
+    assert errors == pytest.approx([0.5 / 16, 0.75])
+    assert metric.compute()["joint/wrist"] == pytest.approx(50)
+
+
+def twins(*shifts):
+    """One person of a box of 200 x 200, found several times, each time so many pixels to the right."""
+    first = people(1)[0]
+    persons = [
+        replace(first, person_id=n, scale=np.ones(2), score=1 - n / 100) for n in range(len(shifts))
+    ]
+    points = np.array([first.joints + np.array([shift, 0]) for shift in shifts])
+    return persons, points
+
+
+@pytest.mark.parametrize(("oks", "left"), [(0.91, [0]), (0.89, [0, 1])])
+def test_who_is_found_twice_a_few_pixels_apart_counts_once(oks, left):
+    """Above 0.9, of the box's 40,000 square pixels; the shift is searched for by the formula."""
+    variances = (2 * np.array(COCO.sigmas)) ** 2
+    shifts = np.linspace(0, 20, 20001)
+    alike = np.exp(-(shifts[:, None] ** 2) / (2 * 40_000 * variances)).mean(axis=1)
+    persons, points = twins(0.0, shifts[np.abs(alike - oks).argmin()])
+    metric = OKS(persons, COCO)
+    metric.update(torch.arange(2), torch.from_numpy(points), torch.ones(2, 17))
+    assert metric.results()[0].tolist() == left
+
+
+def test_without_suppression_everybody_stays():
+    persons, points = twins(*[0.0] * 25)
+    for suppression, left in (("none", 25), ("soft", 20), ("hard", 1)):
+        metric = OKS(persons, COCO, suppression=suppression)
+        metric.update(torch.arange(25), torch.from_numpy(points), torch.ones(25, 17))
+        assert len(metric.results()[0]) == left, suppression
+
+
+def test_noisy_predictions_score_as_with_pycocotools():
+    persons = people(40, seed=3)
+    rng = np.random.default_rng(4)
+    points = np.array([p.joints for p in persons]) + rng.normal(0, 6, (40, 17, 2))
+    confidence = np.repeat(rng.uniform(0.3, 1, (40, 1)), 17, axis=1)
+    annotations, results = [], []
+    for n, person in enumerate(persons):
+        table = np.c_[person.joints, person.visible]
+        entry = {"image_id": person.image_id, "category_id": 1}
+        annotations.append(
+            {
+                **entry,
+                "id": n + 1,
+                "iscrowd": 0,
+                "keypoints": table.ravel().tolist(),
+                "num_keypoints": int((person.visible > 0).sum()),
+                "bbox": person.box.tolist(),
+                "area": person.area,
+            }
+        )
+        found = np.c_[points[n], np.ones(17)].ravel().tolist()
+        results.append({**entry, "keypoints": found, "score": confidence[n, 0]})
+    dataset = {
+        "images": [{"id": n} for n in range(14)],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "person"}],
+        "info": {},
+    }
+    metric = OKS(persons, COCO)
+    metric.update(torch.arange(40), torch.from_numpy(points), torch.from_numpy(confidence))
+    ours = metric.compute()
+    theirs = by_pycocotools(dataset, results).stats
+    assert 20 < ours["AP"] < 95
+    np.testing.assert_allclose([ours[name] for name in NAMES], 100 * theirs, rtol=0, atol=1e-7)
+
+
+def test_who_has_no_annotated_joint_neither_helps_nor_harms():
+    persons = people(4)
+    persons[0] = replace(persons[0], visible=np.zeros(17, np.uint8))
+    persons[1] = replace(persons[1], visible=np.full(17, 2, np.uint8))
+    persons[2] = replace(persons[2], visible=np.full(17, 2, np.uint8), crowd=True)
+    truth = truth_of_persons(persons, 17)
+    assert truth.ignore.tolist() == [True, False, True, False]
+    assert truth.crowd.tolist() == [False, False, True, False]
+    assert truth.image_id.tolist() == [0, 0, 0, 1] and truth.images.tolist() == [0, 1]

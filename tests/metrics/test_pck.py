@@ -218,3 +218,41 @@ def test_published_mpii_predictions_give_the_published_figures(name, real_data):
             )
         shifted = pck(distances(predicted + 1, joints, visible, head), 0.5, MPII.scored)
         assert shifted.weighted == pytest.approx(87.497, abs=5e-4)
+
+
+def misplaced(head_size, errors, hidden=()):
+    """An MPII person all of whose joints lie at (100, 100), and predictions so many pixels off."""
+    visible = np.full(16, 2, np.uint8)
+    visible[list(hidden)] = 0
+    visible[4] = 1  # occluded, and annotated all the same
+    joints, centre = np.full((16, 2), 100.0), np.zeros(2)
+    points = joints.copy()
+    for joint, pixels in errors.items():
+        points[joint, 1] += pixels
+    person = Person("none", joints, visible, centre, centre, np.zeros(4), 0, 0, head_size=head_size)
+    return person, points
+
+
+def test_joints_and_persons_by_hand():
+    """Heads of 40, 10, 0 and unknown size; only the first two can be measured."""
+    people = [
+        misplaced(40.0, {0: 20, 1: 30, 2: 60, 3: 999, 6: 400}, hidden=[3]),  # 6: not scored
+        misplaced(10.0, {0: 6}),
+        misplaced(0.0, {}),
+        misplaced(float("nan"), {}),
+    ]
+    metric = PCKh([person for person, _ in people], MPII)
+    order = torch.tensor([2, 1, 3, 0])
+    points = torch.from_numpy(np.array([points for _, points in people]))
+    metric.update(order, points[order], torch.ones(4, 16))
+
+    percentages, counts = metric.by_joint()
+    assert counts.tolist() == [2, 2, 2, 1] + [2] * 12
+    assert percentages.tolist() == [50, 50, 50, 100, 100, 100, 50] + [100] * 9
+    index, errors = metric.by_person()
+    assert index.tolist() == [0, 1]
+    # 13 and 14 scored joints; 60 pixels are one and a half heads, which count as one
+    assert errors.tolist() == pytest.approx([(0.5 + 0.75 + 1) / 13, 0.6 / 14])
+    found = metric.compute()
+    assert found["PCKh@0.5"] == pytest.approx(100 * (11 + 13) / 27)
+    assert found["EPE"] == pytest.approx((20 + 30 + 60 + 6) / 27)

@@ -236,6 +236,19 @@ def test_settings_are_not_averaged_as_if_they_were_seeds(write_run: Any) -> None
         assert [len(group.runs) for group in found[0].groups] == [2]
 
 
+def test_seeds_on_other_hardware_are_one_row(write_run: Any) -> None:
+    cpu = {**LAPX, "trainer": {"accelerator": "cpu", "devices": 1}}
+    gpus = {
+        **LAPX,
+        "trainer": {"accelerator": "gpu", "devices": 2, "strategy": "ddp", "num_nodes": 2},
+    }
+    found, _ = tables([Run(write_run("a", config=cpu)), Run(write_run("b", seed=1, config=gpus))])
+    assert [group.seeds for group in found[0].groups] == [[0, 1]]
+    bf16 = {**LAPX, "trainer": {**cpu["trainer"], "precision": "bf16-mixed"}}
+    found, _ = tables([Run(write_run("a", config=cpu)), Run(write_run("b", config=bf16))])
+    assert len(found[0].groups) == 2, "another arithmetic is another result"
+
+
 def test_latex_is_escaped_and_balanced(write_run: Any) -> None:
     found, left = tables(
         [Run(write_run("a_b%", score=88.0)), Run(write_run("c", score=70.0, seed=1))]

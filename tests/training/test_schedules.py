@@ -90,6 +90,13 @@ def test_the_rate_follows_the_batch_only_where_a_reference_is_given() -> None:
     )
 
 
+@pytest.mark.parametrize("milestones", [{}, {"milestones": None}, {"milestones": []}])
+def test_without_milestones_the_rate_stays(milestones: dict[str, object]) -> None:
+    constant = Schedule.of({"epochs": 5, "learning_rate": 2e-3, **milestones})
+    assert [constant.factor(at) for at in (0, 4, 1000)] == [1, 1, 1]
+    assert constant.beyond_the_end() is None
+
+
 def test_warmup_is_a_line_up_to_one() -> None:
     assert [warmup_factor(i, 4) for i in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
     assert warmup_factor(0, 0) == 1.0

@@ -224,6 +224,35 @@ def test_mpii_person(tiny_mpii):
     assert person.image_id == 5
 
 
+@pytest.mark.parametrize("form", ["mpii_annotations.json", "annot/train.json"])
+def test_a_training_persons_head_is_three_quarters_of_neck_to_head_top(tiny_mpii, form):
+    joints = tiny_mpii.persons[0]["joints"]
+    joints[MPII.index("upper_neck")], joints[MPII.index("head_top")] = (100, 90), (130, 50)
+    tiny_mpii.persons[1]["joints"][MPII.index("head_top")] = 0  # not annotated
+    tiny_mpii.write_flat()
+    tiny_mpii.write_annot()
+    persons = read_mpii(tiny_mpii, "train", form).persons
+    assert persons[0].head_size == pytest.approx(0.75 * 50)
+    assert np.isnan(persons[1].head_size)
+
+
+@pytest.mark.parametrize(
+    "form", ["mpii_annotations.json", "annot/train.json", "mpii_human_pose_v1_u12_1.mat"]
+)
+def test_each_form_gives_the_numbers_that_were_written(tiny_mpii, form):
+    tiny_mpii.write_flat()
+    tiny_mpii.write_annot()
+    tiny_mpii.write_official()
+    persons, raw = read_mpii(tiny_mpii, "train", form).persons, tiny_mpii.persons[:4]
+    for i, (person, wrote) in enumerate(zip(persons, raw, strict=True)):
+        assert person.image.endswith(f"/{i + 1:09d}.jpg")
+        np.testing.assert_allclose(person.joints[1:], wrote["joints"][1:] - 1)
+        assert person.visible[0] == 0 and (person.visible[1:] > 0).all()
+        scale = 0.4 + i / 100
+        np.testing.assert_allclose(person.centre, [80 + i - 1, 60 - 1 + 15 * scale])
+        np.testing.assert_allclose(person.scale, [scale * 1.25] * 2)
+
+
 def test_mpii_without_ground_truth_or_split(tiny_mpii):
     tiny_mpii.write_flat()
     with pytest.raises(PoseError, match="gives 4 train persons; the accepted split has 22246"):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import pytest
 import torch
 from lightning import Callback
 from torch import Tensor, nn
@@ -84,10 +83,21 @@ def test_norms_have_the_statistics_of_the_averaged_weights() -> None:
 
 
 class Seen(Callback):
-    """The first weight that each validation ran with."""
+    """The first weights before and after each epoch, those that each validation ran with, and their average."""
 
-    def __init__(self) -> None:
-        self.trained, self.validated = [], []
+    def __init__(self, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.average: Tensor | None = None
+        self.started, self.trained, self.validated = [], [], []
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.started.append(first(pl_module))
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        weight, n = first(pl_module), self.updates
+        kept = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        old = torch.zeros_like(weight) if self.average is None else self.average
+        self.average, self.updates = kept * old + (1 - kept) * weight, n + 1
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self.trained.append(first(pl_module))
@@ -96,24 +106,28 @@ class Seen(Callback):
         self.validated.append(first(pl_module))
 
 
-def first(module: L.LightningModule) -> float:
-    return next(module.network.parameters()).detach().sum().item()
+def first(module: L.LightningModule) -> Tensor:
+    return next(module.network.parameters()).detach().clone()
 
 
 def test_the_average_is_validated_in_training_and_left_alone_afterwards(
     fit: Any, tmp_path: Path
 ) -> None:
-    seen = Seen()
+    seen = Seen(decay=0.3)  # from the fourth update on
     few = ("schedule.epochs=2", "trainer.limit_val_batches=1", "trainer.num_sanity_val_steps=0")
     ema = ("callbacks=ema", "callbacks.progress=null", "callbacks.previews=null")
-    module = fit(tmp_path, *ema, *few, "callbacks.ema.update_every_n_steps=1", extra=(seen,))
-    assert seen.validated[-1] == pytest.approx(first(module)), "the end holds the average"
-    assert seen.validated[-1] != pytest.approx(seen.trained[-1])
+    each = ("callbacks.ema.update_every_n_steps=1", "callbacks.ema.decay=0.3")
+    module = fit(tmp_path, *ema, *few, *each, extra=(seen,))
+    assert seen.average is not None and len(seen.validated) == 2
+    torch.testing.assert_close(seen.validated[-1], seen.average)
+    torch.testing.assert_close(seen.validated[-1], first(module))  # the end holds the average
+    assert not torch.allclose(seen.validated[-1], seen.trained[-1])
+    assert torch.equal(seen.started[1], seen.trained[0]), "a validation changes no trained weights"
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     name = next(iter(saved["state_dict"]))
-    assert saved["state_dict"][name].sum().item() == pytest.approx(first(module))
+    torch.testing.assert_close(saved["state_dict"][name], first(module))
     with torch.no_grad():
         next(module.network.parameters()).fill_(1.0)  # as the best checkpoint's would be loaded
     trainer = module.trainer
     trainer.validate(module, datamodule=trainer.datamodule, verbose=False)
-    assert seen.validated[-1] == next(module.network.parameters()).numel()
+    assert torch.equal(seen.validated[-1], torch.ones_like(seen.validated[-1]))

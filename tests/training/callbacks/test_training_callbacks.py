@@ -202,6 +202,13 @@ def test_no_poisoned_checkpoint_is_written(tmp_path: Path) -> None:
     ]
 
 
+def test_without_a_factor_only_what_is_not_finite_stops_a_run(tmp_path: Path) -> None:
+    train(Module({3: 1e6}), NanGuard(tmp_path, factor=None, patience=2), epochs=3)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(PoseError, match="is inf in epoch 2, batch 0"):
+        train(Module({4: float("inf")}), NanGuard(tmp_path, factor=None, patience=2), epochs=3)
+
+
 def test_a_large_first_loss_or_a_calm_run_is_no_explosion(tmp_path: Path) -> None:
     train(Module({0: 1e9}), NanGuard(tmp_path, patience=4), epochs=3)
     assert not list(tmp_path.iterdir())
