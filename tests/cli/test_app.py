@@ -44,6 +44,34 @@ def test_options_may_stand_anywhere(given: list[str], arranged: list[str]) -> No
     assert app.arrange("train", given) == arranged
 
 
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("data.root=/tmp/Bilder für alle", "/tmp/Bilder für alle"),
+        ("source=/tmp/picture (1).jpg", "/tmp/picture (1).jpg"),
+        ("source=it's.jpg", "it's.jpg"),
+        ("source=日本.mp4", "日本.mp4"),
+        ("source='schön'", "schön"),
+        ("model.stages=3", 3),
+        ("data.input_size=[64,64]", [64, 64]),
+        ("+a={b: ü}", None),  # Hydra's own words, with its own error
+    ],
+)
+def test_values_are_read_as_they_are_typed(word: str, value: object) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (arranged,) = app.arrange("predict", [word])
+    if value is None:
+        assert arranged == word
+    else:
+        assert OverridesParser.create().parse_override(arranged).value() == value
+
+
+@pytest.mark.parametrize("word", ["seed=1,2", "experiment=glob(lapx_*)", "seed=range(1,4)", "-m"])
+def test_sweeps_stay_sweeps(word: str) -> None:
+    assert app.arrange("predict", [word]) == [word]
+
+
 def test_what_is_no_option_says_how_settings_are_written() -> None:
     with pytest.raises(UsageError, match=r"no option --epochs.*schedule\.epochs=3"):
         app.arrange("train", ["--epochs", "3"])

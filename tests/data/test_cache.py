@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -131,6 +132,23 @@ def test_no_room(tiny_coco, tmp_path, monkeypatch):
         opened(tiny_coco, tmp_path / "cache")
 
 
+def test_a_folder_that_nothing_can_be_written_into(tiny_coco, tmp_path, monkeypatch):
+    """The writer is patched: root may write into any folder."""
+    folder = tmp_path / "cache"
+    kept = opened(tiny_coco, folder)
+    plain = Path.open
+
+    def read_only(path, mode="r", *rest, **more):
+        if set(mode) & set("wax+") and folder in path.parents:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return plain(path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    assert len(opened(tiny_coco, folder).plan.regions) == len(kept.plan.regions)  # made before
+    with pytest.raises(PoseError, match=r"can't be made in .*cache .*set data\.cache_folder"):
+        opened(tiny_coco, folder, Augment(**WILD))
+
+
 def test_broken_picture_leaves_nothing_behind(tiny_coco, tmp_path):
     path = tiny_coco / "train2017/000000000005.jpg"
     path.write_bytes(path.read_bytes()[:700])
@@ -151,6 +169,14 @@ def build_slowly(root: Path, folder: Path, pause: float, answers) -> None:
     plan = cache.plan(coco.read(root, "train"), slow, COCO, (SIZE[1], SIZE[0]))
     crops = cache.open_crops(plan, folder, slow)
     answers.put((len(decoded), int(crops[3][0].sum(dtype=np.int64))))
+
+
+def sum_of_the_fourth(root: Path) -> int:
+    """Of the fourth person's region, cut from the picture as it was written."""
+    whole = image.read(root / "train2017/000000000004.jpg")
+    plan = cache.plan(coco.read(root, "train"), image.load, COCO, (SIZE[1], SIZE[0]))
+    x, y, width, height = plan.regions[plan.region_of[3]]
+    return int(whole[y : y + height, x : x + width].sum(dtype=np.int64))
 
 
 def test_several_processes_and_a_kill(tiny_coco, tmp_path):
@@ -176,12 +202,30 @@ def test_several_processes_and_a_kill(tiny_coco, tmp_path):
     for process in together:
         process.join()
     assert sorted(decoded for decoded, _ in got) == [0, 0, 6]  # one builds, the others wait for it
-    whole = image.read(tiny_coco / "train2017/000000000004.jpg")
-    plan = cache.plan(coco.read(tiny_coco, "train"), image.load, COCO, (SIZE[1], SIZE[0]))
-    x, y, width, height = plan.regions[plan.region_of[3]]
-    assert {total for _, total in got} == {
-        int(whole[y : y + height, x : x + width].sum(dtype=np.int64))
-    }
+    assert {total for _, total in got} == {sum_of_the_fourth(tiny_coco)}
+    assert not list(folder.glob(".building-*"))
+
+
+def test_who_waits_builds_when_the_builder_is_killed(tiny_coco, tmp_path):
+    """Two runs on one data set: one builds, the other waits for it, and the first is killed."""
+    folder = tmp_path / "cache"
+    fork = multiprocessing.get_context("fork")
+    answers = fork.Queue()
+    builder = fork.Process(target=build_slowly, args=(tiny_coco, folder, 60, answers))
+    builder.start()
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(".building-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    waiting = fork.Process(target=build_slowly, args=(tiny_coco, folder, 0, answers))
+    waiting.start()
+    waiting.join(timeout=1)
+    assert waiting.is_alive(), "it reads nothing that is half built"
+    builder.kill()
+    builder.join()
+    decoded, total = answers.get(timeout=120)
+    waiting.join()
+    assert decoded == 6
+    assert total == sum_of_the_fourth(tiny_coco)
     assert not list(folder.glob(".building-*"))
 
 

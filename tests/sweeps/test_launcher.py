@@ -190,6 +190,36 @@ def test_a_stop_is_handed_on_and_nothing_more_is_started(program: Path, tmp_path
     assert "waiting" in out
 
 
+def test_one_job_that_is_killed_leaves_the_others_and_is_run_again(
+    program: Path, tmp_path: Path
+) -> None:
+    """Killed from outside, as by the system where memory runs out, while another job runs beside it."""
+    words = ["-m", "how=wait,ok", "x=1,2", "hydra.launcher.n_jobs=2"]
+    process = start(program, *words)
+    folder = tmp_path / "sweeps" / "first"
+    until = time.monotonic() + 60
+    while len(jobs(folder)) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    first, second = jobs(folder).values()
+    os.kill(first["pid"], signal.SIGKILL)
+    until = time.monotonic() + 60
+    while len(jobs(folder)) < 4 and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(second["pid"], signal.SIGTERM)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 1, out + err
+    found = jobs(folder)
+    states = [record["state"] for record in found.values()]
+    assert states == ["failed", "interrupted", "finished", "finished"]
+    assert found["0"]["error"] == "killed by SIGKILL: out of memory?"
+
+    program.write_text(program.read_text().replace('"wait"', '"never"'))
+    code, out, err = run(program, *words, "sweep.resume=true")
+    assert code == 0, err
+    assert {record["state"] for record in jobs(folder).values()} == {"finished"}
+    assert [len((folder / str(n) / "starts").read_text()) for n in range(4)] == [2, 2, 1, 1]
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_jobs(program: Path, tmp_path: Path) -> None:
     def peak(count: int) -> int:

@@ -17,6 +17,7 @@ from featherpose.cli import own_conf, resume
 from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
 from featherpose.place import CHECKOUT, CONF, command
+from featherpose.sweeps.command import quoted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -45,6 +46,8 @@ VALUED = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-na
 VALUED += ("--config-dir", "-cd", "--experimental-rerun", "--shell-completion", "-sc")
 BARE = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--info", "-i")
 MULTIRUN = ("-m", "--multirun")
+# What a value may hold without quotes
+IN_HYDRAS_GRAMMAR = r"[A-Za-z0-9_ /\\+.%*@?|:=-]*"
 # What the first imports need: without them, the wrong Python was asked
 NEEDED = ("hydra", "omegaconf", "yaml", "numpy", "torch", "lightning", "torchmetrics", "rich")
 
@@ -160,7 +163,19 @@ def arrange(verb: str, arguments: list[str]) -> list[str]:
     if CHECKOUT is None and {"--help", "-h"} & set(options):
         overrides.append(f"hydra.help.app_name='{command(verb)}'")
     words = [*multirun, *overrides]
-    return [*options, *(resume.expand(words) if verb == "train" else words)]
+    expanded = resume.expand(words) if verb == "train" else words
+    return [*options, *map(as_hydra_reads_it, expanded)]
+
+
+def as_hydra_reads_it(word: str) -> str:
+    """A setting, its value in quotes where it is plain text that Hydra's grammar refuses, e.g. `source=Köln (1).jpg`.
+
+    Lists, mappings, sweeps, references, functions and what is quoted already are left as they are.
+    """
+    key, _, value = word.partition("=")
+    if re.search(r'[\[\]{}",$]|^\'|^\w+\(.*\)$', value) or re.fullmatch(IN_HYDRAS_GRAMMAR, value):
+        return word
+    return f"{key}={quoted(value)}"
 
 
 def options_and_overrides(words: list[str]) -> tuple[list[str], list[str]]:

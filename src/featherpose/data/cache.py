@@ -258,15 +258,23 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PoseError(
-            f"The crop cache can't be made in {folder} ({error.strerror}); set data.cache_folder."
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> PoseError:
+    return PoseError(
+        f"The crop cache can't be made in {folder} ({error.strerror}); set data.cache_folder."
+    )
 
 
 @contextmanager
 def _lock(path: Path) -> Generator[None]:
     """Held by one process at a time, and given back by the system when that process dies."""
-    with path.open("w") as file:
+    try:
+        file = path.open("w")
+    except OSError as error:  # the folder is there, and nothing can be written into it
+        raise _unwritable(path.parent, error) from error
+    with file:
         try:
             import fcntl
 

@@ -50,5 +50,5 @@ class Identity:
 
 def on_first_rank() -> bool:
     """The run's files and dashboards are written by one process only, also before Lightning has named the ranks."""
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    first = all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
     return first and getattr(rank_zero_only, "rank", 0) in (None, 0)
