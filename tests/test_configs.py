@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ PRIMARY = ("train", "evaluate", "predict", "export", "benchmark")
 
 
 def choices(group: str) -> list[str]:
-    return sorted(p.stem for p in (CONF / group).glob("*.yaml"))
+    """What may be chosen; a name that begins with _ is a parent of others."""
+    return sorted(p.stem for p in (CONF / group).glob("[!_]*.yaml"))
 
 
 def composed(primary: str, *overrides: str, output: str = "/tmp/run") -> DictConfig:
@@ -87,6 +89,26 @@ def test_every_choice_composes_and_its_targets_exist(group: str, choice: str) ->
 def test_every_row_of_a_published_table_composes(experiment: str) -> None:
     cfg = composed("train", f"experiment={experiment}")
     check(cfg)
+
+
+def test_no_two_experiments_are_one_training() -> None:
+    """Compared is what the weights depend on: how they are scored, and where things lie, is left out."""
+    names: dict[str, str] = {}
+    for experiment in choices("experiment"):
+        training = resolved_training(experiment)
+        same = names.setdefault(training, experiment)
+        assert same == experiment, f"{experiment} and {same} are one training"
+
+
+def resolved_training(experiment: str) -> str:
+    cfg = composed("train", f"experiment={experiment}")
+    cfg = OmegaConf.create({k: v for k, v in cfg.items() if k != "hydra"})
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    for key in ("name", "tags", "paths", "protocol", "logger", "sweep", "evaluate_best"):
+        del plain[key]
+    del plain["data"]["metric"]
+    return json.dumps(plain, sort_keys=True, default=str)
 
 
 @pytest.mark.parametrize("primary", PRIMARY)

@@ -81,9 +81,7 @@ def test_every_row_is_the_printed_one_or_a_known_gap(rows):
 def test_every_experiment_of_the_papers_is_in_the_table(root):
     files = {p.stem for p in (root / "conf/experiment").glob("*.yaml") if "_t" in p.stem}
     papers = {stem for stem in files if stem.startswith(("lapx_t", "le_hrnet_t", "repose_t"))}
-    assert papers - {name.split()[0] for name in rows_named()} == {
-        "lapx_table1_no_tta"
-    }  # as lapx_table1_tta
+    assert papers <= {name.split()[0] for name in rows_named()}
 
 
 def rows_named() -> list[str]:

@@ -17,7 +17,12 @@ SCHEDULES = Path(__file__).resolve().parents[2] / "conf" / "schedule"
 
 def schedule(paper: str, data: str, **changed: object) -> Schedule:
     cfg = OmegaConf.create(
-        {"data": {"name": data}, "schedule": OmegaConf.load(SCHEDULES / f"{paper}.yaml")}
+        {
+            "data": {"name": data},
+            "schedule": OmegaConf.merge(
+                *(OmegaConf.load(SCHEDULES / f"{file}.yaml") for file in ("_base", paper))
+            ),
+        }
     )
     for key, value in changed.items():
         OmegaConf.update(cfg, f"schedule.{key}", value)

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from featherpose import __version__
-from featherpose.cli import own_conf, resume
+from featherpose.cli import experiments, own_conf, resume
 from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
 from featherpose.place import CHECKOUT, CONF, command
@@ -278,8 +278,11 @@ def wrong_python(package: str) -> str:
 
 def _unknown_choice(error: BaseException) -> str:
     missing = getattr(error, "missing_cfg_file", None) or ""
-    options = list(getattr(error, "options", None) or [])
+    offered = getattr(error, "options", None) or []
+    options = [option for option in offered if not option.startswith("_")]  # those are parents
     group, _, choice = str(missing).removesuffix(".yaml").rpartition("/")
+    if group == "experiment" and choice in experiments.SAME_TRAINING:
+        return experiments.sentence(choice)
     near = get_close_matches(choice, options, n=3, cutoff=0.4)
     if not options:
         return _first_lines(error)

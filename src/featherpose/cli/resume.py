@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from featherpose.cli.experiments import renamed
 from featherpose.errors import PoseError, UsageError
 
 RESUMED = ".resumed"  # what Hydra writes of a run that goes on, until it has been found to fit
@@ -80,7 +81,7 @@ def first_overrides(folder: Path) -> list[str]:
         raise PoseError(f"{path} is damaged: it has to be a list of overrides.")
     for word in words:
         check_word(word, path)
-    return words
+    return renamed(words)
 
 
 def check_word(word: object, path: Path) -> None:
@@ -88,7 +89,7 @@ def check_word(word: object, path: Path) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    from featherpose.targets import TARGET, check, renamed
+    from featherpose import targets
 
     try:
         if not isinstance(word, str) or word.startswith("-"):
@@ -98,7 +99,8 @@ def check_word(word: object, path: Path) -> None:
         if key.split(".")[0].split("/")[0].split("@")[0] == "hydra":
             raise PoseError("a setting of Hydra itself")
         value = override.value()
-        check(renamed({TARGET: value} if key.split(".")[-1] == TARGET else {"": value}), str(path))
+        held = targets.TARGET if key.split(".")[-1] == targets.TARGET else ""
+        targets.check(targets.renamed({held: value}), str(path))
     except (PoseError, HydraException) as error:
         raise PoseError(
             f"{path} holds {str(word)[:80]!r}, which is not taken from a file ({str(error)[:120]}): "
