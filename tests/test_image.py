@@ -218,3 +218,9 @@ def test_a_picture_that_memory_does_not_hold_costs_itself_only(photo, tmp_path, 
     monkeypatch.setattr("featherpose.image.simplejpeg.decode_jpeg", full)
     with pytest.raises(PoseError, match=r"not enough memory for the picture .*photo\.jpg"):
         image.read(path)
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    image.write(tmp_path / "a.png", picture)
+    assert np.array_equal(image.read(tmp_path / "a.png"), picture)

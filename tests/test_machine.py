@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from featherpose import machine
+from featherpose.errors import PoseError
 
 SETTINGS = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
 ASK = f"""
@@ -70,3 +71,14 @@ def test_no_more_threads_than_the_share(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert machine.threads_by_the_user()
     del os.environ[machine.SHARE]
+
+
+def test_matrix_products_take_one_of_three_precisions() -> None:
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    machine.set_matmul("medium")
+    assert torch.get_float32_matmul_precision() == "medium"
+    with pytest.raises(PoseError, match="There is no matmul=exact; known: highest, high, medium"):
+        machine.set_matmul("exact")
+    torch.set_float32_matmul_precision(before)

@@ -2,8 +2,16 @@
 
 import pytest
 
-from featherpose.errors import PoseError
-from featherpose.settings import choice, number, numbers, switch, whole
+from featherpose.errors import PoseError, UsageError
+from featherpose.settings import (
+    choice,
+    exactly_one,
+    number,
+    numbers,
+    only_one,
+    switch,
+    whole,
+)
 
 
 @pytest.mark.parametrize("value", ["three", 1.5, True, None, -1, float("nan"), float("inf"), [1]])
@@ -45,3 +53,14 @@ def test_a_switch_is_true_or_false():
 def test_a_wrong_choice_names_the_right_ones():
     with pytest.raises(PoseError, match="There is no colour=blue; known: red, green"):
         choice("colour", "blue", ("red", "green"))
+
+
+def test_one_of_several_settings_is_asked_for():
+    names = ("checkpoint", "weights")
+    given = {"checkpoint": None, "weights": "FILE"}
+    assert only_one(given, names, "what") == exactly_one(given, names, "what") == "weights"
+    assert only_one(given | {"weights": None}, names, "what") is None
+    with pytest.raises(UsageError, match="Say what with one of checkpoint=, weights=; none"):
+        exactly_one(given | {"weights": None}, names, "what")
+    with pytest.raises(UsageError, match="checkpoint and weights was given"):
+        only_one(given | {"checkpoint": "RUN"}, names, "what")

@@ -97,6 +97,15 @@ def cut(
     return cv2.warpAffine(picture, back, (int(size_wh[0]), int(size_wh[1])), flags=flags)
 
 
+def around(
+    picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int, border: int = 0
+) -> np.ndarray:
+    """The square around a person, as a tile of `side` pixels; outside the picture all channels are `border`."""
+    matrix = crop_matrix(centre, scale, (side, side))
+    colour = (border, border, border)
+    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=colour)
+
+
 def inside(points: np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
     """Which points (..., 2) lie on one of the crop's pixels."""
     return np.all((points >= -0.5) & (points < np.asarray(size_wh) - 0.5), axis=-1)

@@ -53,6 +53,11 @@ def read(path: str | Path, obey_exif: bool = False) -> np.ndarray:
     return upright(picture, exif_orientation(data)) if obey_exif else picture
 
 
+def write(path: str | Path, picture: np.ndarray) -> None:
+    """RGB, uint8, in the format that the name ends in."""
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
 def decode(data: bytes, name: str = "picture") -> np.ndarray:
     """The bytes of a picture file as uint8 RGB (H, W, 3); a truncated one is an error, not half a grey picture."""
     if not data:

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from featherpose.settings import choice
+
 # How often a thread of libgomp looks for work before it sleeps, about 0.1 ms. By default it looks
 # for so long that two threads on two busy cores hold each other up: docs/training.md has figures.
 SPINS = "5000"
@@ -66,6 +68,14 @@ def _quota() -> float:
         return int(share) / int(period) if int(share) > 0 else math.inf
     except (OSError, ValueError):  # no cgroup here, or "max"
         return math.inf
+
+
+def set_matmul(precision: str) -> None:
+    """How exactly float32 matrices are multiplied on a GPU."""
+    import torch
+
+    known = ("highest", "high", "medium")
+    torch.set_float32_matmul_precision(choice("matmul", precision, known))
 
 
 def keep_freed_memory() -> None:

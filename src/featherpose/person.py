@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+SC_BIAS = 0.6  # MPII's head size is this part of its head box's diagonal
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -26,11 +28,16 @@ class Person:
     image_id: int
     person_id: int
     area: float = float("nan")  # COCO's segment area, for OKS
-    head_size: float = float("nan")  # MPII's head size with SC_BIAS 0.6 already in, for PCKh
+    head_size: float = float("nan")  # MPII's head size with SC_BIAS already in, for PCKh
     crowd: bool = False
     score: float = 1.0  # of a detected box; 1 for ground truth
     picture_size: tuple[int, int] | None = None  # width, height where the annotation tells it
     image_name: str | None = None  # the file's own id of the picture, where that is text
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Up to `most` of `count` places, from the first to the last, evenly apart."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
 
 
 @dataclass

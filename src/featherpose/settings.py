@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from featherpose.errors import PoseError
+from featherpose.errors import PoseError, UsageError
 
 
 def whole(key: str, value: Any, least: int, most: int | None = None) -> int:
@@ -60,6 +60,23 @@ def choice(key: str, value: Any, known: Sequence[str]) -> str:
     if value in known:
         return str(value)
     raise PoseError(f"There is no {key}={_shown(value)}; known: {', '.join(known)}.")
+
+
+def only_one(given: Mapping[Any, Any], names: Sequence[str], what: str) -> str | None:
+    """Which one of these settings is given; None where none is."""
+    found = [name for name in names if given[name] is not None]
+    if len(found) > 1:
+        raise UsageError(
+            f"Say {what} with one of {'=, '.join(names)}=; {' and '.join(found)} was given."
+        )
+    return found[0] if found else None
+
+
+def exactly_one(given: Mapping[Any, Any], names: Sequence[str], what: str) -> str:
+    found = only_one(given, names, what)
+    if found is None:
+        raise UsageError(f"Say {what} with one of {'=, '.join(names)}=; none of them was given.")
+    return found
 
 
 def _is_number(value: Any) -> bool:

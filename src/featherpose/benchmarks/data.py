@@ -91,7 +91,7 @@ class Straightforward(Dataset):
         HRNet gives the points to cv2 as float32, which moves the crop by up to 1e-4 px; with `exact` they stay float64.
         """
         width, height = self.size_wh
-        side = crop.fit_aspect(scale, self.size_wh)[0] * 200.0
+        side = crop.fit_aspect(scale, self.size_wh)[0] * crop.PIXEL_STD
         angle = np.deg2rad(rotation)
         source = _three_points(
             centre, centre + np.array([np.sin(angle), -np.cos(angle)]) * side / 2

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from featherpose.crop import PADDING
 from featherpose.heatmaps import decode, to_picture
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
@@ -167,7 +168,7 @@ def precision(truth: GroundTruth, found: Detections) -> Case:
 
 def suppression(found: Detections) -> Case:
     """OKS-NMS against HRNet's loops: over pictures, over survivors, over the rest."""
-    area = found.area * 1.25**2
+    area = found.area * PADDING**2
     pictures = [np.flatnonzero(found.image_id == picture) for picture in np.unique(found.image_id)]
 
     def similarity(one: int, others: np.ndarray) -> np.ndarray:

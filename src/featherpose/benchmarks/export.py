@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from featherpose.benchmarks.latency_files import model_config, settled
 from featherpose.benchmarks.stopwatch import Candidate, clock_of, memory, pinned
+from featherpose.console import console
 from featherpose.export.onnx import Deployed, export, graph_of
 from featherpose.export.openvino import export_openvino
 from featherpose.inference.backends import FileBackend, OnnxRuntime, OpenVINO, open_session
@@ -33,7 +33,6 @@ Pass = Callable[[np.ndarray], dict[str, np.ndarray]]
 PLAIN, REWRITTEN, OPENVINO = "plain", "rewritten", "OpenVINO"
 FLIP, PASSES, SIDE = "flip test, one batch", "flip test, two passes", "flip test, side by side"
 FLIPS = (FLIP, PASSES, SIDE)
-console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass

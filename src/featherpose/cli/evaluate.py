@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
+from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import coco_json, network, plots, report
@@ -27,23 +27,25 @@ from featherpose.evaluation.predictions import (
 from featherpose.inference.backends import Backend, FileBackend
 from featherpose.inference.checkpoints import TorchBackend, from_checkpoint, from_weights
 from featherpose.inference.estimator import Estimator
+from featherpose.machine import set_matmul
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
 from featherpose.protocol import Protocol
+from featherpose.settings import exactly_one
 from featherpose.skeletons import Skeleton
 from featherpose.targets import build
 from featherpose.training.build import data_of_checkpoint
 from featherpose.zoo.checkpoint import load_checkpoint
 
 SOURCES = ("checkpoint", "weights", "onnx", "predictions")
-console = Console(highlight=False, soft_wrap=True)
 
 
 def main(cfg: DictConfig) -> float:
     """Predicts or reads predictions, scores them, writes everything to `out`; gives the main score."""
     started = time.perf_counter()
     source = _source(cfg)
+    set_matmul(cfg.matmul)
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
     protocol = Protocol.of(OmegaConf.to_container(cfg.protocol, resolve=True))  # ty: ignore[invalid-argument-type]
@@ -87,17 +89,12 @@ def main(cfg: DictConfig) -> float:
 
 
 def _source(cfg: DictConfig) -> str:
-    given = [name for name in SOURCES if cfg[name] is not None]
-    if len(given) != 1:
-        found = " and ".join(given) or "none of them"
-        raise UsageError(
-            f"Say what to score with one of {'=, '.join(SOURCES)}=; {found} was given."
-        )
-    if given[0] == "weights" and cfg.get("model") is None:
+    given = exactly_one(cfg, SOURCES, "what to score")
+    if given == "weights" and cfg.get("model") is None:
         raise UsageError(
             "weights= holds numbers only: say which network they are of with model=NETWORK."
         )
-    return given[0]
+    return given
 
 
 def _chosen_data(cfg: DictConfig) -> dict[str, Any]:

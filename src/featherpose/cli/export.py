@@ -6,14 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from torch import Tensor
 
 from featherpose import __version__, crop
+from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError, UsageError
@@ -28,14 +27,13 @@ from featherpose.inference.checkpoints import Trained, from_checkpoint, from_wei
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.streams import open_source
-from featherpose.person import People
+from featherpose.person import People, spread
 from featherpose.runs.recording import git_state
+from featherpose.settings import exactly_one
 from featherpose.synthetic import painted
 from featherpose.targets import build
 from featherpose.training.build import data_of_checkpoint
 from featherpose.zoo.checkpoint import load_checkpoint
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 def main(cfg: DictConfig) -> None:
@@ -100,10 +98,8 @@ def main(cfg: DictConfig) -> None:
 
 
 def open_trained(cfg: DictConfig) -> tuple[Trained, Path]:
-    given = [name for name in ("checkpoint", "weights") if cfg[name] is not None]
-    if len(given) != 1:
-        raise UsageError("Say what to export with one of checkpoint= and weights=.")
-    if given[0] == "checkpoint":
+    given = exactly_one(cfg, ("checkpoint", "weights"), "what to export")
+    if given == "checkpoint":
         saved = load_checkpoint(cfg.checkpoint)
         return from_checkpoint(saved, cfg.trust), saved.path
     choices = HydraConfig.get().runtime.choices
@@ -156,9 +152,7 @@ def some_crops(
 
 def crops_of(data: PoseDataModule, people: People, count: int) -> Tensor:
     dataset = CropDataset(people, data.load, data.skeleton, data.input_size)
-    chosen = np.unique(
-        np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
-    )
+    chosen = spread(len(dataset), count)
     return torch.stack([dataset[int(i)]["image"] for i in chosen])
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from featherpose.console import console
 from featherpose.errors import UsageError
 from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
 from featherpose.inference.detector import Detector
@@ -19,11 +19,11 @@ from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source, open_source
-from featherpose.settings import number
+from featherpose.machine import set_matmul
+from featherpose.settings import number, only_one
 from featherpose.zoo.shipped import DEFAULT
 
 NETWORKS = ("checkpoint", "weights", "onnx")
-console = Console(highlight=False, soft_wrap=True)
 
 
 def main(cfg: DictConfig) -> None:
@@ -91,11 +91,7 @@ def bar() -> Progress:
 
 def open_pose(cfg: DictConfig) -> Pose:
     """The network that the config names, with the protocol's single entries replaced where the config gives them."""
-    given = [name for name in NETWORKS if cfg[name] is not None]
-    if len(given) > 1:
-        raise UsageError(
-            f"Say which network with one of {'=, '.join(NETWORKS)}=; {' and '.join(given)} was given."
-        )
+    given = only_one(cfg, NETWORKS, "which network")
     changes = {key: cfg[key] for key in ("flip", "decoder") if cfg[key] is not None}
     how: dict[str, Any] = {"device": cfg.device, "batch_size": cfg.batch_size, "protocol": changes}
     if not given:
@@ -103,8 +99,10 @@ def open_pose(cfg: DictConfig) -> Pose:
             f"[dim]network: {DEFAULT}, which ships with featherpose; others with checkpoint= or onnx=[/]"
         )
         return Pose(DEFAULT, runtime=cfg.runtime, threads=cfg.threads, **how)
-    if given[0] != "weights":
-        return Pose(cfg[given[0]], runtime=cfg.runtime, threads=cfg.threads, trust=cfg.trust, **how)
+    if given != "onnx":
+        set_matmul(cfg.matmul)
+    if given != "weights":
+        return Pose(cfg[given], runtime=cfg.runtime, threads=cfg.threads, trust=cfg.trust, **how)
     choices = HydraConfig.get().runtime.choices
     if not choices.get("model") or not choices.get("data"):
         raise UsageError(

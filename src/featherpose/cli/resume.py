@@ -7,6 +7,7 @@ from pathlib import Path
 
 from featherpose.cli.experiments import renamed
 from featherpose.errors import PoseError, UsageError
+from featherpose.sweeps.command import quoted
 
 RESUMED = ".resumed"  # what Hydra writes of a run that goes on, until it has been found to fit
 
@@ -31,10 +32,10 @@ def expand(arguments: list[str]) -> list[str]:
     changed = {key_of(a) for a in now}
     checkpoint = given.get("ckpt_path", "").strip("'\"")
     kept = [a for a in then if key_of(a) not in changed | {"resume", "ckpt_path"}]
-    words = [*kept, *now, f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
+    words = [*kept, *now, f"resume={quoted(str(folder))}", f"hydra.run.dir={quoted(str(folder))}"]
     words.append(f"hydra.output_subdir={RESUMED}")
     return (
-        [*words, f"ckpt_path={quoted(Path(checkpoint).absolute())}"]
+        [*words, f"ckpt_path={quoted(str(Path(checkpoint).absolute()))}"]
         if checkpoint not in ("", "null")
         else words
     )
@@ -110,7 +111,3 @@ def check_word(word: object, path: Path) -> None:
 
 def key_of(argument: str) -> str:
     return argument.partition("=")[0].lstrip("+~")
-
-
-def quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "\\'") + "'"

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from featherpose.cli import own_conf, resume
+from featherpose.console import console
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
+from featherpose.machine import set_matmul
 from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
 from featherpose.targets import build as build_target
@@ -42,8 +42,6 @@ from featherpose.zoo.checkpoint import Checkpoint as SavedNetwork
 from featherpose.zoo.checkpoint import load_checkpoint
 from featherpose.zoo.start import start_from
 
-console = Console(highlight=False, soft_wrap=True)
-
 
 def main(cfg: DictConfig) -> float | None:
     """One training run; gives its best score, which sweepers may optimise."""
@@ -57,6 +55,7 @@ def main(cfg: DictConfig) -> float | None:
     with ExitStack() as recorded:
         record = recording if before else recorded.enter_context(recording)
         quieten_libraries()
+        set_matmul(cfg.matmul)
         L.seed_everything(check_seed(cfg.seed), workers=True, verbose=False)
         try:
             module, data, config = build(cfg)
@@ -276,7 +275,6 @@ def quieten_libraries() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.WARNING)
-    torch.set_float32_matmul_precision("high")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -13,6 +13,7 @@ from featherpose.draw import contact_sheet, overlay_heatmaps
 from featherpose.errors import PoseError
 from featherpose.heatmaps import encode
 from featherpose.models.layers import NonLocal
+from featherpose.person import spread
 from featherpose.pixels import normalise
 from featherpose.runs.folder import Run
 from featherpose.targets import build_listed
@@ -40,7 +41,7 @@ def load_data(config: dict[str, Any], module: PoseModule | None = None) -> Any:
 
 def batch_of(dataset: Any, count: int = 4) -> dict[str, Tensor]:
     """Some samples of a dataset, spread evenly, as one batch."""
-    found = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset)))]
+    found = [dataset[int(i)] for i in spread(len(dataset), count)]
     return {
         key: torch.stack([sample[key] for sample in found])
         for key in ("image", "joints", "visible", "matrix")

@@ -16,6 +16,7 @@ from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions
 from featherpose.inference.estimator import Estimator
+from featherpose.person import spread
 
 BATCH = 8  # people at a time of a sample
 DECIMALS = 3  # of coordinates in pixels: what is written is what is scored
@@ -54,9 +55,7 @@ class SampleScore:
 def score_sample(estimator: Estimator, data: PoseDataModule, most: int) -> SampleScore:
     """On up to `most` validation people spread over the set."""
     persons = data.val_people.persons
-    chosen = np.unique(
-        np.linspace(0, len(persons) - 1, min(most, len(persons))).round().astype(int)
-    )
+    chosen = spread(len(persons), most)
     picked = replace(data.val_people, persons=[persons[i] for i in chosen])
     dataset = CropDataset(picked, data.load, data.skeleton, data.input_size)
     found = predict(estimator, DataLoader(dataset, batch_size=BATCH), quiet=True)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from featherpose import crop
+from featherpose import crop, image
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.metrics.pck import PercentageOfCorrectKeypoints, pck
 from featherpose.person import Person
@@ -119,7 +118,7 @@ def worst(
         )
     if tiles:
         sheet = contact_sheet(tiles, columns=3, labels=labels)
-        cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        image.write(path, sheet)
     return len(tiles)
 
 
@@ -129,7 +128,7 @@ def _pair(
     """Both skeletons on the same square around the person, drawn at the square's own resolution."""
     side = np.full(2, person.scale.max() * 1.1)
     matrix = crop.crop_matrix(person.centre, side, (TILE, TILE))
-    around = cv2.warpAffine(picture, matrix, (TILE, TILE), flags=cv2.INTER_LINEAR)
+    around = crop.around(picture, person.centre, side, TILE)
     annotated = draw_pose(around, crop.apply(matrix, person.joints), person.visible, skeleton)
     predicted = draw_pose(
         around, crop.apply(matrix, keypoints), np.where(person.visible > 0, 2, 0), skeleton

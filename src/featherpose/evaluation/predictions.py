@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import scipy.io
 
+from featherpose.crop import PIXEL_STD
 from featherpose.errors import PoseError
 from featherpose.files import replacing
 from featherpose.person import People, Person
@@ -144,7 +145,7 @@ def _in_order(array: np.ndarray, persons: int, joints: int, path: Path) -> np.nd
 def _check_order(path: Path, keypoints: np.ndarray, people: People) -> None:
     """Predictions lie in the persons' crops; if most do not, the file is in another order or of another split."""
     centre = np.array([person.centre for person in people.persons])
-    reach = np.array([person.scale.max() for person in people.persons]) * 200
+    reach = np.array([person.scale.max() for person in people.persons]) * PIXEL_STD
     off = np.abs(np.median(keypoints, axis=1) - centre).max(axis=1) > reach
     if off.mean() > OUTSIDE:
         raise PoseError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featherpose.crop import PADDING
 from featherpose.errors import PoseError
 from featherpose.inference.streams import Frame
 
@@ -27,7 +28,7 @@ MEMORY = 30  # frames for which a person who is not seen is known by the last bo
 def whole_picture(frame: Frame) -> Boxes:
     """One person who fills the picture. The crop's padding is taken off again, so that the crop is the picture."""
     height, width = frame.picture.shape[:2]
-    grown = np.array([width, height]) / 1.25
+    grown = np.array([width, height]) / PADDING
     return np.concatenate([(np.array([width, height]) - grown) / 2, grown])[None], np.ones(1)
 
 

@@ -159,8 +159,7 @@ def write_curves(runs: Sequence[Run], column: str, out: Path) -> None:
 
 def write_samples(run: Run, each: int, bare: bool, out: Path) -> None:
     """Annotation beside prediction of the best, some middling and the worst people."""
-    import cv2
-
+    from featherpose import image
     from featherpose.runs import samples
 
     rows = samples.good_middling_and_bad(run, each)
@@ -168,7 +167,7 @@ def write_samples(run: Run, each: int, bare: bool, out: Path) -> None:
         run, rows, samples.blank if bare else None, columns=2 * each, side=180
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(out), sheet[:, :, ::-1])
+    image.write(out, sheet)
     print(out)
 
 

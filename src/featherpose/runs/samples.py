@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -131,7 +130,7 @@ def sample_sheet(
         guess = draw_pose(picture, found["keypoints"][stage][row], None, run.skeleton)
         for drawn in (truth, guess):
             tiles.append(
-                _around(drawn, person.centre, person.scale, side, 255 if load is blank else 0)
+                crop.around(drawn, person.centre, person.scale, side, 255 if load is blank else 0)
             )
         labels += [f"#{row} annotation", f"error {100 * relative.get(row, float('nan')):.0f} %"]
     return contact_sheet(tiles, columns=2 * max(1, columns // 2), labels=labels)
@@ -150,7 +149,7 @@ def good_middling_and_bad(run: Run, each: int = 4) -> list[int]:
 
 def blank(person: Person) -> np.ndarray:
     """White paper in a picture's place: poses of people whose pictures may not be passed on."""
-    width, height = np.ceil(person.centre + 200 * person.scale).astype(int)
+    width, height = np.ceil(person.centre + crop.PIXEL_STD * person.scale).astype(int)
     return np.full((max(height, 8), max(width, 8), 3), 255, np.uint8)
 
 
@@ -166,7 +165,7 @@ def _person(found: dict[str, np.ndarray], row: int) -> Person:
     joints, visible = found["joints"][row].astype(float), found["visible"][row].astype(np.uint8)
     known = joints[visible > 0] if (visible > 0).any() else joints
     low, high = known.min(axis=0), known.max(axis=0)
-    side = max(float((high - low).max()) * 1.5, 16.0) / 200
+    side = max(float((high - low).max()) * 1.5, 16.0) / crop.PIXEL_STD
     number = int(found["person_id"][row])
     return Person(
         image=str(found["image"][row]),
@@ -178,13 +177,6 @@ def _person(found: dict[str, np.ndarray], row: int) -> Person:
         image_id=number,
         person_id=number,
     )
-
-
-def _around(
-    picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int, border: int = 0
-) -> np.ndarray:
-    matrix, colour = crop.crop_matrix(centre, scale, (side, side)), (border,) * 3
-    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=colour)
 
 
 def _extent(joints: np.ndarray, annotated: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from typing_extensions import Self
 
+from featherpose.console import console
+
 if TYPE_CHECKING:
     from featherpose.sweeps.job import Job
 
@@ -30,7 +32,7 @@ class Progress:
     """One bar over all jobs, one line for each that starts or ends."""
 
     def __init__(self, folder: Path, jobs: int, done: int, slots: int) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = console
         again = f", {done} of them finished already" if done else ""
         self.console.print(f"{jobs} jobs{again}, {slots} at a time, in {folder}")
         columns = (
@@ -66,7 +68,7 @@ class Progress:
 
 def print_table(jobs: list[Job], folder: Path) -> None:
     """Number, what varies, how it ended, score and time of every job; below it the errors and where to read more."""
-    console = Console(highlight=False, soft_wrap=not Console().is_terminal)
+    at_width = Console(highlight=False, soft_wrap=not Console().is_terminal)
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     table = Table(title=f"sweep {folder.name}", caption=str(folder))
     for column, justify in (
@@ -87,10 +89,10 @@ def print_table(jobs: list[Job], folder: Path) -> None:
             f"{score:.2f}" if score is not None else "",
             duration(job.seconds) if job.seconds else "",
         )
-    console.print(table)
+    at_width.print(table)
     for job in jobs:
         if job.error:
-            console.print(f"#{job.number} {escape(job.error)} [dim]({job.folder / LOG})[/]")
+            at_width.print(f"#{job.number} {escape(job.error)} [dim]({job.folder / LOG})[/]")
 
 
 def duration(seconds: float) -> str:

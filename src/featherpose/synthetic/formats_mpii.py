@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from featherpose.crop import PADDING
 from featherpose.person import Person
 from featherpose.synthetic.painted import Inhabitant
 
@@ -36,7 +37,7 @@ class Picture:
 
 def centre_and_scale(person: Person) -> tuple[list[float], float]:
     """objpos and scale as the files hold them, without the protocol's padding and shift."""
-    scale = float(person.scale[0]) / 1.25
+    scale = float(person.scale[0]) / PADDING
     return np.round(person.centre - (0, 15 * scale) + 1).tolist(), round(scale, 6)
 
 

@@ -13,9 +13,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from featherpose.crop import centre_and_scale
+from featherpose.crop import PADDING, PIXEL_STD, centre_and_scale
 from featherpose.errors import PoseError
-from featherpose.person import People, Person
+from featherpose.person import SC_BIAS, People, Person
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.synthetic.bodies import PARTS, POINTS
 from featherpose.synthetic.painting import paint
@@ -28,7 +28,6 @@ _COLOURS = (
 _BATCH = 256  # scenes posed at once
 _NAME = re.compile(r"synthetic:(\d+):(train|val|test):(\d+)")
 _HEAD = PARTS.index("head")
-SC_BIAS = 0.6  # MPII's head size is this part of the head box's diagonal
 MAX_PEOPLE = 10_000_000  # of a split, so that image ids of the splits do not meet
 
 
@@ -151,8 +150,8 @@ def _person(
     if kind.name == "coco":
         centre, scale = centre_and_scale(box)
     else:  # MPII: the height in units of 200 px, the centre moved down by 15 px of it, then padded by 1.25
-        size = max(box[2], box[3]) / 200
-        centre, scale = box[:2] + box[2:] / 2 + (0, 15 * size), np.full(2, 1.25 * size)
+        size = max(box[2], box[3]) / PIXEL_STD
+        centre, scale = box[:2] + box[2:] / 2 + (0, 15 * size), np.full(2, PADDING * size)
     head = _extent(scene.circles[figure, _HEAD])
     number = MAX_PEOPLE * SPLITS.index(image.split(":")[2]) + index
     return Person(

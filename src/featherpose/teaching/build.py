@@ -13,6 +13,7 @@ from featherpose.crop import centre_and_scale
 from featherpose.data.packs import Columns, join, pack_path, write_index, write_packs
 from featherpose.data.readers.source import checksum
 from featherpose.files import write_atomically
+from featherpose.person import spread
 from featherpose.teaching import sieve
 from featherpose.teaching.prepare import Found, Say, held_out, prepare
 from featherpose.teaching.snapshots import ORIGINS
@@ -53,7 +54,7 @@ def build(
     files = {name: each.file for name, each in found.items()}
     everybody = join(parts)
     write(out, everybody, files, about)
-    tiny = np.linspace(0, len(everybody) - 1, TINY).round().astype(int)
+    tiny = spread(len(everybody), TINY)
     write(out / "tiny", everybody.rows(tiny), files, about)
     return about
 

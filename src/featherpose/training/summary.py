@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from featherpose import image
+from featherpose.console import console
+from featherpose.crop import around
 from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.files import replacing
@@ -24,7 +25,7 @@ from featherpose.runs.recording import Recording
 from featherpose.training.module import PoseModule
 from featherpose.zoo.start import Start
 
-console = Console(highlight=False, soft_wrap=True)
+TILE = 256  # pixels of a person's picture on the sheet
 
 
 def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, Any]:
@@ -173,18 +174,8 @@ def prediction_picture(
         drawn = draw_pose(
             data.load(person), predictions["keypoints"][-1][row], person.visible, data.skeleton
         )
-        tiles.append(around(drawn, person.centre, person.scale))
+        tiles.append(around(drawn, person.centre, person.scale, TILE))
     path = folder / "pictures" / "predictions.png"
     with replacing(path) as beside:
-        cv2.imwrite(str(beside), cv2.cvtColor(contact_sheet(tiles, columns=6), cv2.COLOR_RGB2BGR))
+        image.write(beside, contact_sheet(tiles, columns=6))
     return path
-
-
-def around(
-    picture: np.ndarray, centre: np.ndarray, scale: np.ndarray, side: int = 256
-) -> np.ndarray:
-    """The square around a person, as a tile."""
-    reach = float(max(scale)) * 100
-    matrix = np.array([[side / 2 / reach, 0, side / 2], [0, side / 2 / reach, side / 2]])
-    matrix[:, 2] -= matrix[:, :2] @ np.asarray(centre, dtype=np.float64)
-    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)

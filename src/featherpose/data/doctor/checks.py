@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from featherpose.data.datamodule import PoseDataModule
+from featherpose.data.readers import mpii
 from featherpose.data.readers.plausible import sides_cosine, torso_share
 from featherpose.errors import PoseError
 from featherpose.machine import cores
@@ -24,10 +25,12 @@ from featherpose.person import People, Person
 from featherpose.skeletons import Skeleton
 
 # Persons that a reader gives for the whole official sets (COCO's as HRNet's code counts them with ground-truth boxes)
-PUBLISHED = {
-    ("mpii", "train"): 22246, ("mpii", "val"): 2958, ("coco", "train"): 149813, ("coco", "val"): 6352,
-    ("lsp", "train"): 1000, ("lsp", "val"): 1000,
-}  # fmt: skip
+PUBLISHED = {("mpii", split): persons for split, (persons, _) in mpii.PUBLISHED.items()} | {
+    ("coco", "train"): 149813,
+    ("coco", "val"): 6352,
+    ("lsp", "train"): 1000,
+    ("lsp", "val"): 1000,
+}
 NEAR = 3  # of 64 bits of the gradient hash in which near-duplicate pictures differ at most
 FAR_OUT = 0.02  # of the picture's longer side: how far outside a joint may lie; annotators click on the border
 OPPOSITE = -0.5  # cosine between shoulders and hips

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from featherpose import image
 from featherpose.data.augment import Augment
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.doctor.checks import Examined
 from featherpose.draw import contact_sheet, draw_pose
-from featherpose.person import People
+from featherpose.person import People, spread
 
 COLUMNS = 6
 SUSPECTS = 6  # of each kind
@@ -36,9 +36,7 @@ def write_sheets(
 def _samples(data: PoseDataModule, result: Examined, augment: Augment) -> np.ndarray:
     """One column per person: the plain crop, then three augmented ones."""
     persons = [p for p in result.people.persons if p.image in result.sizes]
-    chosen = [
-        persons[i] for i in np.linspace(0, len(persons) - 1, min(COLUMNS, len(persons))).astype(int)
-    ]
+    chosen = [persons[i] for i in spread(len(persons), COLUMNS)]
     plain = data.dataset(People(chosen), cached=False)
     augmented = data.dataset(People(chosen), augment, cached=False)
     rows = [[_drawn(data, plain[i]) for i in range(len(chosen))]]
@@ -68,5 +66,5 @@ def _drawn(data: PoseDataModule, sample: dict) -> np.ndarray:
 
 
 def _write(path: Path, sheet: np.ndarray) -> Path:
-    cv2.imwrite(str(path), sheet[:, :, ::-1])
+    image.write(path, sheet)
     return path

@@ -18,7 +18,7 @@ import numpy as np
 from featherpose.crop import PADDING, PIXEL_STD
 from featherpose.data.readers import source
 from featherpose.errors import PoseError
-from featherpose.person import People, Person
+from featherpose.person import SC_BIAS, People, Person
 
 PAGE = "http://human-pose.mpi-inf.mpg.de/#download (images, 12.9 GB, and annotations)"
 CONTENTS = (
@@ -34,7 +34,6 @@ FORMS = (
 )
 GROUND_TRUTH = ("annot/gt_valid.mat", "gt_valid.mat", "detections_our_format.mat")
 PAINTED = "painted.json"  # beside painted people in this format, who are nobody's published split
-SC_BIAS = 0.6  # MPII's head size is 0.6 of its head box's diagonal
 HEAD_SEGMENT = (
     0.75  # and that is 0.75 of neck to head top within 1e-3 for 94% of the validation persons
 )

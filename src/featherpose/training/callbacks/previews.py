@@ -13,6 +13,8 @@ from torch import Tensor
 
 from featherpose.draw import contact_sheet, draw_pose, overlay_heatmaps
 from featherpose.heatmaps import decode
+from featherpose.image import write
+from featherpose.person import spread
 from featherpose.skeletons import Skeleton
 from featherpose.training.callbacks.gamma_warmup import run_length
 from featherpose.training.loggers.pictures import log_picture
@@ -49,7 +51,7 @@ class Previews(Callback):
         picture = preview(pl_module, batch, self.side)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"preview_{epoch:04d}.png"
-        cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        write(path, picture)
         for logger in trainer.loggers:
             log_picture(logger, "preview", picture, path, epoch, trainer.global_step)
 
@@ -64,8 +66,7 @@ class Previews(Callback):
         """Read once: they stay the same, and decoding them again would cost at every preview."""
         if self._batch is None:
             dataset: Any = trainer.val_dataloaders.dataset  # ty: ignore[missing-union-attribute]
-            count = min(self.samples, len(dataset))
-            found = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, count)]
+            found = [dataset[int(i)] for i in spread(len(dataset), self.samples)]
             self._batch = {
                 key: torch.stack([s[key] for s in found]) for key in ("image", "joints", "visible")
             }

@@ -12,15 +12,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
+from featherpose.console import console
 from featherpose.errors import PoseError
 from featherpose.targets import build
 from featherpose.training.loggers.identity import Identity, on_first_rank
 
 __all__ = ["Identity", "build_loggers", "describe_run", "facts", "finish"]
 
-console = Console(highlight=False, soft_wrap=True)
 
 _GAMMA = (
     "callbacks.gamma_warmup.target",

@@ -10,13 +10,11 @@ from typing import Any
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
-from rich.console import Console
 
+from featherpose.console import console
 from featherpose.runs.flat import flat
 from featherpose.runs.record import RunRecord
 from featherpose.training.loggers.identity import Identity, on_first_rank
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 class WandbRun(WandbLogger):
