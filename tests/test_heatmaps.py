@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from featherpose.errors import PoseError
-from featherpose.heatmaps import decode, encode, flip_back
+from featherpose.heatmaps import decode, encode, flip_back, flip_test
 from featherpose.skeletons import COCO
 
 
@@ -187,3 +187,16 @@ def test_the_flip_test_turns_back_what_was_mirrored(shift):
         assert torch.equal(back[..., 0], maps[..., 0])  # HRNet leaves the first column where it was
     else:
         assert torch.equal(back, maps)
+
+
+@pytest.mark.parametrize("passes", [False, True])
+def test_the_flip_test_averages_every_output_with_its_mirrored_one_turned_back(passes):
+    images = torch.randn(2, 3, 8, 8)
+
+    def outputs_of(seen):
+        return [seen[:, :2], seen[:, 1:] * 2]
+
+    found = flip_test(outputs_of, images, [1, 0], True, passes)
+    plain, mirrored = outputs_of(images), outputs_of(images.flip(3))
+    for output, here, there in zip(found, plain, mirrored, strict=True):
+        assert torch.equal(output, (here + flip_back(there, [1, 0], True)) / 2)

@@ -20,7 +20,8 @@ FLOORS = {
     "synthetic": set(),
     "runs": set(),
     "data": {"metrics"},
-    "sweeps": {"runs"},
+    "overrides": set(),
+    "sweeps": {"runs", "overrides"},
     "zoo": {"models"},
     "inference": {"models", "zoo"},
     "teaching": {"data", "inference"},
@@ -39,8 +40,6 @@ NOT_YET = {
     # the page of what a network sees is drawn from a training's module; a checkpoint would do
     "evaluation.look imports training.build",
     "evaluation.look imports training.module",
-    # keys that nothing reads are looked for by the command line and, once for all jobs, by a sweep
-    "sweeps.checks imports cli.unread",
 }
 # Libraries that a room does without: prediction loads no trainer, words need no framework of configs
 WITHOUT = {

@@ -8,7 +8,7 @@ HRNet's reference code; `decode(how="dark")` is that of DARK (Zhang et al., CVPR
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -168,6 +168,35 @@ def to_picture(points: Tensor, matrix: Tensor, stride: int) -> Tensor:
     return ((points.double() * stride - matrix[:, None, :, 2]).unsqueeze(-2) * back[:, None]).sum(
         dim=-1
     )
+
+
+def flip_test(
+    outputs_of: Callable[[Tensor], list[Tensor]],
+    images: Tensor,
+    flip_order: Sequence[int],
+    shift: bool,
+    passes: bool = False,
+) -> list[Tensor]:
+    """Each output's heatmaps of images (B, 3, H, W), averaged with those of the mirrored images, turned back.
+
+    Args:
+        outputs_of: the network.
+        images: normalised or not, as the network takes them.
+        flip_order: the joint that stands at each place once the picture is mirrored.
+        shift: see `flip_back`.
+        passes: images and mirrored images one after the other, not as one batch.
+    """
+    if passes:
+        mirrored = outputs_of(images.flip(3))
+        plain = outputs_of(images)
+    else:
+        both = outputs_of(torch.cat([images, images.flip(3)]))
+        plain = [output[: images.shape[0]] for output in both]
+        mirrored = [output[images.shape[0] :] for output in both]
+    return [
+        (here + flip_back(there, flip_order, shift)) / 2
+        for here, there in zip(plain, mirrored, strict=True)
+    ]
 
 
 def flip_back(heatmaps: Tensor, flip_order: Sequence[int], shift: bool) -> Tensor:

@@ -29,7 +29,6 @@ class Person:
     person_id: int
     area: float = float("nan")  # COCO's segment area, for OKS
     head_size: float = float("nan")  # MPII's head size with SC_BIAS already in, for PCKh
-    crowd: bool = False
     score: float = 1.0  # of a detected box; 1 for ground truth
     picture_size: tuple[int, int] | None = None  # width, height where the annotation tells it
     image_name: str | None = None  # the file's own id of the picture, where that is text

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from featherpose.sweeps.command import child_command, quoted
+from featherpose.overrides.quoting import quoted
+from featherpose.sweeps.command import child_command
 from featherpose.sweeps.job import Slots, visible_gpus
 from featherpose.sweeps.table import duration
 
@@ -259,14 +260,6 @@ def test_the_command_line_of_a_job(tmp_path: Path) -> None:
         "hydra.sweep.subdir='3_x'",
         "hydra.job.num=3",
     ]
-
-
-def test_awkward_folders_survive_hydras_grammar() -> None:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    for name in ("a b", "it's", "x=1,y=2", "{a}", 'say "so"', "[1]"):
-        override = OverridesParser.create().parse_override(f"hydra.run.dir={quoted(name)}")
-        assert override.value() == name
 
 
 def test_gpus_are_shared_out_in_whole_slots(monkeypatch: pytest.MonkeyPatch) -> None:

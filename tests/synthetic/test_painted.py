@@ -75,7 +75,6 @@ def test_records_hold_together(skeleton: Skeleton) -> None:
         assert np.all((there >= [x - 1e-3, y - 1e-3]) & (there <= [x + w + 1e-3, y + h + 1e-3]))
         assert 0 < person.area < w * h
         assert 0.05 * max(w, h) * 0.6 < person.head_size < max(w, h)
-        assert not person.crowd
 
 
 def test_limbs_keep_their_length_and_joints_their_limits() -> None:

@@ -95,7 +95,7 @@ def write_files(
     crops = torch.randint(
         0, 256, (3, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
-    told = Description(COCO, size, int(network.stride), Protocol(), network=name)  # ty: ignore[invalid-argument-type]
+    told = Description(COCO, size, network.stride, Protocol(), network=name)
     files = {
         PLAIN: folder / "plain.onnx",
         REWRITTEN: folder / "rewritten.onnx",

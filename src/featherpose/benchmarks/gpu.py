@@ -27,7 +27,6 @@ from statistics import mean
 from typing import Any
 
 import torch
-from torch import nn
 
 from featherpose.benchmarks.training import composed
 from featherpose.data.cache import open_crops, plan
@@ -37,6 +36,7 @@ from featherpose.data.device import DeviceCrops, DeviceLoader, to_device
 from featherpose.data.sampler import PersonSampler
 from featherpose.files import write_atomically
 from featherpose.models.count import count
+from featherpose.models.network import PoseNetwork, lay_out, natural_height_of
 from featherpose.pixels import normalise
 from featherpose.place import CONF
 from featherpose.skeletons import skeleton_of
@@ -227,13 +227,13 @@ class Step:
         precision, tf32, self.channels_last = MODES[mode]
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         self.device, self.bf16 = device, precision == "bf16"
-        network: nn.Module = build(config["model"]).to(device).train()
+        network: PoseNetwork = build(config["model"]).to(device).train()
         if self.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+            lay_out(network, torch.channels_last)
         self.network, self.loss = network, build(config["loss"])
-        self.stride = int(network.stride)  # ty: ignore[invalid-argument-type]
+        self.stride = network.stride
         given = config["data"]["input_size"]
-        side = int(getattr(network, "natural_height", 256))
+        side = natural_height_of(network)
         self.size = (int(given[0]), int(given[1])) if given else (side, side)
         self.forward = torch.compile(network) if compiled else network
         fused = device.type == "cuda"

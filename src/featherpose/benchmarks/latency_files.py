@@ -23,6 +23,7 @@ from featherpose.files import replacing
 from featherpose.inference.backends import open_session
 from featherpose.inference.description import Description
 from featherpose.models.count import macs
+from featherpose.models.network import PoseNetwork
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 from featherpose.targets import build
@@ -78,7 +79,7 @@ def model_config(name: str, size: tuple[int, int]) -> DictConfig:
     return cfg
 
 
-def digest(network: nn.Module, cfg: DictConfig, size: tuple[int, int], rewritten: bool) -> str:
+def digest(network: PoseNetwork, cfg: DictConfig, size: tuple[int, int], rewritten: bool) -> str:
     """Of what the exported file depends on: config, the code of the network's parts and of the export, torch."""
     sources = {
         inspect.getsourcefile(type(m))
@@ -98,7 +99,7 @@ def digest(network: nn.Module, cfg: DictConfig, size: tuple[int, int], rewritten
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def settled(network: nn.Module, size: tuple[int, int]) -> nn.Module:
+def settled(network: PoseNetwork, size: tuple[int, int]) -> PoseNetwork:
     """A random network whose activations have the scale of a trained one's.
 
     Gates that start at 0 would hide half of the network, and values that shrink from layer to layer end as
@@ -119,14 +120,13 @@ def settled(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     return network.eval()
 
 
-def write(network: nn.Module, path: Path, size: tuple[int, int], rewritten: bool) -> None:
+def write(network: PoseNetwork, path: Path, size: tuple[int, int], rewritten: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if rewritten:
         crops = torch.randint(
             0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
         )
-        stride: int = network.stride  # ty: ignore[invalid-assignment]
-        description = Description(COCO, size, stride, Protocol(), network=path.stem)
+        description = Description(COCO, size, network.stride, Protocol(), network=path.stem)
         export(Deployed(network, COCO), path, crops, description, tolerance=TOLERANCE)
         return
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))

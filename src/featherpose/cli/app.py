@@ -13,9 +13,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from featherpose import __version__
-from featherpose.cli import experiments, own_conf, resume
+from featherpose.cli import own_conf, resume
 from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
+from featherpose.overrides import experiments
 from featherpose.place import CHECKOUT, CONF, command
 from featherpose.sweeps.command import quoted
 
@@ -209,7 +210,7 @@ def _run(verb: str) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from featherpose.cli import unread
+    from featherpose.overrides import unread
 
     def judged(cfg: DictConfig) -> float | None:
         unread.refuse(cfg)

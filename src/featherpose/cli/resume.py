@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from featherpose.cli.experiments import renamed
 from featherpose.errors import PoseError, UsageError
-from featherpose.sweeps.command import quoted
+from featherpose.overrides.experiments import renamed
+from featherpose.overrides.quoting import quoted
 
 RESUMED = ".resumed"  # what Hydra writes of a run that goes on, until it has been found to fit
 

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.export.rewrite import rewrite
 from featherpose.files import replacing
-from featherpose.heatmaps import decode, flip_back
+from featherpose.heatmaps import decode, flip_test
 from featherpose.inference.backends import numbers, open_session, run
 from featherpose.inference.description import KEY, Description
+from featherpose.models.network import PoseNetwork, lay_out
 from featherpose.pixels import normalise
 from featherpose.skeletons import Skeleton
 
@@ -42,7 +43,7 @@ class Deployed(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: PoseNetwork,
         skeleton: Skeleton,
         flip: bool = False,
         shift: bool = True,
@@ -51,25 +52,23 @@ class Deployed(nn.Module):
     ):
         super().__init__()
         self.network = copy.deepcopy(network).eval().float().cpu().requires_grad_(False)
-        self.network.to(memory_format=torch.contiguous_format)  # ty: ignore[no-matching-overload]
-        self.order, self.flip, self.shift, self.decoder = (
-            list(skeleton.flip_order),
-            flip,
-            shift,
-            decoder,
-        )
-        self.stride: int = network.stride  # ty: ignore[invalid-assignment]
+        lay_out(self.network, torch.contiguous_format)
+        self.order = list(skeleton.flip_order)
+        self.flip = flip
+        self.shift = shift
+        self.decoder = decoder
+        self.stride = network.stride
         self.passes = passes
 
     def heatmaps(self, images: Tensor) -> Tensor:
         if not self.flip:
             return self.network(images)[-1]
-        if self.passes:
-            mirrored = self.network(images.flip(3))[-1]
-            return (self.network(images)[-1] + flip_back(mirrored, self.order, self.shift)) / 2
-        count = images.shape[0]
-        both = self.network(torch.cat([images, images.flip(3)]))[-1]
-        return (both[:count] + flip_back(both[count:], self.order, self.shift)) / 2
+        (averaged,) = flip_test(self.last, images, self.order, self.shift, self.passes)
+        return averaged
+
+    def last(self, images: Tensor) -> list[Tensor]:
+        """The final output alone."""
+        return self.network(images)[-1:]
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         heatmaps = self.heatmaps(images)

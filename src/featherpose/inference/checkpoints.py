@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from featherpose.errors import PoseError
 from featherpose.inference.description import Description
 from featherpose.inference.outputs import Heatmaps, Output
+from featherpose.models.network import PoseNetwork, check_joints, lay_out, natural_height_of
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton, skeleton_of
@@ -27,7 +26,7 @@ class Trained(typing.Protocol):
     """A network with what it was made for: a PoseModule, or what a checkpoint's reader gives."""
 
     @property
-    def network(self) -> nn.Module: ...
+    def network(self) -> PoseNetwork: ...
 
     @property
     def skeleton(self) -> Skeleton: ...
@@ -46,7 +45,7 @@ class Trained(typing.Protocol):
 class Loaded:
     """The same, read from a file."""
 
-    network: nn.Module
+    network: PoseNetwork
     skeleton: Skeleton
     stride: int
     protocol: Protocol
@@ -89,22 +88,17 @@ def from_weights(
     path: str | Path, model: Mapping[str, Any], data: Mapping[str, Any], protocol: Mapping[str, Any]
 ) -> Loaded:
     """A network of the config with weights from a file; where `data` leaves the input size open, its natural one."""
-    network: nn.Module = build(model)
+    network: PoseNetwork = build(model)
     load_weights(network, path)
-    natural = int(network.natural_height)  # ty: ignore[invalid-argument-type]
+    natural = natural_height_of(network)
     height, width = data.get("input_size") or (natural, natural * data.get("aspect", 1.0))
     skeleton, size = skeleton_of(data["skeleton"]), (int(height), round(width))
     return _loaded(network.eval(), skeleton, Protocol.of(protocol), size)
 
 
 def _loaded(
-    network: nn.Module, skeleton: Skeleton, protocol: Protocol, size: tuple[int, int]
+    network: PoseNetwork, skeleton: Skeleton, protocol: Protocol, size: tuple[int, int]
 ) -> Loaded:
-    if network.joints != len(skeleton):
-        raise PoseError(
-            f"The network gives {network.joints} heatmaps but the skeleton {skeleton.name} has "
-            f"{len(skeleton)} joints: leave model.joints to follow data.joints."
-        )
-    stride = int(network.stride)  # ty: ignore[invalid-argument-type]
-    network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
-    return Loaded(network, skeleton, stride, protocol, size)
+    check_joints(network, skeleton.name, len(skeleton))
+    lay_out(network, torch.channels_last)
+    return Loaded(network, skeleton, network.stride, protocol, size)

@@ -132,9 +132,9 @@ class OKS(KeypointMetric):
 
 
 def truth_of_persons(persons: Sequence[Person], joints: int) -> GroundTruth:
-    """Persons as COCO's ground truth; joints that are not annotated and crowds are treated as there."""
+    """Persons as COCO's ground truth; joints that are not annotated are treated as there."""
     visible = np.array([person.visible for person in persons]).reshape(-1, joints)
-    crowd = np.array([person.crowd for person in persons], bool)
+    crowd = np.zeros(len(persons), bool)  # readers leave them out
     image_id = np.array([person.image_id for person in persons], np.int64)
     return GroundTruth(
         image_id=image_id,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from featherpose.errors import PoseError
-from featherpose.models.hourglass import Hourglass, Return, necks
+from featherpose.models.hourglass import Return, Stacked, necks
 from featherpose.models.layers import ConvNorm, attention
 
 
@@ -93,7 +93,7 @@ class FastStage(nn.Module):
         return features, self.heatmaps(features)
 
 
-class FastHourglass(Hourglass):
+class FastHourglass(Stacked):
     """`channels` holds one width for each size, from a quarter of the input down; LAPX has 208 everywhere."""
 
     def __init__(
@@ -105,7 +105,7 @@ class FastHourglass(Hourglass):
         stage_attention: str | None = "eca",
         neck: str | Sequence[str | None] | None = "eca_nonlocal_at_ends",
     ):
-        nn.Module.__init__(self)  # of Hourglass, only how stages follow each other is the same
+        super().__init__()
         if stages < 1 or joints < 1 or len(channels) < 2:
             raise PoseError(
                 "A fast hourglass needs at least one stage, one joint and the channels of two sizes."
@@ -114,7 +114,9 @@ class FastHourglass(Hourglass):
             raise PoseError(
                 f"A fast hourglass's channels are multiples of 8 and at least 16, not {list(channels)}."
             )
-        self.joints, self.depth, self.channels = joints, len(channels) - 1, channels[0]
+        self.joints = joints
+        self.depth = len(channels) - 1
+        self.channels = channels[0]
         self.stem = FastStem(channels[0], stem_attention)
         self.stages = nn.ModuleList(
             FastStage(channels, joints, name, stage_attention) for name in necks(neck, stages)

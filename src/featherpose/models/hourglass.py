@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from featherpose.errors import PoseError
 from featherpose.models.budget import channels_for
 from featherpose.models.layers import ConvNorm, DepthwiseBlock, attention
+from featherpose.models.network import PoseNetwork
 
 
 class Stem(nn.Module):
@@ -91,15 +92,42 @@ class Return(nn.Module):
         return self.features(features) + self.heatmaps(heatmaps)
 
 
-class Hourglass(nn.Module):
+class Stacked(PoseNetwork):
+    """How stages follow each other: each is supervised, and hands features and heatmaps to the next."""
+
+    stride = 4
+    natural_height = 256
+    depth: int  # halvings within one stage
+    stem: nn.Module
+    stages: nn.ModuleList
+    returns: nn.ModuleList  # one fewer than stages
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        self.check(*images.shape[2:])
+        x = self.stem(images)
+        outputs: list[Tensor] = []
+        for i, stage in enumerate(self.stages):
+            features, heatmaps = stage(x)
+            outputs.append(heatmaps)
+            if i < len(self.returns):
+                x = x + self.returns[i](features, heatmaps)
+        return outputs
+
+    def check(self, height: int, width: int) -> None:
+        smallest = self.stride * 2**self.depth
+        if height % self.stride or width % self.stride or height < smallest or width < smallest:
+            raise PoseError(
+                f"An hourglass of depth {self.depth} takes inputs whose height and width are multiples of "
+                f"{self.stride} and at least {smallest}, not {height}x{width}; set data.input_size."
+            )
+
+
+class Hourglass(Stacked):
     """Stacked hourglasses; `channels=None` takes the width that keeps the paper's parameter budget.
 
     `neck` is one module name for every stage, a list with one per stage, or "eca_nonlocal_at_ends": ECA-NonLocal in
     the first and the last stage and ECA between, since the paper found Non-Local unstable in the middle.
     """
-
-    stride = 4
-    natural_height = 256
 
     def __init__(
         self,
@@ -129,25 +157,6 @@ class Hourglass(nn.Module):
             for name in necks(neck, stages)
         )
         self.returns = nn.ModuleList(Return(channels, joints) for _ in range(stages - 1))
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        self.check(*images.shape[2:])
-        x = self.stem(images)
-        outputs: list[Tensor] = []
-        for i, stage in enumerate(self.stages):
-            features, heatmaps = stage(x)
-            outputs.append(heatmaps)
-            if i < len(self.returns):
-                x = x + self.returns[i](features, heatmaps)
-        return outputs
-
-    def check(self, height: int, width: int) -> None:
-        smallest = self.stride * 2**self.depth
-        if height % self.stride or width % self.stride or height < smallest or width < smallest:
-            raise PoseError(
-                f"An hourglass of depth {self.depth} takes inputs whose height and width are multiples of "
-                f"{self.stride} and at least {smallest}, not {height}x{width}; set data.input_size."
-            )
 
 
 def necks(neck: str | Sequence[str | None] | None, stages: int) -> list[str | None]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from featherpose.errors import PoseError
 from featherpose.models.lean import EMA, LConv
+from featherpose.models.network import PoseNetwork
 
 
 class Convolutions:
@@ -123,7 +124,7 @@ def _sum(links: nn.Module, xs: list[Tensor]) -> Tensor:
     return first
 
 
-class HRNet(nn.Module):
+class HRNet(PoseNetwork):
     """`block` basic is HRNet; lean and leema are LE-HRNet's steps, within the branches or in the whole network.
 
     `modules` are the fusion modules of stages 2, 3 and 4, and `blocks` the blocks of each of their branches.

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from featherpose.errors import PoseError
 from featherpose.models.kinematics import Graph, graph_of, skeleton_for
+from featherpose.models.network import PoseNetwork
 from featherpose.skeletons import skeleton_of
 
 WIDTH = 64  # of the shared features
@@ -191,7 +192,7 @@ class Stage(nn.Module):
         return heatmaps, refined
 
 
-class RePose(nn.Module):
+class RePose(PoseNetwork):
     """Five sets of heatmaps a stage, all at the input's size: before and after the updates, then each refinement."""
 
     stride = 1

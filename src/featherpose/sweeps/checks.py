@@ -14,8 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from featherpose.cli import unread
 from featherpose.errors import UsageError
+from featherpose.overrides import unread
 from featherpose.sweeps.job import Job
 from featherpose.targets import build
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from featherpose.overrides.quoting import quoted
+
 # Settings of the sweep itself, which a single job must not see
 _OF_THE_SWEEP = (
     "hydra/launcher",
@@ -51,9 +53,3 @@ def config_flags(words: Sequence[str]) -> list[str]:
         elif word in names and i + 1 < len(words):
             kept += [word, words[i + 1]]
     return kept
-
-
-def quoted(value: str) -> str:
-    """A value that Hydra's grammar takes as one string, whatever is in it."""
-    escaped = value.replace("\\", "\\\\") if value.endswith("\\") else value
-    return "'" + escaped.replace("'", "\\'") + "'"

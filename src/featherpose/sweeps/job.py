@@ -124,10 +124,6 @@ class Job:
         record = self.record()
         return record.best.score if record and record.best else None
 
-    @staticmethod
-    def wait_a_little() -> None:
-        time.sleep(0.1)
-
 
 def death(code: int, log: Path) -> str:
     """Why a process ended that could not say it itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -161,7 +162,7 @@ class Processes:
                 sweep.add(job)
                 sweep.write()
                 progress.ended(job)
-            Job.wait_a_little()
+            time.sleep(0.1)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """The jobs are in sessions of their own: the first signal asks each to save and stop, the second kills them."""

@@ -129,7 +129,6 @@ class Figures:
     lefts: np.ndarray  # (F, P, 3): which way each part's left side faces
     order: np.ndarray  # (F, P): the parts from the farthest to the nearest
     face_seen: np.ndarray  # (F, 22) bool: False for points of the head on its far side
-    pose: np.ndarray  # (F,) index into the poses
 
 
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -179,8 +178,8 @@ for _i, _axis in enumerate(_AXES):
     _SIN[_i, _a, _b], _SIN[_i, _b, _a] = 1, -1
 
 
-def pose_angles(uniforms: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The joint angles in degrees (F, A) and the pose's index (F,)."""
+def joint_angles(uniforms: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """In degrees (F, A)."""
     pose = np.minimum(
         np.searchsorted(_CUMULATIVE / _CUMULATIVE[-1], uniforms[:, 0], side="right"), len(POSES) - 1
     )
@@ -195,7 +194,7 @@ def pose_angles(uniforms: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, 
     angles = np.clip(angles, _LOW, _HIGH)
     mirrored = uniforms[:, 3] < 0.5
     angles[mirrored] = angles[mirrored][:, _SWAPPED] * _FLIPPED_SIGN
-    return angles, pose
+    return angles
 
 
 def _lengths(uniforms: np.ndarray, normals: np.ndarray) -> dict[str, np.ndarray]:
@@ -225,7 +224,7 @@ def _along(
 
 def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
     """Bodies from draws: `uniforms` (F, UNIFORMS) in 0..1, `normals` (F, NORMALS)."""
-    angles, pose = pose_angles(uniforms, normals)
+    angles = joint_angles(uniforms, normals)
     size = _lengths(uniforms, normals[:, len(ANGLES) :])
     radians = np.deg2rad(angles) * _SIGNS
     turns = (
@@ -282,7 +281,6 @@ def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
         lefts=np.stack([frames[part][:, :, 0] for part in PARTS], axis=1),
         order=_order(circles, points),
         face_seen=seen,
-        pose=pose,
     )
 
 

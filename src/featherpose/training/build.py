@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from torch import nn
 
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError
+from featherpose.models.network import PoseNetwork, natural_height_of
 from featherpose.protocol import Protocol
 from featherpose.skeletons import skeleton_of
 from featherpose.targets import build, build_listed
@@ -32,18 +32,18 @@ def build_training(config: Mapping[str, Any]) -> tuple[PoseModule, PoseDataModul
             "Training validates on annotated boxes, so protocol.boxes=detections cannot be followed: leave it, and "
             "score the finished run with evaluate checkpoint=RUN protocol.boxes=detections data.detections=FILE.json."
         )
-    network = build(config["model"])
+    network: PoseNetwork = build(config["model"])
     data: PoseDataModule = build(
         config["data"],
         stride=network.stride,
-        natural_height=getattr(network, "natural_height", 256),
+        natural_height=natural_height_of(network),
         seed=config["seed"],
     )
     return build_module(config, network, data.input_size), data
 
 
 def build_module(
-    config: Mapping[str, Any], network: nn.Module, input_size: tuple[int, int]
+    config: Mapping[str, Any], network: PoseNetwork, input_size: tuple[int, int]
 ) -> PoseModule:
     """The module of a resolved config around a network that was built from it."""
     described = portable(describe(config), (config.get("paths") or {}).get("data"))

@@ -13,9 +13,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from featherpose.errors import PoseError
-from featherpose.heatmaps import decode, flip_back, to_picture
+from featherpose.heatmaps import decode, flip_test, to_picture
 from featherpose.metrics.collect import KeypointMetric
+from featherpose.models.network import PoseNetwork, check_joints, lay_out, natural_height_of
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton
@@ -60,7 +60,7 @@ class PoseModule(L.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: PoseNetwork,
         loss: Loss,
         skeleton: Skeleton,
         protocol: Protocol | None = None,
@@ -72,21 +72,19 @@ class PoseModule(L.LightningModule):
         description: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if network.joints != len(skeleton):
-            raise PoseError(
-                f"The network gives {network.joints} heatmaps but the skeleton {skeleton.name} has "
-                f"{len(skeleton)} joints: leave model.joints to follow data.joints."
-            )
-        self.network, self.loss, self.skeleton = network, loss, skeleton
-        self.stride: int = network.stride  # ty: ignore[invalid-assignment]
+        check_joints(network, skeleton.name, len(skeleton))
+        self.network: PoseNetwork = network
+        self.loss = loss
+        self.skeleton = skeleton
+        self.stride = network.stride
         self.protocol = protocol or Protocol()
         self.optimiser, self.schedule = optimiser, schedule
         self.channels_last = channels_last
         if channels_last:
-            network.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+            lay_out(network, torch.channels_last)
         self.compiler = backend_of(compile)
         self.compiled: Compiled | None = None  # from the start of a training run
-        side = int(getattr(network, "natural_height", 256))
+        side = natural_height_of(network)
         self.input_size = input_size or (side, side)
         self.description = dict(description or {})
         self.metrics = nn.ModuleList()  # one for each supervised output
@@ -166,10 +164,8 @@ class PoseModule(L.LightningModule):
         inputs = normalise(images, self.channels_last)
         if not flip:
             return self.network(inputs)
-        both = self.network(torch.cat([inputs, inputs.flip(3)]))
-        order, shift = self.skeleton.flip_order, self.protocol.shifts(self.stride)
-        halves = [output.chunk(2) for output in both]
-        return [(plain + flip_back(mirrored, order, shift)) / 2 for plain, mirrored in halves]
+        shift = self.protocol.shifts(self.stride)
+        return flip_test(self.network, inputs, self.skeleton.flip_order, shift)
 
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints in picture coordinates (S, B, K, 2) and confidences (S, B, K) of all outputs."""

@@ -40,7 +40,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
             parameters=size.parameters,
             macs=size.convolution_macs,
             thop_macs=size.thop_macs,
-            stages=getattr(network, "stages_count", config["model"].get("stages")),
+            stages=config["model"].get("stages"),
             channels=getattr(network, "channels", config["model"].get("channels")),
             stride=module.stride,
         ),

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from featherpose.errors import PoseError
+from featherpose.models.network import PoseNetwork
 from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build_listed
@@ -41,13 +42,13 @@ class Checkpoint:
         """How to read what it was trained on; empty where that is not known."""
         return self.description.get("data") or {}
 
-    def network(self, trust: bool = False) -> nn.Module:
+    def network(self, trust: bool = False) -> PoseNetwork:
         """The network with its weights, on the CPU and in evaluation mode.
 
         Args:
             trust: also build a network that is not featherpose's own: the file may then run any code.
         """
-        network: nn.Module = build_listed(self.description["model"], str(self.path), trust)
+        network: PoseNetwork = build_listed(self.description["model"], str(self.path), trust)
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:

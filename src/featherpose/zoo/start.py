@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
+from featherpose.models.network import PoseNetwork
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 from featherpose.zoo.files import Weights, read_weights, sha256_of
 
@@ -50,7 +51,7 @@ class Start:
 
 def start_from(
     source: str | Path,
-    network: nn.Module,
+    network: PoseNetwork,
     skeleton: Skeleton,
     build: Callable[[int], nn.Module],
     strict: bool = False,
@@ -84,10 +85,10 @@ def start_from(
     return start
 
 
-def joint_axes(network: nn.Module, build: Callable[[int], nn.Module]) -> dict[str, int]:
+def joint_axes(network: PoseNetwork, build: Callable[[int], nn.Module]) -> dict[str, int]:
     """Along which axis each entry has one slice a joint, seen from the same network for another number of them."""
     ours = network.state_dict()
-    for count in (int(network.joints) + 1, *KNOWN):  # ty: ignore[invalid-argument-type]
+    for count in (network.joints + 1, *KNOWN):
         try:
             with torch.device("meta"), torch.random.fork_rng(devices=[]):
                 other = build(count).state_dict()
@@ -106,7 +107,7 @@ def joint_axes(network: nn.Module, build: Callable[[int], nn.Module]) -> dict[st
 
 def _match(
     weights: Weights,
-    network: nn.Module,
+    network: PoseNetwork,
     ours: Skeleton,
     theirs: Skeleton | None,
     axes: Mapping[str, int],
@@ -177,7 +178,7 @@ def _skeleton_of_size(weights: Weights, axes: Mapping[str, int], ours: Skeleton)
     return KNOWN.get(sizes.pop()) if len(sizes) == 1 else None
 
 
-def _check_norms(weights: Weights, network: nn.Module) -> None:
+def _check_norms(weights: Weights, network: PoseNetwork) -> None:
     training = any(m.training for m in network.train().modules() if isinstance(m, nn.BatchNorm2d))
     if weights.folded and training:
         raise PoseError(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
+from featherpose.models.network import PoseNetwork
 
 Block = Callable[[Sequence[int]], nn.Module]
 """Makes a block that takes and gives the features of all branches, from the branches' widths."""
@@ -111,7 +112,7 @@ class IterativeHead(nn.Module):
         return carried
 
 
-class Branches(nn.Module):
+class Branches(PoseNetwork):
     """Stages of 2, 3 and 4 branches of `modules` fusions each, every one after two blocks, then the iterative head."""
 
     stride = 4

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from featherpose.errors import PoseError
 from featherpose.models.hrnet import Bottleneck
 from featherpose.models.layers import ConvNorm
+from featherpose.models.network import PoseNetwork
 from featherpose.models.peers.branches import Fusion, check_multiple
 
 
@@ -109,7 +110,7 @@ class BranchBlocks(nn.Module):
         return [branch(x) for branch, x in zip(self.branches.children(), xs, strict=True)]
 
 
-class HRFormer(nn.Module):
+class HRFormer(PoseNetwork):
     """HRFormer-T: 18 channels, `modules` (1, 3, 2), two bottlenecks before the first branches."""
 
     stride = 4

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from featherpose.models.layers import ConvNorm
+from featherpose.models.network import PoseNetwork
 from featherpose.models.peers.branches import check_multiple
 
 WIDTHS, STRIDES = (
@@ -63,7 +64,7 @@ def upsample(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-class LPN(nn.Module):
+class LPN(PoseNetwork):
     """`blocks` (3, 4, 6, 3) is LPN-50, (3, 4, 23, 3) LPN-101, (3, 8, 36, 3) LPN-152."""
 
     stride = 4

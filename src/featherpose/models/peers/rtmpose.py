@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
+from featherpose.models.network import PoseNetwork
 
 BINS = 2  # per pixel
 STAGES = ((64, 128, 3, True), (128, 256, 6, True), (256, 512, 6, True), (512, 1024, 3, False))
@@ -127,7 +128,7 @@ class GatedAttention(nn.Module):
         return self.shortcut.to(x.dtype) * x + self.leave(gate * (weights @ values))
 
 
-class RTMPose(nn.Module):
+class RTMPose(PoseNetwork):
     """`deepen` and `widen` are 0.167 and 0.375 for RTMPose-t, 0.33 and 0.5 for -s. Its heads fit one input size."""
 
     stride = 4

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
+from featherpose.models.network import PoseNetwork
 from featherpose.models.peers.branches import check_multiple
 
 
@@ -67,9 +68,7 @@ class InvertedResidual(nn.Module):
 
 
 # Sandler et al., Table 2: expansion, channels, blocks, stride
-# fmt: off
 MOBILENET_V2 = (
-    
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
@@ -95,7 +94,7 @@ class MobileNetV2(nn.Sequential):
         super().__init__(*layers, ConvNorm(inputs, self.channels, 1, 1, nn.ReLU6(inplace=True)))
 
 
-class SimpleBaseline(nn.Module):
+class SimpleBaseline(PoseNetwork):
     """`backbone` is resnet50 or mobilenet_v2."""
 
     stride = 4
@@ -115,7 +114,9 @@ class SimpleBaseline(nn.Module):
         self.upsample = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.ConvTranspose2d(i, head, 4, 2, 1, bias=False), nn.BatchNorm2d(head), nn.ReLU(inplace=True)
+                    nn.ConvTranspose2d(i, head, 4, 2, 1, bias=False),
+                    nn.BatchNorm2d(head),
+                    nn.ReLU(inplace=True),
                 )
                 for i in inputs
             )

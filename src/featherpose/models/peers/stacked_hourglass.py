@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from featherpose.errors import PoseError
 from featherpose.models.hourglass import Return
 from featherpose.models.layers import ConvNorm
+from featherpose.models.network import PoseNetwork
 from featherpose.models.peers.branches import check_multiple
 
 
@@ -49,7 +50,7 @@ class Level(nn.Module):
         return self.skip(x) + F.interpolate(y, scale_factor=2, mode="nearest")
 
 
-class StackedHourglass(nn.Module):
+class StackedHourglass(PoseNetwork):
     """Eight hourglasses of depth 4 and 256 channels as published; each stage's heatmaps are supervised."""
 
     stride = 4

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from featherpose.cli import unread
+from featherpose.overrides import unread
 
 
 def unread_of(conf: Path, *words: str, verb: str = "train") -> list[str]:

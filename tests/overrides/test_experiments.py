@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featherpose.cli.experiments import SAME_TRAINING, renamed
+from featherpose.overrides.experiments import SAME_TRAINING, renamed
 
 
 @pytest.mark.parametrize("name", SAME_TRAINING)

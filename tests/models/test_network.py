@@ -1,0 +1,38 @@
+"""What every network keeps to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from featherpose.errors import PoseError
+from featherpose.models.fast import FastHourglass
+from featherpose.models.hourglass import Hourglass
+from featherpose.models.network import PoseNetwork, check_joints, lay_out, natural_height_of
+
+
+def test_a_network_of_ones_own_may_leave_its_height_out() -> None:
+    assert natural_height_of(nn.Identity()) == 256
+    own = nn.Identity()
+    own.natural_height = 96
+    assert natural_height_of(own) == 96
+
+
+def test_the_fast_hourglass_is_a_network_but_no_hourglass() -> None:
+    fast = FastHourglass(4, 1, (16, 16))
+    assert isinstance(fast, PoseNetwork)
+    assert not isinstance(fast, Hourglass)
+
+
+def test_heatmaps_and_skeleton_have_to_agree() -> None:
+    network = FastHourglass(4, 1, (16, 16))
+    check_joints(network, "hand", 4)
+    with pytest.raises(PoseError, match="gives 4 heatmaps but the skeleton hand has 5 joints"):
+        check_joints(network, "hand", 5)
+
+
+def test_weights_are_laid_out_in_place() -> None:
+    network = nn.Conv2d(8, 8, 3)
+    lay_out(network, torch.channels_last)
+    assert network.weight.is_contiguous(memory_format=torch.channels_last)
