@@ -113,7 +113,7 @@ def test_previews_of_training(sweep: Path) -> None:
 
 def test_what_a_network_sees(sweep: Path) -> None:
     run = find_runs(sweep)[1]
-    module = look.load_module(run)
+    module = look.load_network(run)
     data = look.load_data(run.config, module)
     batch = look.batch_of(data.val_dataset(), 3)
     maps = look.attention_maps(module.network, batch["image"])
@@ -130,7 +130,7 @@ def test_what_a_network_sees(sweep: Path) -> None:
     targets = look.target_sheet(batch, stride=4, sigma=2.0)
     assert targets.shape[2] == 3
     with pytest.raises(PoseError, match="has no checkpoint"):
-        look.load_module(run, "nothing")
+        look.load_network(run, "nothing")
 
 
 def test_attention_maps_are_what_the_module_multiplies_with() -> None:

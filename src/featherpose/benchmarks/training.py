@@ -17,7 +17,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from lightning import Callback, LightningModule, Trainer
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from featherpose.machine import keep_freed_memory
+from featherpose.overrides.as_dict import as_dict
 from featherpose.pixels import normalise
 from featherpose.place import CONF
 from featherpose.targets import build
@@ -136,7 +136,7 @@ def composed(overrides: list[str]) -> dict[str, Any]:
                 *overrides,
             ],
         )
-    return OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-explicit-return]
+    return as_dict(cfg)
 
 
 def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
@@ -151,7 +151,8 @@ def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
         "visible": torch.ones(2, joints),
         "index": torch.arange(2),
     }
-    loader = DataLoader([batch] * (steps + WARM), batch_size=None)  # ty: ignore[invalid-argument-type]
+    batches: Any = [batch] * (steps + WARM)
+    loader = DataLoader(batches, batch_size=None)
     loops = {"bare PyTorch": bare, "Lightning, one metric": plain, "with all callbacks": full}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
     for _ in track(range(rounds), "overhead", transient=True):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
@@ -31,6 +29,7 @@ from featherpose.machine import set_matmul
 from featherpose.metrics.average_precision import average_precision
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
+from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import Protocol
 from featherpose.settings import exactly_one
 from featherpose.skeletons import Skeleton
@@ -48,7 +47,7 @@ def main(cfg: DictConfig) -> float:
     set_matmul(cfg.matmul)
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
-    protocol = Protocol.of(OmegaConf.to_container(cfg.protocol, resolve=True))  # ty: ignore[invalid-argument-type]
+    protocol = Protocol.of(as_dict(cfg.protocol))
     earlier = [report.read(path) for path in cfg.compare]
     if source == "predictions":
         data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
@@ -100,7 +99,7 @@ def _source(cfg: DictConfig) -> str:
 def _chosen_data(cfg: DictConfig) -> dict[str, Any]:
     if cfg.get("data") is None:
         raise UsageError("Say what to score on with data=DATASET, e.g. data=mpii.")
-    return OmegaConf.to_container(cfg.data, resolve=True)  # ty: ignore[invalid-explicit-return]
+    return as_dict(cfg.data)
 
 
 def build_data(
@@ -108,9 +107,10 @@ def build_data(
 ) -> PoseDataModule:
     """The data module of a config; without pictures, people whose picture is not there are scored too."""
     plain = {"augment": None, "cache": None, "batch_size": cfg.batch_size, "workers": cfg.workers}
+    read = config.get("read") or {}
+    if not pictures_needed and "pictures" in read:
+        config = config | {"read": read | {"pictures": "ignore"}}
     data: PoseDataModule = build(config, **plain, **shape)
-    if not pictures_needed and "pictures" in inspect.signature(data.read).parameters:
-        data.read = partial(data.read, pictures="ignore")
     data.setup("validate")
     return data
 
@@ -145,7 +145,7 @@ def open_network(
     if source == "checkpoint":
         return open_checkpoint(cfg, protocol)
     config = _chosen_data(cfg)
-    model: dict[str, Any] = OmegaConf.to_container(cfg.model, resolve=True)  # ty: ignore[invalid-assignment]
+    model = as_dict(cfg.model)
     trained = from_weights(cfg.weights, model, config, protocol.as_dict())
     config["input_size"] = list(trained.input_size)
     return TorchBackend(trained, cfg.device), build_data(config, cfg, stride=trained.stride)
@@ -191,7 +191,7 @@ def _use_detections(data: PoseDataModule) -> None:
         Path(data.detections), annotations, folder, len(data.skeleton)
     )
     people.sources = {**data.val_people.sources, **people.sources}
-    data.val_people = people
+    data.validate_on(people)
 
 
 def score(

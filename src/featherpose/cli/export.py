@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from featherpose import __version__, crop
@@ -27,6 +27,7 @@ from featherpose.inference.checkpoints import Trained, from_checkpoint, from_wei
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.streams import open_source
+from featherpose.overrides.as_dict import as_dict
 from featherpose.person import People, spread
 from featherpose.runs.recording import git_state
 from featherpose.settings import exactly_one
@@ -107,8 +108,8 @@ def open_trained(cfg: DictConfig) -> tuple[Trained, Path]:
         raise UsageError(
             "weights= holds numbers only: say which network they are of with model=… and data=…"
         )
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    module = from_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"])
+    settings = as_dict(cfg)
+    module = from_weights(cfg.weights, settings["model"], settings["data"], settings["protocol"])
     return module, Path(cfg.weights)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from featherpose.console import console
@@ -20,6 +20,7 @@ from featherpose.inference.results import Results
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source, open_source
 from featherpose.machine import set_matmul
+from featherpose.overrides.as_dict import as_dict
 from featherpose.settings import number, only_one
 from featherpose.zoo.shipped import DEFAULT
 
@@ -108,8 +109,10 @@ def open_pose(cfg: DictConfig) -> Pose:
         raise UsageError(
             "weights= holds numbers only: say which network they are of with model=… and data=…"
         )
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
-    return Pose.from_weights(cfg.weights, plain["model"], plain["data"], plain["protocol"], **how)
+    settings = as_dict(cfg)
+    return Pose.from_weights(
+        cfg.weights, settings["model"], settings["data"], settings["protocol"], **how
+    )
 
 
 def boxes_for(cfg: DictConfig, source: Source) -> tuple[FindBoxes, int]:

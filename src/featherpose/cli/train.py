@@ -14,7 +14,6 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,19 +22,22 @@ from featherpose.console import console
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
 from featherpose.machine import set_matmul
+from featherpose.overrides.as_dict import as_dict
 from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
 from featherpose.targets import build as build_target
 from featherpose.training import summary
 from featherpose.training.build import build_training
 from featherpose.training.callbacks.last_validation import LastValidation
-from featherpose.training.callbacks.resume import position, refuse_another_batch
+from featherpose.training.callbacks.resume import refuse_another_batch
 from featherpose.training.callbacks.whether_compiled import WhetherCompiled
 from featherpose.training.distil import DistilLoss
+from featherpose.training.handed_over import callbacks_of
 from featherpose.training.loggers import dashboards
 from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
 from featherpose.training.module import PoseModule
+from featherpose.training.private import position, starts_ranks_by_command
 from featherpose.training.schedules import Schedule
 from featherpose.training.trainer import check_seed, make_trainer, precision
 from featherpose.zoo.checkpoint import Checkpoint as SavedNetwork
@@ -59,7 +61,7 @@ def main(cfg: DictConfig) -> float | None:
         L.seed_everything(check_seed(cfg.seed), workers=True, verbose=False)
         try:
             module, data, config = build(cfg)
-            trainer = build_trainer(cfg, folder)
+            trainer = build_trainer(cfg, folder, recording)
             if checkpoint:
                 refuse_what_cannot_go_on(checkpoint, module, data, trainer)
             facts = summary.facts(module, data, config)
@@ -76,7 +78,6 @@ def main(cfg: DictConfig) -> float | None:
             recorded.enter_context(recording)
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         record.update(**facts, own_configs=own_conf.taken())
-        trainer.callbacks.insert(0, WhetherCompiled(record))  # ty: ignore[missing-attribute]
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         trainer.loggers = loggers
         code = 1
@@ -93,10 +94,10 @@ def main(cfg: DictConfig) -> float | None:
     return best
 
 
-def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+def build_trainer(cfg: DictConfig, folder: Path, record: Recording) -> L.Trainer:
     """The Trainer of the config, still without loggers; with `callbacks=none` it has nothing but the loop."""
     callbacks = [build_target(entry) for entry in (cfg.callbacks or {}).values() if entry]
-    callbacks.insert(0, LastValidation())
+    callbacks = [WhetherCompiled(record), LastValidation(), *callbacks]
     trainer = make_trainer(
         cfg.trainer,
         precision=precision(cfg.trainer.precision, cfg.trainer.accelerator),
@@ -113,7 +114,7 @@ def build_trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
 
 def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
     """Module, data and the resolved config, fitted to each other: data follows the network's stride and size."""
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # ty: ignore[invalid-assignment]
+    config = as_dict(cfg)
     schedule = Schedule.of(config["schedule"])
     if schedule.endless and not (cfg.callbacks or {}).get("time_budget"):
         raise PoseError(
@@ -199,10 +200,7 @@ def refuse_another_network(path: str, saved: SavedNetwork, module: PoseModule) -
 
 def refuse_ranks_that_sweep(trainer: L.Trainer) -> None:
     """Lightning starts the other ranks by the same command line, which under `-m` is the whole sweep."""
-    launcher = trainer.strategy.launcher
-    if HydraConfig.get().mode == RunMode.MULTIRUN and isinstance(
-        launcher, _SubprocessScriptLauncher
-    ):
+    if HydraConfig.get().mode == RunMode.MULTIRUN and starts_ranks_by_command(trainer):
         raise PoseError(
             "With this launcher every DDP rank would start the whole sweep again: leave hydra/launcher=processes, "
             "or take hydra/launcher=slurm with tasks_per_node equal to trainer.devices."
@@ -241,8 +239,7 @@ def best_of(trainer: L.Trainer, module: PoseModule, data: Any) -> Path | None:
         return None
     path = Path(best.best_model_path or Path(best.dirpath) / f"{best.filename}.ckpt")
     last = Path(best.dirpath) / "last.ckpt"
-    callbacks: list[Any] = trainer.callbacks  # ty: ignore[missing-attribute]
-    validated = max(c.step for c in callbacks if isinstance(c, LastValidation))
+    validated = max(each.step for each in callbacks_of(trainer, LastValidation))
     place = position(trainer)
     if trainer.global_step > validated and last.is_file():
         epoch = place["epoch"] if place["batches_done"] else place["epoch"] - 1

@@ -110,6 +110,10 @@ class PoseDataModule(L.LightningDataModule):
     def val_people(self) -> People:
         return self.read(root=self.root, split="val")
 
+    def validate_on(self, people: People) -> None:
+        """From now on these are the validation people."""
+        self.val_people = people
+
     def setup(self, stage: str | None = None) -> None:
         """Reads the annotations now, so that what is wrong with them shows before the first step."""
         if stage in (None, "fit"):

@@ -37,6 +37,7 @@ class PersonSampler(DistributedSampler):
             seed=seed,
             drop_last=False,
         )
+        self.count = len(dataset)
         self.batch_size = batch_size
         self._position = (0, 0)
 
@@ -57,14 +58,13 @@ class PersonSampler(DistributedSampler):
         return iter(keys[start:])
 
     def _order(self) -> list[int]:
-        count = len(self.dataset)  # ty: ignore[invalid-argument-type]
         if self.shuffle:
             word = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0]
             mix = torch.Generator().manual_seed(int(word) >> 1)
-            order = torch.randperm(count, generator=mix).tolist()
+            order = torch.randperm(self.count, generator=mix).tolist()
         else:
-            order = list(range(count))
-        missing = self.total_size - count
-        order += (order * (missing // max(count, 1) + 1))[:missing]
+            order = list(range(self.count))
+        missing = self.total_size - self.count
+        order += (order * (missing // max(self.count, 1) + 1))[:missing]
         mine = order[self.rank : self.total_size : self.num_replicas]
         return mine[: len(self)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -12,16 +13,16 @@ from torch import Tensor, nn
 from featherpose.draw import contact_sheet, overlay_heatmaps
 from featherpose.errors import PoseError
 from featherpose.heatmaps import encode
+from featherpose.inference.checkpoints import Loaded, from_checkpoint
 from featherpose.models.layers import NonLocal
+from featherpose.models.network import natural_height_of
 from featherpose.person import spread
 from featherpose.pixels import normalise
 from featherpose.runs.folder import Run
 from featherpose.targets import build_listed
-from featherpose.training.build import from_checkpoint
-from featherpose.training.module import PoseModule
 
 
-def load_module(run: Run, which: str = "best") -> PoseModule:
+def load_network(run: Run, which: str = "best") -> Loaded:
     """The network of a run's best (or last) checkpoint, on the CPU."""
     path = run.folder / "checkpoints" / f"{which}.ckpt"
     if not path.is_file():
@@ -29,14 +30,15 @@ def load_module(run: Run, which: str = "best") -> PoseModule:
     return from_checkpoint(path)
 
 
-def load_data(config: dict[str, Any], module: PoseModule | None = None) -> Any:
-    """The data module of a resolved config, fitted to the network if there is one."""
-    fitted = (
-        {}
-        if module is None
-        else {"stride": module.stride, "natural_height": module.network.natural_height}
+def load_data(config: Mapping[str, Any], trained: Loaded) -> Any:
+    """The data module of a resolved config, fitted to the network."""
+    return build_listed(
+        config["data"],
+        "The run's config",
+        trust=False,
+        stride=trained.stride,
+        natural_height=natural_height_of(trained.network),
     )
-    return build_listed(config["data"], "The run's config", trust=False, **fitted)
 
 
 def batch_of(dataset: Any, count: int = 4) -> dict[str, Tensor]:
@@ -70,13 +72,13 @@ def attention_maps(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 
 def attention_sheet(
-    module: PoseModule, batch: dict[str, Tensor], joint: int = 0, side: int = 192
+    trained: Loaded, batch: dict[str, Tensor], joint: int = 0, side: int = 192
 ) -> np.ndarray:
     """One row per sample: the crop, then where each Non-Local module looks from one joint's place."""
-    maps = attention_maps(module.network, batch["image"])
+    maps = attention_maps(trained.network, batch["image"])
     if not maps:
         raise PoseError(
-            f"{type(module.network).__name__} has no Non-Local modules in this configuration."
+            f"{type(trained.network).__name__} has no Non-Local modules in this configuration."
         )
     tiles, labels = [], []
     for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
@@ -88,7 +90,7 @@ def attention_sheet(
             picture.copy(), _place(x, y, image, picture), 5, (255, 255, 255), -1, cv2.LINE_AA
         )
         tiles.append(marked)
-        labels.append(module.skeleton.joints[joint])
+        labels.append(trained.skeleton.joints[joint])
         for name, weights in maps.items():
             height, width = weights.shape[1:3]
             at = (

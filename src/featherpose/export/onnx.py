@@ -171,7 +171,9 @@ def fold(model: ir.Model) -> None:
 
 
 def rename_batch(model: ir.Model) -> None:
-    symbol = model.graph.inputs[0].shape[0]  # ty: ignore[not-subscriptable]
+    shape = model.graph.inputs[0].shape
+    assert shape is not None
+    symbol = shape[0]
     for value in (*model.graph.inputs, *model.graph.outputs):
         if value.shape is not None and value.shape[0] == symbol:
             value.shape[0] = ir.SymbolicDim("batch")

@@ -9,6 +9,7 @@ Shapes must be static but for the batch, as `torch.onnx.export` leaves them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -40,13 +41,13 @@ class Graph:
         op: str,
         *inputs: ir.Value | None,
         outputs: int = 1,
-        **attributes: object,
+        **attributes: Any,
     ) -> ir.Node:
         self.made += 1
         node = ir.node(
             op,
             list(inputs),
-            attributes,  # ty: ignore[invalid-argument-type]
+            attributes,
             num_outputs=outputs,
             name=f"{op.lower()}_rewritten_{self.made}",
         )
@@ -70,7 +71,7 @@ def array_of(value: ir.Value | None) -> np.ndarray | None:
     return None if tensor is None else tensor.numpy()
 
 
-def attribute(node: ir.Node, name: str, default: object) -> object:
+def attribute(node: ir.Node, name: str, default: Any) -> Any:
     found = node.attributes.get(name)
     return default if found is None else found.value
 
@@ -90,10 +91,16 @@ def is_pointwise(node: ir.Node | None) -> bool:
         and weight.shape[2:] == (1, 1)
         and attribute(node, "group", 1) == 1
     )
-    padding, strides = attribute(node, "pads", [0]), attribute(node, "strides", [1])
     auto = attribute(node, "auto_pad", "NOTSET")
-    unpadded = not any(padding) and auto in ("NOTSET", "VALID")  # ty: ignore[invalid-argument-type]
-    return plain and unpadded and all(s == 1 for s in strides)  # ty: ignore[not-iterable]
+    unpadded = not any(attribute(node, "pads", [0])) and auto in ("NOTSET", "VALID")
+    return plain and unpadded and all(step == 1 for step in attribute(node, "strides", [1]))
+
+
+def matrix_of(node: ir.Node) -> np.ndarray:
+    """The weights (outputs, inputs) of a pointwise convolution, in float64."""
+    weight = array_of(node.inputs[1])
+    assert weight is not None, "is_pointwise asks for constant weights"
+    return weight[:, :, 0, 0].astype(np.float64)
 
 
 def bias_of(node: ir.Node, channels: int) -> np.ndarray | None:
@@ -125,7 +132,7 @@ def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
             and only_user(b.outputs[0], c)
         ):
             continue
-        wa, wb, wc = (array_of(n.inputs[1])[:, :, 0, 0].astype(np.float64) for n in (a, b, c))  # ty: ignore
+        wa, wb, wc = (matrix_of(n) for n in (a, b, c))
         biases = [bias_of(n, w.shape[0]) for n, w in ((a, wa), (b, wb), (c, wc))]
         if any(bias is None for bias in biases):
             continue
@@ -243,13 +250,20 @@ def channel_axes(node: ir.Node) -> bool:
     return [int(axis) % 4 for axis in np.ravel(np.asarray(axes))] == [1]
 
 
+def sizes_of(value: ir.Value, *axes: int) -> list[int]:
+    """How long these axes are, which is known of all but the batch."""
+    assert value.shape is not None
+    sizes = [value.shape[axis] for axis in axes]
+    return [size for size in sizes if isinstance(size, int)]
+
+
 def channel_maximum(graph: Graph, node: ir.Node) -> bool:
     """The maximum over channels as a tree of pairwise maxima over halves: whole planes at a time, no strides."""
     if node.op_type != "ReduceMax" or not channel_axes(node):
         return False
     x = node.inputs[0]
-    assert x is not None and x.shape is not None
-    channels = int(x.shape[1])  # ty: ignore
+    assert x is not None
+    (channels,) = sizes_of(x, 1)
     while channels > 1:
         half = (
             channels + 1
@@ -268,9 +282,9 @@ def channel_mean(graph: Graph, node: ir.Node) -> bool:
     if node.op_type != "ReduceMean" or not channel_axes(node):
         return False
     x = node.inputs[0]
-    assert x is not None and x.shape is not None
-    _, channels, height, width = x.shape
-    row = graph.constant(np.full((1, channels), 1 / channels, np.float32), "mean_row")  # ty: ignore
+    assert x is not None
+    channels, height, width = sizes_of(x, 1, 2, 3)
+    row = graph.constant(np.full((1, channels), 1 / channels, np.float32), "mean_row")
     planes = graph.add(
         node, "Reshape", x, graph.constant(np.array([0, channels, height * width]), "planes")
     )

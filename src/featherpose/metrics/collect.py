@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import Self
 
 from featherpose.person import Person
 from featherpose.skeletons import Skeleton
@@ -43,6 +44,11 @@ class KeypointMetric(Metric):
             ("confidence", confidence),
         ):
             getattr(self, state).append(values.detach().flatten())
+
+    def on_this_rank(self) -> Self:
+        """Its predictions are not gathered from other processes."""
+        self.distributed_available_fn = lambda: False
+        return self
 
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
         """Each joint's score in percent and how many persons have it annotated: (K,) each."""

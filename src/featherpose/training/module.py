@@ -206,7 +206,7 @@ class PoseModule(L.LightningModule):
 
     def keypoint_metrics(self) -> list[KeypointMetric]:
         """One for each output, the final one's last."""
-        return list(self.metrics)  # ty: ignore[invalid-explicit-return]
+        return [each for each in self.metrics if isinstance(each, KeypointMetric)]
 
     def _gather_predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """index (N,), keypoints (S, N, K, 2) and confidence (S, N, K) of all processes."""

@@ -136,8 +136,7 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
 
 def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
     """The score of always answering with the mean pose of the training persons."""
-    metric = data.new_metric(module.protocol.mean)
-    metric.distributed_available_fn = lambda: False  # only the first rank is here
+    metric = data.new_metric(module.protocol.mean).on_this_rank()  # the others are not here
     mean = mean_pose(data.train_people, data.input_size)
     keypoints = predict_mean_pose(data.val_people, mean, data.input_size)
     points = torch.as_tensor(np.asarray(keypoints), dtype=torch.float32)

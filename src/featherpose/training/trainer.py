@@ -11,6 +11,7 @@ import torch
 from featherpose.errors import PoseError
 from featherpose.settings import number, whole
 from featherpose.targets import build
+from featherpose.training.private import cpu_multiplies_bfloat16
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
@@ -70,5 +71,4 @@ def precision(choice: str, accelerator: str) -> str:
         return (
             "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
         )
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if native else "32-true"
+    return "bf16-mixed" if cpu_multiplies_bfloat16() else "32-true"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning import Callback, LightningModule, Trainer
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
@@ -31,7 +30,7 @@ class Freeze(Callback):
         self.frozen = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        check_parts(_network(pl_module), self.parts, "freeze.parts")
+        check_parts(pl_module.get_submodule("network"), self.parts, "freeze.parts")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._follow(trainer, pl_module)  # a run that goes on in mid-epoch has no start of it
@@ -45,7 +44,7 @@ class Freeze(Callback):
             self.until is None or trainer.current_epoch < self.until
         )
         if self.norms and (self.frozen or before):
-            for name, module in _network(pl_module).named_modules():
+            for name, module in pl_module.get_submodule("network").named_modules():
                 if isinstance(module, _BatchNorm) and self._holds(name):
                     module.train(not self.frozen)
 
@@ -53,13 +52,9 @@ class Freeze(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         if self.frozen:
-            for name, parameter in _network(pl_module).named_parameters():
+            for name, parameter in pl_module.get_submodule("network").named_parameters():
                 if self._holds(name):
                     parameter.grad = None
 
     def _holds(self, name: str) -> bool:
         return any(is_of(name, part) for part in self.parts)
-
-
-def _network(pl_module: LightningModule) -> nn.Module:
-    return pl_module.network  # ty: ignore[invalid-explicit-return]

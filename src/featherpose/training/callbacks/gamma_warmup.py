@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from featherpose.errors import PoseError
 from featherpose.models.layers import NonLocal
 from featherpose.training.callbacks.time_budget import TimeBudget
+from featherpose.training.handed_over import callbacks_of
 from featherpose.training.schedules import Gamma, Phase, gamma_at, phase
 
 
@@ -70,7 +71,7 @@ class GammaWarmup(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.modules = non_local_stages(pl_module)
-        self.clock = next((c for c in trainer.callbacks if isinstance(c, TimeBudget)), None)  # ty: ignore[missing-attribute]
+        self.clock = next(iter(callbacks_of(trainer, TimeBudget)), None)
         if self.modules and self.clock and self.gamma.unit != "share":
             raise PoseError(
                 "A run by the clock does not know its epochs: set schedule.gamma.unit=share."

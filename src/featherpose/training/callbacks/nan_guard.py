@@ -14,6 +14,7 @@ from torch import Tensor
 
 from featherpose.errors import PoseError
 from featherpose.settings import number
+from featherpose.training.handed_over import data_of
 
 
 class NanGuard(Callback):
@@ -82,7 +83,7 @@ class NanGuard(Callback):
         self, trainer: Trainer, epoch: int, batch_idx: int, loss: float, batch: dict[str, Tensor]
     ) -> None:
         rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
-        persons = trainer.datamodule.train_people.persons  # ty: ignore[missing-attribute]
+        persons = data_of(trainer).train_people.persons
         records = [
             {"index": i, "person_id": persons[i].person_id, "image": str(persons[i].image)}
             for i in batch["index"].tolist()

@@ -12,8 +12,9 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from featherpose.draw import contact_sheet, draw_pose, overlay_heatmaps
-from featherpose.heatmaps import decode
 from featherpose.image import write
+from featherpose.inference.checkpoints import TorchBackend, Trained
+from featherpose.inference.estimator import Estimator
 from featherpose.person import spread
 from featherpose.skeletons import Skeleton
 from featherpose.training.callbacks.gamma_warmup import run_length
@@ -48,7 +49,8 @@ class Previews(Callback):
         if not trainer.is_global_zero or self.samples < 1:
             return
         batch = self._samples(trainer)
-        picture = preview(pl_module, batch, self.side)
+        trained: Any = pl_module  # a PoseModule
+        picture = preview(trained, batch, self.side, str(trained.device))
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"preview_{epoch:04d}.png"
         write(path, picture)
@@ -65,7 +67,8 @@ class Previews(Callback):
     def _samples(self, trainer: Trainer) -> dict[str, Tensor]:
         """Read once: they stay the same, and decoding them again would cost at every preview."""
         if self._batch is None:
-            dataset: Any = trainer.val_dataloaders.dataset  # ty: ignore[missing-union-attribute]
+            loader: Any = trainer.val_dataloaders
+            dataset = loader.dataset
             found = [dataset[int(i)] for i in spread(len(dataset), self.samples)]
             self._batch = {
                 key: torch.stack([s[key] for s in found]) for key in ("image", "joints", "visible")
@@ -73,20 +76,21 @@ class Previews(Callback):
         return self._batch
 
 
-@torch.no_grad()
-def preview(module: Any, batch: dict[str, Tensor], side: int = 192) -> np.ndarray:
+def preview(
+    trained: Trained, batch: dict[str, Tensor], side: int = 192, device: str = "cpu"
+) -> np.ndarray:
     """One row per sample: the annotation, then every stage's skeleton and heatmaps. RGB, uint8.
 
     Args:
-        module: a `PoseModule`.
+        trained: a `PoseModule`, or what was read of a checkpoint.
         batch: `image`, `joints` and `visible` as the dataset gives them.
         side: the longer side of one tile in pixels.
+        device: where the network runs.
     """
-    skeleton: Skeleton = module.skeleton
-    outputs = module.predict_heatmaps(batch["image"].to(module.device))
-    points = [
-        decode(o.float(), module.protocol.decoder)[0].cpu().numpy() * module.stride for o in outputs
-    ]
+    skeleton = trained.skeleton
+    estimator = Estimator(TorchBackend(trained, device))
+    outputs: Any = estimator.outputs(batch["image"].numpy())  # heatmaps: it is a training's network
+    points = [output.decode(estimator.protocol.decoder)[0] for output in outputs]
     tiles, labels = [], []
     for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
         tiles.append(
@@ -101,10 +105,8 @@ def preview(module: Any, batch: dict[str, Tensor], side: int = 192) -> np.ndarra
         labels.append("annotation")
         for stage, output in enumerate(outputs):
             tiles.append(_posed(image, points[stage][row], None, skeleton, side))
-            tiles.append(
-                overlay_heatmaps(_enlarged(image, side), output[row].float().cpu().numpy())
-            )
-            peak = float(output[row].max())
+            tiles.append(overlay_heatmaps(_enlarged(image, side), output.values[row]))
+            peak = float(output.values[row].max())
             labels += [f"stage {stage + 1}", f"heatmaps, peak {peak:.2f}"]
     return contact_sheet(tiles, columns=1 + 2 * len(outputs), labels=labels)
 

@@ -13,6 +13,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from featherpose.errors import PoseError
+from featherpose.training.handed_over import data_of
+from featherpose.training.private import position, validate_again
 
 AGREE_EVERY = 10  # steps between questions to the other ranks: each one waits for the device
 
@@ -43,10 +45,7 @@ class Resume(Checkpoint):
         batch = getattr(data_of(trainer), "batch_size", None)
         checkpoint["position"] = {**position(trainer), "batch_size": batch}
         if self._validation_due:
-            # As if written within the first validation batch: Lightning takes a validation without one for done
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-            progress["total"].update(ready=1, started=1, processed=0, completed=0)
-            progress["current"].update(ready=0, started=0, processed=0, completed=0)
+            validate_again(checkpoint)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -97,20 +96,6 @@ def refuse_another_batch(place: dict[str, Any], data: Any) -> None:
             f"The run stopped within an epoch of batches of {place['batch_size']}, it cannot go on with {batch}: "
             f"keep schedule.batch_size={place['batch_size']}."
         )
-
-
-def data_of(trainer: Trainer) -> Any:
-    return getattr(trainer, "datamodule", None)
-
-
-def position(trainer: Trainer) -> dict[str, int]:
-    """The next batch to train on: its epoch, and how many batches of that epoch are done."""
-    loop = trainer.fit_loop
-    batches = int(loop.epoch_loop.batch_progress.state_dict()["current"]["processed"])
-    started = int(loop.epoch_progress.state_dict()["current"]["started"])
-    if batches >= trainer.num_training_batches:
-        return {"epoch": started, "batches_done": 0}
-    return {"epoch": max(0, started - 1), "batches_done": batches}
 
 
 def seed_step(key: tuple[int, ...], device: torch.device) -> None:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from featherpose.console import console
 from featherpose.errors import PoseError
+from featherpose.overrides.as_dict import as_dict
 from featherpose.targets import build
 from featherpose.training.loggers.identity import Identity, on_first_rank
 
@@ -47,8 +48,7 @@ def build_loggers(
     without is a Lightning logger of your own and is built as it stands.
     """
     entries = {key: entry for key, entry in (cfg.get("logger") or {}).items() if entry}
-    config = OmegaConf.to_container(cfg, resolve=True)
-    identity = Identity.of_folder(Path(run_dir), name, group, tuple(tags), config)  # ty: ignore[invalid-argument-type]
+    identity = Identity.of_folder(Path(run_dir), name, group, tuple(tags), as_dict(cfg))
     loggers = []
     for key, entry in entries.items():
         try:
