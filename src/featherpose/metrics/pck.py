@@ -77,6 +77,8 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         mean: which mean is the main score: `weighted` by how often each joint is annotated, or `unweighted`.
     """
 
+    mean: str
+
     def __init__(
         self,
         persons: Sequence[Person],
