@@ -77,8 +77,6 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         mean: which mean is the main score: `weighted` by how often each joint is annotated, or `unweighted`.
     """
 
-    mean: str
-
     def __init__(
         self,
         persons: Sequence[Person],
@@ -92,6 +90,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         super().__init__(persons, skeleton)
         choice("mean", mean, MEANS)
         self.sizes, self.name, self.mean = sizes, name, mean
+        self.chosen_mean = mean
         self.threshold = number("data.metric.threshold", threshold, above=0)
         self.fine = number("data.metric.fine", fine, above=0)
         self.main = f"{name}@{threshold:g}"
@@ -110,11 +109,11 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         scored = self.skeleton.scored
         coarse, fine = pck(errors, self.threshold, scored), pck(errors, self.fine, scored)
         result = {
-            self.main: getattr(coarse, self.mean),
-            f"{self.name}@{self.fine:g}": getattr(fine, self.mean),
+            self.main: getattr(coarse, self.chosen_mean),
+            f"{self.name}@{self.fine:g}": getattr(fine, self.chosen_mean),
             f"{self.main} weighted": coarse.weighted,
             f"{self.main} unweighted": coarse.unweighted,
-            "AUC": area_under_curve(errors, self.threshold, scored, self.mean or "weighted"),
+            "AUC": area_under_curve(errors, self.threshold, scored, self.chosen_mean),
             "EPE": end_point_error(pixels, scored),
         }
         for column, members in self.skeleton.columns.items():
