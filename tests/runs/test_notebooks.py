@@ -57,6 +57,14 @@ def test_notebook_is_kept_without_outputs(name: str, root: Path) -> None:
     assert (root / "notebooks" / f"{name}.ipynb").stat().st_size < 12_000
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_first_cell_is_one_line(name: str, root: Path) -> None:
+    notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert first.source.startswith("from featherpose.notebook import ")
+    assert "\n" not in first.source
+
+
 def test_the_kernel_is_this_python() -> None:
     from jupyter_client.kernelspec import KernelSpecManager
 
