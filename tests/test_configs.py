@@ -169,7 +169,7 @@ def leaves(node: dict, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], obje
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_what_an_experiment_writes_is_what_runs(experiment: str) -> None:
-    """No value of the training config's own, or of a group, goes before it."""
+    """No value of the training config's own, or of a group, overrides it."""
     written = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"))
     assert isinstance(written, dict)
     written.pop("defaults", None)

@@ -76,7 +76,7 @@ def to_pictures(points: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     return (offset[..., None, :] * back[:, None]).sum(axis=-1)
 
 
-def planes(image: np.ndarray) -> np.ndarray:
+def split_channels(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) as contiguous (3, H, W); cv2 takes the channels apart faster than numpy's strided copy."""
     out = np.empty((3, *image.shape[:2]), dtype=np.uint8)
     cv2.split(np.ascontiguousarray(image), list(out))

@@ -197,7 +197,7 @@ def test_a_settled_network_hides_nothing():
         neck="eca_nonlocal",
         stage_attention="eca",
     )
-    latency_files.settled(network, (64, 64))
+    latency_files.settle(network, (64, 64))
     assert all(p.all() for key, p in network.named_parameters() if key.endswith(("alpha", "gamma")))
     scales: list[float] = []
     for module in network.modules():

@@ -1,4 +1,4 @@
-"""What loading costs: this package's path and a straightforward one, in turn on the same pictures.
+"""What loading costs: this package's path and a straightforward one, interleaved on the same pictures.
 
 The straightforward path is how HRNet's public code makes a sample: decode, mirror by a flipped view, warp with a matrix
 from three points, one target after the other, everything as floats. It is written here from that description.
@@ -235,7 +235,7 @@ def drawn(dataset: CropDataset) -> tuple[np.ndarray, np.ndarray, float, bool]:
 def through_loaders(
     datasets: dict[str, Dataset], rounds: int, samples: int, batch_size: int, workers: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """(CPU seconds, wall seconds) per sample through a loader, each dataset in turn in every round."""
+    """(CPU seconds, wall seconds) per sample through a loader, each dataset once in every round."""
     loaders = {}
     for name, dataset in datasets.items():
         sampler = PersonSampler(dataset) if isinstance(dataset, CropDataset) else None

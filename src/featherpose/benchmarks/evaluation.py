@@ -45,7 +45,7 @@ class Case:
 def run(
     rounds: int, people: int, persons: int, detections: int, seed: int, out: str | None = None
 ) -> None:
-    """Measures every case `rounds` times in turn, prints the ratios of the medians, writes them to `out`."""
+    """Measures every case `rounds` times, interleaved, prints the ratios of the medians, writes them to `out`."""
     torch.set_num_threads(1)
     console = Console(highlight=False)
     truth, found = crowd(persons, detections, seed)
@@ -55,7 +55,7 @@ def run(
         task = progress.add_task("measuring", total=len(cases) * (rounds + 1))
         for case in cases:
             rows.append(measure(case, rounds, lambda: progress.advance(task)))
-    table = Table(title="CPU seconds, one thread, medians in turn", title_justify="left")
+    table = Table(title="CPU seconds, one thread, medians, interleaved", title_justify="left")
     for column in ("", "here", "reference", "ratio", "bar", "answers"):
         table.add_column(
             column, justify="left" if column in ("", "answers") else "right", overflow="fold"

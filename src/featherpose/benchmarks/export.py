@@ -1,4 +1,4 @@
-"""What the exporter's rewriting gains: LAPX as torch exports it, rewritten, and in OpenVINO, measured in turn."""
+"""What the exporter's rewriting gains: LAPX as torch exports it, rewritten, and in OpenVINO, measured interleaved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from rich.progress import Progress
 from rich.table import Table
 
-from featherpose.benchmarks.latency_files import model_config, settled
+from featherpose.benchmarks.latency_files import model_config, settle
 from featherpose.benchmarks.stopwatch import Candidate, clock_of, memory, pinned
 from featherpose.console import console
 from featherpose.export.onnx import Deployed, export, graph_of
@@ -91,11 +91,11 @@ def write_files(
     """The same random network, gates open, in each form; each but the plain one has passed the exporter's check."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = settled(build(model_config(name, size)), size)
+        network = settle(build(model_config(name, size)), size)
     crops = torch.randint(
         0, 256, (3, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
-    told = Description(COCO, size, network.stride, Protocol(), network=name)
+    description = Description(COCO, size, network.stride, Protocol(), network=name)
     files = {
         PLAIN: folder / "plain.onnx",
         REWRITTEN: folder / "rewritten.onnx",
@@ -108,18 +108,20 @@ def write_files(
         names = tuple(f"heatmaps{i + 1}" for i in range(outputs))
         ir.save(graph_of(network, size, names, None, optimize=True), files[PLAIN])
     with console.status("rewritten export"):
-        parity = export(Deployed(network, COCO), files[REWRITTEN], crops, told, tolerance=tolerance)
+        parity = export(
+            Deployed(network, COCO), files[REWRITTEN], crops, description, tolerance=tolerance
+        )
     console.print(
         f"the rewritten file is within {parity.heatmaps:.1e} of torch; rewritten: {parity.changes}"
     )
     with console.status("flip test inside"):
         for form in (FLIP, PASSES):
             deployed = Deployed(network, COCO, flip=True, passes=form == PASSES)
-            export(deployed, files[form], crops, told, tolerance=tolerance)
+            export(deployed, files[form], crops, description, tolerance=tolerance)
     if openvino:
         files[OPENVINO] = folder / "openvino.xml"
         with console.status("OpenVINO"):
-            export_openvino(Deployed(network, COCO), files[OPENVINO], crops, told, tolerance)
+            export_openvino(Deployed(network, COCO), files[OPENVINO], crops, description, tolerance)
     return files
 
 
@@ -139,7 +141,7 @@ def open_pass(path: Path, name: str, threads: int, size: tuple[int, int]) -> Pas
 def timed(
     files: dict[str, Path], size: tuple[int, int], threads: int, rounds: int, warmup: int
 ) -> list[Row]:
-    """In turn, one pass each a round, so that what slows the machine slows them all."""
+    """Interleaved, one pass each a round, so that what slows the machine slows them all."""
     image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
     clock = clock_of(threads)
     with pinned(threads), Progress(console=console, transient=True) as progress:

@@ -65,7 +65,7 @@ def run(
     out: str = "runs/latency",
     **_: Any,
 ) -> None:
-    """Export what is not exported yet, measure everything in turn, and write table, CSV and figure into `out`."""
+    """Export what is not exported yet, measure everything interleaved, and write table, CSV and figure into `out`."""
     console = Console(stderr=True)
     counts = list(dict.fromkeys(cores() if n == 0 else n for n in threads))
     if not counts or min(counts) < 1 or max(counts) > cores():

@@ -56,7 +56,7 @@ def entries_of(
     if missing:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = settled(build(cfg), size)
+            network = settle(build(cfg), size)
         for kind in missing:
             write(network, paths[kind], size, kind)
     return [
@@ -94,12 +94,12 @@ def digest(network: PoseNetwork, cfg: DictConfig, size: tuple[int, int], rewritt
         torch.__version__,
     ]
     text = "\n".join(
-        [*made_of, inspect.getsource(settled), *(Path(str(file)).read_text() for file in files)]
+        [*made_of, inspect.getsource(settle), *(Path(str(file)).read_text() for file in files)]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def settled(network: PoseNetwork, size: tuple[int, int]) -> PoseNetwork:
+def settle(network: PoseNetwork, size: tuple[int, int]) -> PoseNetwork:
     """A random network whose activations have the scale of a trained one's.
 
     Gates that start at 0 would hide half of the network, and values that shrink from layer to layer end as

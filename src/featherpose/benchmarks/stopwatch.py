@@ -1,4 +1,4 @@
-"""How long networks take, measured so that two of them can be compared: in turn, warmed up, on pinned cores.
+"""How long networks take, measured so that two of them can be compared: interleaved, warmed up, on pinned cores.
 
 At one thread the clock is the process's own CPU time, which equals wall time on a quiet machine and stays near it on
 a busy one; with more threads only wall time says what a user waits.

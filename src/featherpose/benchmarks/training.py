@@ -140,7 +140,7 @@ def composed(overrides: list[str]) -> dict[str, Any]:
 
 
 def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds and CPU milliseconds a step of three loops over the same batches, in turn: medians of the rounds."""
+    """Milliseconds and CPU milliseconds a step of three loops over the same batches, interleaved: medians."""
     torch.set_num_threads(1)
     config = composed(["schedule=quick", "data.input_size=[64,64]"])
     joints = config["data"]["joints"]

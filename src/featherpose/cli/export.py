@@ -77,11 +77,11 @@ def main(cfg: DictConfig) -> None:
     parity = export(
         deployed, path, crops, description, bool(cfg.rewrite), cfg.batch, float(cfg.tolerance)
     )
-    told(path, parity, origin, time.perf_counter() - started)
+    report(path, parity, origin, time.perf_counter() - started)
     if cfg.openvino:
         xml = path.with_suffix(".xml")
         started = time.perf_counter()
-        told(
+        report(
             xml,
             export_openvino(deployed, xml, crops, description),
             origin,
@@ -140,7 +140,9 @@ def some_crops(
         found = []
         for frame in open_source(pictures).frames():
             matrix = crop.crop_matrix(*crop.centre_and_scale(whole_picture(frame)[0][0]), size_wh)
-            found.append(torch.from_numpy(crop.planes(crop.cut(frame.picture, matrix, size_wh))))
+            found.append(
+                torch.from_numpy(crop.split_channels(crop.cut(frame.picture, matrix, size_wh)))
+            )
             if len(found) == count:
                 break
         return torch.stack(found), str(pictures)
@@ -157,7 +159,7 @@ def crops_of(data: PoseDataModule, people: People, count: int) -> Tensor:
     return torch.stack([dataset[int(i)]["image"] for i in chosen])
 
 
-def told(path: Path, parity: Parity, origin: str, seconds: float) -> None:
+def report(path: Path, parity: Parity, origin: str, seconds: float) -> None:
     console.print(
         f"written: {path} ({path.stat().st_size / 1e6:.1f} MB, {seconds:.0f} s). On {parity.crops} crops of {origin} "
         f"heatmaps differ from torch's in float64 by {parity.heatmaps:.1e} of the highest value, torch's own float32 "

@@ -70,7 +70,7 @@ class CropDataset(Dataset):
         )
         visible = known & crop.inside(points, self.size_wh)
         return {
-            "image": torch.from_numpy(crop.planes(image)),
+            "image": torch.from_numpy(crop.split_channels(image)),
             "joints": torch.from_numpy(points.astype(np.float32)),
             "visible": torch.from_numpy(visible.astype(np.float32)),
             "matrix": torch.from_numpy(matrix),

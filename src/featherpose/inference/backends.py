@@ -53,7 +53,7 @@ def open_session(source: str | Path | bytes, threads: int = 0, small: bool = Tru
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     # threads that wait busily after a pass take the core from whatever comes next, another session included: with two
-    # sessions in turn on two cores a pass took half as long again
+    # alternating sessions on two cores a pass took half as long again
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
     options.enable_mem_pattern = not small

@@ -136,7 +136,7 @@ class Pose:
             for box in boxes:
                 matrix = crop.crop_matrix(*crop.centre_and_scale(box), size_wh)
                 matrices.append(matrix)
-                crops.append(crop.planes(crop.cut(picture, matrix, size_wh)))
+                crops.append(crop.split_channels(crop.cut(picture, matrix, size_wh)))
         keypoints, confidence = self._estimate(crops, matrices)
         number, found = 0, []
         for _, boxes, scores in work:

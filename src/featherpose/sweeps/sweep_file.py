@@ -33,7 +33,7 @@ class SweepFile:
 
     @staticmethod
     def state_of(known: dict[str, Any] | None) -> str:
-        """What the file says; run.json, where there is one, goes before it."""
+        """What the file says; run.json, where there is one, overrides it."""
         state = (known or {}).get("state", "waiting")
         return "interrupted" if state == "running" else state
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from featherpose.data.readers import coco, lsp, mpii
-from featherpose.data.readers.joint import into, translation
+from featherpose.data.readers.joint import reorder, translation
 from featherpose.image import read as read_image
 from featherpose.inference.detector import Detector
 from featherpose.person import Person
@@ -132,7 +132,7 @@ def _in_coco(name: str, persons: list[Person], skeleton: Skeleton) -> Listing:
     """Joints by name; the box is the extent of all joints of the own skeleton (the head's top too), and a tenth."""
     boxes = np.array([_extent(person) for person in persons])
     order = translation(skeleton, COCO)
-    return of_persons(name, [into(person, order) for person in persons], boxes)
+    return of_persons(name, [reorder(person, order) for person in persons], boxes)
 
 
 def _extent(person: Person) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`conf/` of the folder where somebody stands comes before the package's, for Hydra to find."""
+"""`conf/` of the folder where somebody stands overrides the package's, for Hydra to find."""
 
 from __future__ import annotations
 

@@ -266,14 +266,16 @@ def _across(results: list[Examined]) -> None:
             mine = {p.image for p in first.people.persons}
             shared = sorted(mine & {p.image for p in second.people.persons})
             second.say("error", f"pictures that are in {first.split} too", shared)
-            copies = told(near_duplicates(first.hashes, second.hashes))
+            copies = name_pairs(near_duplicates(first.hashes, second.hashes))
             second.say("warning", f"pictures nearly the same as one in {first.split}", copies)
         first.say(
-            "warning", "pairs of pictures nearly the same", told(near_duplicates(first.hashes))
+            "warning",
+            "pairs of pictures nearly the same",
+            name_pairs(near_duplicates(first.hashes)),
         )
 
 
-def told(pairs: list[tuple[str, str]]) -> list[str]:
+def name_pairs(pairs: list[tuple[str, str]]) -> list[str]:
     return [f"{os.path.basename(a)} ~ {os.path.basename(b)}" for a, b in pairs]
 
 

@@ -39,7 +39,7 @@ def read(
         found = part["read"](root=part["root"], split=split)
         order = translation(skeleton_of(part["skeleton"]), target)
         for person in found.persons:
-            moved = into(person, order)
+            moved = reorder(person, order)
             persons.append(
                 replace(moved, person_id=len(persons), image_id=pictures + person.image_id)
             )
@@ -57,7 +57,7 @@ def translation(own: Skeleton, target: Skeleton) -> np.ndarray:
     )
 
 
-def into(person: Person, order: np.ndarray) -> Person:
+def reorder(person: Person, order: np.ndarray) -> Person:
     known = order >= 0
     joints = np.where(known[:, None], person.joints[order], 0.0)
     return replace(

@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no number any more, or explodes, and keeps the batch that did it."""
+"""Stops a run whose loss is NaN or explodes, and keeps the batch that did it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def facts(loggers: Sequence[Logger]) -> dict[str, Any]:
 
 
 def finish(loggers: Sequence[Logger], exit_code: int) -> None:
-    """Closes every logger with the run's exit code. An error of a dashboard is told, never raised."""
+    """Closes every logger with the run's exit code. An error of a dashboard is printed, never raised."""
     if not on_first_rank():
         return
     for logger in loggers:

@@ -87,7 +87,7 @@ class TrackioRun(Logger):
             os.environ.setdefault(
                 "TRACKIO_DIR", str(Path(directory).absolute())
             )  # read when trackio is imported
-        import trackio  # noqa: F401  (so that a missing package is told before the training starts)
+        import trackio  # noqa: F401  (so that a missing package is reported before the training starts)
 
         self.identity, self.project = identity, project
         self._run: Any = None
