@@ -46,7 +46,9 @@ class Straightforward(Dataset):
     """HRNet's way of making a sample, from its published description; `drawn` fixes what is otherwise random."""
 
     def __init__(self, people: People, size_wh: tuple[int, int], augment: Augment) -> None:
-        self.people, self.size_wh, self.augment = people, size_wh, augment
+        self.people = people
+        self.size_wh = size_wh
+        self.augment = augment
         self.exact = False
 
     def __len__(self) -> int:
@@ -67,11 +69,9 @@ class Straightforward(Dataset):
         image = cv2.imread(person.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         assert image is not None
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        joints, visible, centre = (
-            person.joints.copy(),
-            person.visible.copy(),
-            np.array(centre, dtype=np.float64),
-        )
+        joints = person.joints.copy()
+        visible = person.visible.copy()
+        centre = np.array(centre, dtype=np.float64)
         if flip:
             image = image[:, ::-1, :]
             order = list(COCO.flip_order)
@@ -132,7 +132,10 @@ def loop_targets(
         if not weights[k]:
             continue
         x, y = int(joints[k, 0] + 0.5), int(joints[k, 1] + 0.5)
-        left, top, right, bottom = x - reach, y - reach, x + reach + 1, y + reach + 1
+        left = x - reach
+        top = y - reach
+        right = x + reach + 1
+        bottom = y + reach + 1
         if left >= width or top >= height or right < 0 or bottom < 0:
             weights[k] = 0
             continue
@@ -251,7 +254,9 @@ def through_loaders(
     costs: dict[str, list[tuple[float, float]]] = {name: [] for name in datasets}
     for number in track(range(rounds + 1), "through the loader"):
         for name, loader in loaders.items():
-            before, start, seen = _cpu(), time.perf_counter(), 0
+            before = _cpu()
+            start = time.perf_counter()
+            seen = 0
             while seen < samples:
                 for batch in loader:
                     seen += len(batch["index"] if isinstance(batch, dict) else batch[-1])

@@ -61,11 +61,9 @@ def run(
             column, justify="left" if column in ("", "answers") else "right", overflow="fold"
         )
     for row in rows:
-        seconds, slow, ratio = (
-            f"{row['seconds']:.3f}",
-            f"{row['reference_seconds']:.3f}",
-            f"{row['ratio']:.1f}x",
-        )
+        seconds = f"{row['seconds']:.3f}"
+        slow = f"{row['reference_seconds']:.3f}"
+        ratio = f"{row['ratio']:.1f}x"
         table.add_row(row["case"], seconds, slow, ratio, f"{row['bar']:g}x", row["answers"])
     console.print(table)
     below = [row["case"] for row in rows if row["ratio"] < row["bar"]]

@@ -75,7 +75,9 @@ class Rows:
     """The rows so far, on the screen and in the file; and the clock."""
 
     def __init__(self, out: Path, seconds: float) -> None:
-        self.out, self.began, self.seconds = out, time.monotonic(), seconds
+        self.out = out
+        self.began = time.monotonic()
+        self.seconds = seconds
         self.found: dict[str, Any] = {"schema": SCHEMA, "rows": []}
 
     @property
@@ -199,7 +201,9 @@ def training_call(
 ) -> Callable[[], dict[str, Any]]:
     def call() -> dict[str, Any]:
         row = step_rate(wanted, network, mode, batch, device)
-        kind = "bf16" if mode.startswith("bf16") else "tf32" if "tf32" in mode else "float32"
+        kind = "tf32" if "tf32" in mode else "float32"
+        if mode.startswith("bf16"):
+            kind = "bf16"
         row["share_of_peak"] = row["flops_per_s"] / peaks.get(kind, float("nan"))
         return row
 
@@ -226,11 +230,13 @@ class Step:
     ) -> None:
         precision, tf32, self.channels_last = MODES[mode]
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        self.device, self.bf16 = device, precision == "bf16"
+        self.device = device
+        self.bf16 = precision == "bf16"
         network: PoseNetwork = build(config["model"]).to(device).train()
         if self.channels_last:
             lay_out(network, torch.channels_last)
-        self.network, self.loss = network, build(config["loss"])
+        self.network = network
+        self.loss = build(config["loss"])
         self.stride = network.stride
         given = config["data"]["input_size"]
         side = natural_height_of(network)
@@ -321,7 +327,9 @@ class Busy:
     """The driver's own figure of how much of the time the GPU worked; None where it gives none."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.share, self._seen = device, None, []
+        self.device = device
+        self.share = None
+        self._seen = []
         self._over = threading.Event()
 
     def __enter__(self) -> Busy:

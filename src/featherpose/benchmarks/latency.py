@@ -237,13 +237,9 @@ def notes(rows: Sequence[Row], measurements: Sequence[Measurement]) -> list[str]
             f"{value:.2f} at {n} thread{'s' if n > 1 else ''}" for n, value in here
         )
         held = sum(1 / NEAR <= value / claimed <= NEAR for _, value in here)
-        verdict = (
-            "holds here"
-            if held == len(here)
-            else "does not hold here"
-            if held == 0
-            else "holds here in part"
-        )
+        verdict = "holds here" if held == len(here) else "holds here in part"
+        if held == 0:
+            verdict = "does not hold here"
         lines.append(
             f"The paper has {row.name} at {claimed:.2f} times LAPX's frames; here {texts}: {verdict}."
         )

@@ -129,7 +129,9 @@ class Runner:
         image = np.random.default_rng(0).standard_normal(
             (2, 3, candidate.height, candidate.width), np.float32
         )
-        self.image, self.both, self.fixed = image[:1], image, candidate.batch == 1
+        self.image = image[:1]
+        self.both = image
+        self.fixed = candidate.batch == 1
 
     def single(self) -> None:
         self.session.run(None, {self.input: self.image})

@@ -267,7 +267,8 @@ class Waiting(Callback):
     """Seconds between the end of a step and the next batch."""
 
     def __init__(self, warm: int) -> None:
-        self.warm, self.seconds = warm, 0.0
+        self.warm = warm
+        self.seconds = 0.0
         self._ended = time.perf_counter()
 
     def on_train_batch_start(

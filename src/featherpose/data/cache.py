@@ -62,7 +62,8 @@ class CropCache:
     """Regions by the person's index; opened anew in each worker, with the pages shared between all of them."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        self.folder, self.plan = folder, plan
+        self.folder = folder
+        self.plan = plan
         self._pixels: np.ndarray | None = None
 
     def __getstate__(self) -> dict:

@@ -85,7 +85,8 @@ class PoseDataModule(L.LightningDataModule):
             )
         if cache is not None:
             choice("data.cache", cache, CACHES)
-        self.read, self.load = read, load
+        self.read = read
+        self.load = load
         self.metric = partial(metric, skeleton=self.skeleton)
         self.root = Path(root) if root is not None else None
         self.stride = int(stride)
@@ -95,9 +96,11 @@ class PoseDataModule(L.LightningDataModule):
         self.batch_size = whole("data.batch_size", batch_size, least=1)
         self.workers = whole("data.workers", workers, least=0)
         self.augment = augment
-        self.cache, self.cache_folder = cache, cache_folder
+        self.cache = cache
+        self.cache_folder = cache_folder
         self.seed = whole("seed", seed, least=0)
-        self.scale_range, self.detections = scale_range, detections
+        self.scale_range = scale_range
+        self.detections = detections
         self._position = (0, 0)
         self._train_sampler: PersonSampler | None = None
         self._kept: dict[str, DeviceCrops] = {}  # by split, with cache="device"

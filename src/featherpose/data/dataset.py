@@ -52,11 +52,9 @@ class CropDataset(Dataset):
         picture, origin = self.picture(index)
         if self.augment is None:
             matrix = crop.crop_matrix(person.centre, person.scale, self.size_wh)
-            image, joints, annotated = (
-                crop.cut(picture, matrix, self.size_wh, origin),
-                person.joints,
-                person.visible,
-            )
+            image = crop.cut(picture, matrix, self.size_wh, origin)
+            joints = person.joints
+            annotated = person.visible
         else:
             seeds = np.random.SeedSequence([self.seed, epoch, index]).generate_state(
                 1 + len(self.augment.colour)

@@ -57,7 +57,8 @@ class DeviceCrops:
     ) -> None:
         persons, device = people.persons, pixels.device
         self.size_wh = int(size_wh[0]), int(size_wh[1])
-        self.augment, self.seed = augment, int(seed)
+        self.augment = augment
+        self.seed = int(seed)
         self.jitter = jitter_of(augment)
         self.pixels, self.device = pixels, device  # (P, 3) uint8: all regions, one after the other
         self.order = torch.tensor(skeleton.flip_order, device=device)
@@ -139,7 +140,9 @@ class DeviceLoader:
     def __init__(
         self, crops: DeviceCrops, sampler: PersonSampler, batch_size: int, whole: bool
     ) -> None:
-        self.crops, self.sampler, self.batch_size = crops, sampler, batch_size
+        self.crops = crops
+        self.sampler = sampler
+        self.batch_size = batch_size
         self.whole = whole and len(sampler) >= batch_size
 
     def __len__(self) -> int:
@@ -175,7 +178,9 @@ def to_device(plan: Plan, load: Load, device: torch.device) -> Tensor:
         size += region.size
         if size >= CHUNK:
             pixels[done : done + size] = torch.from_numpy(np.concatenate(waiting)).to(device)
-            waiting, done, size = [], done + size, 0
+            waiting = []
+            done = done + size
+            size = 0
     if waiting:
         pixels[done:] = torch.from_numpy(np.concatenate(waiting)).to(device)
     return pixels.view(-1, 3)

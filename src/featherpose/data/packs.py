@@ -173,7 +173,9 @@ def pixels(folder: Path, columns: Columns, threads: int | None = None) -> np.nda
 def write_packs(folder: Path, regions: Iterable[bytes], most: int = 60 * MIB) -> np.ndarray:
     """Fills one file after another, each with `most` bytes at most; gives (N, 3): pack, offset, length of each."""
     places = []
-    number, offset, file = 0, 0, pack_path(folder, 0).open("wb")
+    number = 0
+    offset = 0
+    file = pack_path(folder, 0).open("wb")
     try:
         for data in regions:
             if offset and offset + len(data) > most:

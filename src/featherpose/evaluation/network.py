@@ -26,7 +26,9 @@ def predict(
     estimator: Estimator, batches: Iterable[Mapping[str, Tensor]], quiet: bool = False
 ) -> Predictions:
     """Everybody's keypoints of every output. Only coordinates are kept, so memory does not grow with the pictures."""
-    index, keypoints, confidence = [], [], []
+    index = []
+    keypoints = []
+    confidence = []
     columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=quiet) as progress:
         for batch in progress.track(batches):

@@ -133,7 +133,9 @@ def cheap_or_last(model: onnx.ModelProto) -> list[str]:
 def behind(model: onnx.ModelProto, values: set[str]) -> set[str]:
     """The first convolutions met on the way back from these values."""
     makers = {output: node for node in model.graph.node for output in node.output}
-    found, waiting, seen = set(), list(values), set()
+    found = set()
+    waiting = list(values)
+    seen = set()
     while waiting:
         node = makers.get(waiting.pop())
         if node is None or node.name in seen:

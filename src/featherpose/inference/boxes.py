@@ -46,7 +46,9 @@ class BoxesFromFile:
             raise PoseError(f"There is no file of boxes {path}.") from error
         except (ValueError, OSError, RecursionError) as error:
             raise PoseError(f"{path} is not a json file of boxes: {error}.") from error
-        self.path, self.by_name, self.by_number = path, {}, {}
+        self.path = path
+        self.by_name = {}
+        self.by_number = {}
         records = content.get("annotations", []) if isinstance(content, dict) else content
         names = self._names(content.get("images", [])) if isinstance(content, dict) else {}
         if not isinstance(records, list) or not records:
@@ -116,7 +118,9 @@ class Follow:
     """
 
     def __init__(self, find: FindBoxes, every: int = 0, lost: float = LOST) -> None:
-        self.find, self.every, self.lost = find, every, lost
+        self.find = find
+        self.every = every
+        self.lost = lost
         self.boxes = np.zeros((0, 4))
         self.identities: list[int] = []
         self.known: dict[int, tuple[np.ndarray, int]] = {}  # number: last box, and in which frame
@@ -166,7 +170,8 @@ class Follow:
                     names.append(name)
                     box = seen
             self.known[name] = (box, self.now)
-        self.boxes, self.identities = np.array(boxes).reshape(-1, 4), names
+        self.boxes = np.array(boxes).reshape(-1, 4)
+        self.identities = names
 
 
 def extent(points: np.ndarray, size_wh: tuple[int, int], margin: float = MARGIN) -> np.ndarray:

@@ -124,7 +124,10 @@ class Detector:
         most: int = 50,
         threads: int = 0,
     ) -> None:
-        self.path, self.threshold, self.overlap, self.most = path, threshold, overlap, most
+        self.path = path
+        self.threshold = threshold
+        self.overlap = overlap
+        self.most = most
         self.session = open_session(path, threads)
         entry = self.session.get_inputs()[0]
         if len(entry.shape) != 4 or entry.shape[1] != 3:

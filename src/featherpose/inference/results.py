@@ -41,12 +41,10 @@ class Results:
         pictures: bool = True,
         name: str = "video",
     ) -> None:
-        self.folder, self.skeleton, self.rate, self.pictures = (
-            Path(folder),
-            skeleton,
-            rate,
-            pictures,
-        )
+        self.folder = Path(folder)
+        self.skeleton = skeleton
+        self.rate = rate
+        self.pictures = pictures
         self.video_path = self.folder / f"{name}.mp4"
         self.video: cv2.VideoWriter | None = None
         self.whole = ExitStack()  # puts the video in place

@@ -18,7 +18,9 @@ class OneEuro:
     """
 
     def __init__(self, cutoff: float = 1.0, speed: float = 8.0, speed_cutoff: float = 1.0) -> None:
-        self.cutoff, self.speed, self.speed_cutoff = cutoff, speed, speed_cutoff
+        self.cutoff = cutoff
+        self.speed = speed
+        self.speed_cutoff = speed_cutoff
         self.last: np.ndarray | None = None
         self.velocity: np.ndarray | None = None
 
@@ -26,7 +28,8 @@ class OneEuro:
         """Smoothed points (K, 2); `seconds` since the last call, `size` of the person in pixels."""
         points = np.asarray(points, dtype=np.float64)
         if self.last is None or self.velocity is None or seconds <= 0:
-            self.last, self.velocity = points.copy(), np.zeros_like(points)
+            self.last = points.copy()
+            self.velocity = np.zeros_like(points)
             return points
         velocity = (points - self.last) / seconds
         self.velocity += _weight(self.speed_cutoff, seconds) * (velocity - self.velocity)

@@ -65,7 +65,10 @@ class Source:
 
     def _video(self) -> Iterator[Frame]:
         assert self.capture is not None
-        index, failed, begun, good = 0, 0, time.perf_counter(), 0
+        index = 0
+        failed = 0
+        begun = time.perf_counter()
+        good = 0
         while self.total is None or index < self.total or failed == 0:
             grabbed, picture = self.capture.read()
             if grabbed and picture is not None and picture.size:

@@ -82,19 +82,24 @@ def _match_table(
     A detection takes the free person of the highest OKS, the last of equal ones; an ignored person only where no other
     reaches the threshold. Crowds stay free.
     """
-    width = persons.shape[1]
+    # Axes: A area ranges, T thresholds, P pictures, G persons in a picture, D detections in a picture
+    width = persons.shape[1]  # G
     aside = ignored[:, None, persons]  # (A, 1, P, G)
-    crowd = truth.crowd[persons]
+    crowd = truth.crowd[persons]  # (P, G)
     counts = truth.person_id[persons] != 0  # pycocotools notes the partner's id, and 0 means none
-    free = np.ones((len(AREAS), len(THRESHOLDS), *persons.shape), bool)
-    least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None, None]
-    present = (detections >= 0).sum(axis=0)  # pictures with more than d detections come first
+    free = np.ones((len(AREAS), len(THRESHOLDS), *persons.shape), bool)  # (A, T, P, G)
+    least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None, None]  # (T, 1, 1)
+    present = (detections >= 0).sum(axis=0)  # (D,): pictures with more than d detections come first
     for d, n in enumerate(present):
-        candidate = free[:, :, :n] & (oks[:n, d] >= least)
+        # Who could be the partner of each picture's d-th detection, and who of them is not ignored
+        candidate = free[:, :, :n] & (oks[:n, d] >= least)  # (A, T, n, G)
         proper = candidate & ~aside[:, :, :n]
-        has_proper = proper.any(axis=-1)
-        value = np.where(np.where(has_proper[..., None], proper, candidate), oks[:n, d], -1.0)
-        partner = width - 1 - value[..., ::-1].argmax(axis=-1)
+        has_proper = proper.any(axis=-1)  # (A, T, n)
+        allowed = np.where(has_proper[..., None], proper, candidate)
+        # The highest OKS among them; turned around, so that the last of equal ones is found first
+        value = np.where(allowed, oks[:n, d], -1.0)
+        partner = width - 1 - value[..., ::-1].argmax(axis=-1)  # (A, T, n)
+        # Note it, for the person and for the detection
         paired = candidate.any(axis=-1)
         a, t, p = np.nonzero(paired)
         g = partner[paired]
@@ -117,7 +122,10 @@ def _tables(
     )
     detected, first, number = np.unique(found_image, return_index=True, return_counts=True)
     _, i, j = np.intersect1d(pictures, detected, assume_unique=True, return_indices=True)
-    start, count, first, number = start[i], count[i], first[j], number[j]
+    start = start[i]
+    count = count[i]
+    first = first[j]
+    number = number[j]
     width = WIDTHS[np.searchsorted(WIDTHS, count)]
     for each in np.unique(width):
         chosen = np.flatnonzero(width == each)

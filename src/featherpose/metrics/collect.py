@@ -29,7 +29,8 @@ class KeypointMetric(Metric):
 
     def __init__(self, persons: Sequence[Person], skeleton: Skeleton) -> None:
         super().__init__()
-        self.persons, self.skeleton = persons, skeleton
+        self.persons = persons
+        self.skeleton = skeleton
         self.index: list[Tensor] | Tensor
         self.keypoints: list[Tensor] | Tensor
         self.confidence: list[Tensor] | Tensor

@@ -89,7 +89,9 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
     ) -> None:
         super().__init__(persons, skeleton)
         choice("mean", mean, MEANS)
-        self.sizes, self.name, self.mean = sizes, name, mean
+        self.sizes = sizes
+        self.name = name
+        self.mean = mean
         self.chosen_mean = mean
         self.threshold = number("data.metric.threshold", threshold, above=0)
         self.fine = number("data.metric.fine", fine, above=0)
@@ -173,9 +175,13 @@ class PCK(PercentageOfCorrectKeypoints):
         mean: str = "weighted",
     ) -> None:
         if skeleton.torso is None:
-            name, sizes, usual = "PCKbox", box_sizes(persons), (0.1, 0.05)
+            name = "PCKbox"
+            sizes = box_sizes(persons)
+            usual = (0.1, 0.05)
         else:
-            name, sizes, usual = "PCK", torso_sizes(persons, skeleton.torso), (0.2, 0.1)
+            name = "PCK"
+            sizes = torso_sizes(persons, skeleton.torso)
+            usual = (0.2, 0.1)
         coarse = usual[0] if threshold is None else threshold
         strict = usual[1] if fine is None else fine
         super().__init__(persons, skeleton, sizes, name, coarse, strict, mean)

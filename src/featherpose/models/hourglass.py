@@ -145,7 +145,8 @@ class Hourglass(Stacked):
             raise PoseError(
                 f"An hourglass needs stages, depth and joints of at least 1, not {stages, depth, joints}."
             )
-        self.joints, self.depth = joints, depth
+        self.joints = joints
+        self.depth = depth
         self.channels = channels = channels or channels_for(stages)
         if channels % 4 or channels < 16:
             raise PoseError(

@@ -144,7 +144,9 @@ class HRNet(PoseNetwork):
     ):
         super().__init__()
         kind = Convolutions(block, scope)
-        unit = 32 if kind.attention else 4 if kind.lean else 1
+        unit = 4 if kind.lean else 1
+        if kind.attention:
+            unit = 32
         if channels < 1 or channels % unit:
             raise PoseError(
                 f"With block={block} the channels must be a multiple of {unit}, not {channels}."

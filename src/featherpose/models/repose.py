@@ -221,7 +221,9 @@ class RePose(PoseNetwork):
         body = skeleton_for(joints) if skeleton is None else skeleton_of(skeleton)
         if len(body) != joints:
             raise PoseError(f"model.skeleton has {len(body)} joints, but model.joints is {joints}.")
-        self.joints, self.levels, self.graph = joints, levels, graph_of(body, order)
+        self.joints = joints
+        self.levels = levels
+        self.graph = graph_of(body, order)
         self.stages = nn.ModuleList(
             Stage(self.graph, levels, update_blocks, update, updates, heatmaps, first=i == 0)
             for i in range(stages)

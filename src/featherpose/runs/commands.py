@@ -179,7 +179,9 @@ def status(sweep: Path, console: Console) -> int:
     for name in ("job", "state", "score", "epochs", "overrides"):
         grid.add_column(name, overflow="fold")
     for job in found:
-        score, epochs, why = "", "", ""
+        score = ""
+        epochs = ""
+        why = ""
         if job.damage is not None:
             why = f"\n{job.damage}"
         elif job.run is not None:

@@ -119,11 +119,9 @@ class Run:
         """Everything that a score depends on beside the network, in a few words; equal words mean comparable scores."""
         data, protocol = self.record.data, self.record.protocol
         size = data.input_size or self.select("data.input_size") or []
-        flip = (
-            "flip" + (" + shift" if protocol.get("shift") else "")
-            if protocol.get("flip")
-            else "no flip"
-        )
+        flip = "no flip"
+        if protocol.get("flip"):
+            flip = "flip + shift" if protocol.get("shift") else "flip"
         words = [
             data.name or "?",
             f"{'?' if data.val is None else data.val} persons",

@@ -23,7 +23,8 @@ class Heartbeat:
     """A context manager around a run: its folder's `heartbeat` is touched as long as the process lives."""
 
     def __init__(self, folder: Path, every: float = EVERY) -> None:
-        self.path, self.every = folder / FILE, every
+        self.path = folder / FILE
+        self.every = every
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 

@@ -44,7 +44,9 @@ class Recording:
     """
 
     def __init__(self, folder: str | Path, writes: bool = True, **first: Any) -> None:
-        self.folder, self.writes, self.first = Path(folder), writes, first
+        self.folder = Path(folder)
+        self.writes = writes
+        self.first = first
         earlier = RunRecord.read(self.folder)
         self.record = earlier or RunRecord()
         if earlier is not None:

@@ -46,7 +46,9 @@ def read_offline(folder: str | Path) -> OfflineRun:
     started = next((record["run"] for record in records if record["type"] == "run"), None)
     if started is None:
         raise PoseError(f"{folder} holds no run record yet.")
-    rows, summary, exit_code = [], {}, None
+    rows = []
+    summary = {}
+    exit_code = None
     for record in records:
         if record["type"] == "history":
             rows.append(record["history"]["item"])

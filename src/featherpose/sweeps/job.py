@@ -46,7 +46,8 @@ class Job:
         record = self.record()
         if record is None:
             return
-        self.state, self.error = record.state, record.error
+        self.state = record.state
+        self.error = record.error
         if self.state != RUNNING:
             return
         if self.force or died(self.folder, record) is not None:  # nobody could write that it ended
@@ -67,7 +68,10 @@ class Job:
         return self.state not in (FINISHED, RUNNING)
 
     def start(self, slot: Slot) -> None:
-        self.slot, self.state, self._began, self.error = slot, "running", time.monotonic(), None
+        self.slot = slot
+        self.state = "running"
+        self._began = time.monotonic()
+        self.error = None
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **slot, "PYTHONUNBUFFERED": "1"}
         with (self.folder / LOG).open("ab") as log:

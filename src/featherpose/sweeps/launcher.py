@@ -47,8 +47,11 @@ class Processes:
         gpus_per_job: int = 1,
         threads: int | None = None,
     ) -> None:
-        self.hydra_context, self.config = hydra_context, config
-        self.n_jobs, self.gpus_per_job, self.threads = n_jobs, gpus_per_job, threads
+        self.hydra_context = hydra_context
+        self.config = config
+        self.n_jobs = n_jobs
+        self.gpus_per_job = gpus_per_job
+        self.threads = threads
         self.stopping: int | None = None
         self.running: list[Job] = []
 

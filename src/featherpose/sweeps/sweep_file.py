@@ -19,7 +19,8 @@ class SweepFile:
     """The jobs of one sweep folder; two jobs are the same where their overrides are, in whatever order."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / "sweep.json"
+        self.folder = folder
+        self.path = folder / "sweep.json"
         self.jobs: dict[tuple[str, ...], dict[str, Any]] = {}
         if self.path.is_file():
             for job in json.loads(self.path.read_text(encoding="utf-8"))["jobs"]:

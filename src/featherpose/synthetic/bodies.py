@@ -154,18 +154,20 @@ _SWAPPED = [
     for a in ANGLES
 ]
 _FLIPPED_SIGN = np.array([-1.0 if angle in _MIRRORED else 1.0 for angle in ANGLES])
+
+
 # Each angle turns about one axis: pitch-like x, abduction and roll z, yaw and twist y; the sign makes a positive angle
 # bend forwards, lift sideways and flex the knee backwards.
+def _axis_of(kind: str) -> str:
+    if "roll" in kind or "abduction" in kind:
+        return "z"
+    return "y" if "yaw" in kind or "twist" in kind else "x"
+
+
 _AXES, _SIGNS = [], []
 for _angle in ANGLES:
     _kind = _angle.removeprefix("left_").removeprefix("right_")
-    _AXES.append(
-        "z"
-        if "roll" in _kind or "abduction" in _kind
-        else "y"
-        if "yaw" in _kind or "twist" in _kind
-        else "x"
-    )
+    _AXES.append(_axis_of(_kind))
     _sided = (
         -1.0 if _angle.startswith("right_") and ("abduction" in _kind or "twist" in _kind) else 1.0
     )
@@ -357,9 +359,8 @@ def _circles(
     return circles.reshape(len(build), len(PARTS), 4, 4)
 
 
-_IN_FRONT = np.array(
-    [0.05 if "arm" in p or "hand" in p else 0.02 if p == "head" else 0.0 for p in PARTS]
-)
+_IN_FRONT = np.array([0.05 if "arm" in part or "hand" in part else 0.0 for part in PARTS])
+_IN_FRONT[PARTS.index("head")] = 0.02
 _IN_FRONT[PARTS.index("hips")] = -0.03
 _IN_FRONT[PARTS.index("neck")] = -0.02
 

@@ -85,7 +85,9 @@ def annotated(person: Person, skeleton: str) -> list[Inhabitant]:
 
 
 def _write_coco(folder: Path, people: int, seed: int, step: Step) -> dict[str, int]:
-    validation, done, counts = max(1, people // 5), 0, {}
+    validation = max(1, people // 5)
+    done = 0
+    counts = {}
     contents = {}
     for split, count in (("train", people - validation), ("val", validation)):
         images, annotations = [], []

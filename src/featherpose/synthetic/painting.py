@@ -65,7 +65,9 @@ class Clothes:
 def _vivid(u: np.ndarray, chroma: float = 0.75) -> np.ndarray:
     """An RGB colour from three uniforms: any hue, mostly not too grey or too dark."""
     hue, saturation, value = (float(v) for v in u)
-    hue, saturation, value = hue * 6, 0.15 + chroma * saturation, 50 + 190 * value
+    hue = hue * 6
+    saturation = 0.15 + chroma * saturation
+    value = 50 + 190 * value
     ramps = (min(max(abs((hue + turn) % 6 - 3) - 1, 0.0), 1.0) for turn in (0, 4, 2))
     return np.array([value * (1 - saturation + saturation * ramp) for ramp in ramps])
 
@@ -73,7 +75,9 @@ def _vivid(u: np.ndarray, chroma: float = 0.75) -> np.ndarray:
 def dress(u: np.ndarray) -> Clothes:
     """Clothes from 24 uniforms."""
     skin = _SKINS[int(u[0] * 6)] * (0.94 + 0.12 * u[1])
-    shirt, trousers, trim = _vivid(u[2:5]), _vivid(u[5:8]) * 0.8, _vivid(u[8:11])
+    shirt = _vivid(u[2:5])
+    trousers = _vivid(u[5:8]) * 0.8
+    trim = _vivid(u[8:11])
     if np.abs(trim - shirt).sum() < 150:  # a trim nobody sees is no cue
         trim = 255 - shirt
     return Clothes(
@@ -220,13 +224,12 @@ class _Limbs:
     def __init__(
         self, scene: Scene, figure: int, clothes: Clothes, light: np.ndarray, shade: np.ndarray
     ) -> None:
-        self.circles, self.clothes, self.light, self.shade = (
-            scene.circles[figure],
-            clothes,
-            light,
-            shade,
-        )
-        self.fronts, self.lefts = scene.figures.fronts[figure], scene.figures.lefts[figure]
+        self.circles = scene.circles[figure]
+        self.clothes = clothes
+        self.light = light
+        self.shade = shade
+        self.fronts = scene.figures.fronts[figure]
+        self.lefts = scene.figures.lefts[figure]
 
     def colour(self, part: str) -> np.ndarray:
         """The colour a part is filled with first."""

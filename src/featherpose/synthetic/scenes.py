@@ -104,7 +104,7 @@ def _place(
             0.35 * (u[7] - 0.5) * width,
             (0.05 + 0.25 * u[8]) * height * (1 if u[9] < 0.75 else -1),
         )
-    others = 0 if u[10] < 0.55 else 1 if u[10] < 0.85 else 2
+    others = int(u[10] >= 0.55) + int(u[10] >= 0.85)
     behind, ahead = [], []
     for k in range(1, FIGURES):
         v = u[10 + 6 * k : 16 + 6 * k]
@@ -176,7 +176,9 @@ _TORSO = PARTS.index("torso")
 def layers(scene: Scene) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """What is in front at each pixel: a number per drawn part, rising from back to front; and each figure's numbers."""
     width, height = scene.size
-    front, numbers, number = np.zeros((height, width), np.uint8), {}, 0
+    front = np.zeros((height, width), np.uint8)
+    numbers = {}
+    number = 0
     for figure in scene.sequence:
         hulls, own = scene.hulls(figure), np.empty(len(PARTS), np.int64)
         for part in scene.figures.order[figure]:

@@ -75,7 +75,10 @@ def _listing(name: str, places: Places, say: Say) -> Listing:
 
 
 def _cut(people: Listing, file: Path) -> dict[str, np.ndarray]:
-    place, size, zoom, shift = [], [], [], []
+    place = []
+    size = []
+    zoom = []
+    shift = []
     offset = 0
     with file.open("wb") as out:
         for region in regions(people):

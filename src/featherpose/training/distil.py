@@ -56,7 +56,8 @@ class Teacher:
         """Heatmaps (B, K, h, w) of normalised crops, and each one's peak (B, K), 0 to 1: 0 where it is not taught."""
         if self.order.device != images.device or self._kind() != images.dtype:
             self.network.to(images)
-            self.order, self.taught = self.order.to(images.device), self.taught.to(images.device)
+            self.order = self.order.to(images.device)
+            self.taught = self.taught.to(images.device)
         maps = self.forward(images)[-1].float()
         if tuple(maps.shape[2:]) != size:
             raise PoseError(
@@ -102,9 +103,14 @@ class DistilLoss:
     ) -> None:
         if not 0 <= share <= 1:
             raise PoseError(f"loss.share is the teacher's part of the loss, 0 to 1, not {share}.")
-        self.source, self.skeleton, self.labels = teacher, skeleton_of(skeleton), labels
-        self.share, self.power, self.floor = share, power, floor
-        self.teacher_model, self.teacher_skeleton = teacher_model, teacher_skeleton
+        self.source = teacher
+        self.skeleton = skeleton_of(skeleton)
+        self.labels = labels
+        self.share = share
+        self.power = power
+        self.floor = floor
+        self.teacher_model = teacher_model
+        self.teacher_skeleton = teacher_skeleton
         self.compiler = backend_of(compile)
         self.teacher: Teacher | None = None
 

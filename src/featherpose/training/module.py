@@ -78,7 +78,8 @@ class PoseModule(L.LightningModule):
         self.skeleton = skeleton
         self.stride = network.stride
         self.protocol = protocol or Protocol()
-        self.optimiser, self.schedule = optimiser, schedule
+        self.optimiser = optimiser
+        self.schedule = schedule
         self.channels_last = channels_last
         if channels_last:
             lay_out(network, torch.channels_last)

@@ -52,7 +52,9 @@ def _tensor(entry: Mapping, numbers: memoryview) -> Tensor:
 def write_safetensors(path: str | Path, state: Mapping[str, Tensor]) -> None:
     """The tensors as they are, each with its own kind of number."""
     names = {kind: name for name, kind in KINDS.items()}
-    header, parts, end = {}, [], 0
+    header = {}
+    parts = []
+    end = 0
     for name, tensor in state.items():
         part = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         places = [end, end + len(part)]

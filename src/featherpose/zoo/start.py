@@ -114,7 +114,9 @@ def _match(
 ) -> tuple[dict[str, Tensor], Start]:
     common = [joint for joint in ours.joints if theirs is not None and joint in theirs.joints]
     found: dict[str, Tensor] = {}
-    taken, mapped, new = [], [], []
+    taken = []
+    mapped = []
+    new = []
     for name, value in network.state_dict().items():
         given = weights.state.get(name)
         if given is None:

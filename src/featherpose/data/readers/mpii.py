@@ -278,7 +278,9 @@ def _row_of(record: Record, boxes: dict[tuple[int, ...], list[int]], truth: _Tru
 
 def _list(value: Any) -> list[Any]:
     """MATLAB's arrays of one are squeezed away."""
-    return [] if value is None else list(value) if isinstance(value, np.ndarray) else [value]
+    if value is None:
+        return []
+    return list(value) if isinstance(value, np.ndarray) else [value]
 
 
 def _read_truth(base: Path) -> _Truth | None:

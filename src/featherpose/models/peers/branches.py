@@ -133,7 +133,9 @@ class Branches(PoseNetwork):
             raise PoseError(
                 f"model.modules takes three numbers of at least 1, not {list(modules)}."
             )
-        self.joints, self.channels, self.stem = joints, channels, stem
+        self.joints = joints
+        self.channels = channels
+        self.stem = stem
         stages: list[nn.Module] = []
         before = [stem_width]
         for number in modules:

@@ -109,7 +109,8 @@ class SimpleBaseline(PoseNetwork):
                 body = MobileNetV2()
             case _:
                 raise PoseError(f"model.backbone is resnet50 or mobilenet_v2, not {backbone}.")
-        self.joints, self.backbone = joints, body
+        self.joints = joints
+        self.backbone = body
         inputs = [body.channels, head, head]
         self.upsample = nn.Sequential(
             *(

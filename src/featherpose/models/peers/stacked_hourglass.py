@@ -63,7 +63,8 @@ class StackedHourglass(PoseNetwork):
                 "A stacked hourglass takes at least one stage and depth, and channels in fours, "
                 f"not {stages, depth, channels}."
             )
-        self.joints, self.depth = joints, depth
+        self.joints = joints
+        self.depth = depth
         half = channels // 2
         self.stem = nn.Sequential(
             ConvNorm(3, 64, 7, 2, nn.ReLU(inplace=True)),

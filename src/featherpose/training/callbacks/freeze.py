@@ -26,7 +26,9 @@ class Freeze(Callback):
     def __init__(
         self, parts: Sequence[str] = (), norms: bool = False, until: int | None = None
     ) -> None:
-        self.parts, self.norms, self.until = tuple(parts), norms, until
+        self.parts = tuple(parts)
+        self.norms = norms
+        self.until = until
         self.frozen = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -49,7 +49,8 @@ class GammaWarmup(Callback):
     ) -> None:
         self.gamma = Gamma(target, freeze_epochs, ramp_epochs, unit)
         self.modules: dict[str, NonLocal] = {}
-        self.freeze, self.ramp = float(freeze_epochs), float(ramp_epochs)
+        self.freeze = float(freeze_epochs)
+        self.ramp = float(ramp_epochs)
         self.phase: Phase | None = None
         self.restart = restart
         self.released = False

@@ -35,8 +35,12 @@ class NanGuard(Callback):
     ) -> None:
         if factor is not None:
             number("callbacks.nan_guard.factor", factor, above=1)
-        self.folder, self.factor, self.patience, self.every = Path(folder), factor, patience, every
-        self.mean, self.seen = 0.0, 0
+        self.folder = Path(folder)
+        self.factor = factor
+        self.patience = patience
+        self.every = every
+        self.mean = 0.0
+        self.seen = 0
         self._recent: deque[tuple[int, int, Tensor, dict[str, Tensor]]] = deque()
 
     def on_train_batch_end(

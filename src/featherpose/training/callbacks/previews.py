@@ -34,12 +34,10 @@ class Previews(Callback):
     def __init__(
         self, folder: str | Path, samples: int = 4, every: int = 5, side: int = 192
     ) -> None:
-        self.folder, self.samples, self.every, self.side = (
-            Path(folder) / "pictures",
-            samples,
-            every,
-            side,
-        )
+        self.folder = Path(folder) / "pictures"
+        self.samples = samples
+        self.every = every
+        self.side = side
         self._batch: dict[str, Tensor] | None = None
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -36,8 +36,11 @@ class Resume(Checkpoint):
     """
 
     def __init__(self, path: str | Path, seed: int = 0, every_minutes: float | None = 15.0) -> None:
-        self.path, self.seed, self.every_minutes = Path(path), seed, every_minutes
-        self._saved, self._validation_due = time.monotonic(), False
+        self.path = Path(path)
+        self.seed = seed
+        self.every_minutes = every_minutes
+        self._saved = time.monotonic()
+        self._validation_due = False
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -32,7 +32,8 @@ class StopCleanly(Checkpoint):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.received: int | None = None
-        self._owner, self._before = os.getpid(), {}
+        self._owner = os.getpid()
+        self._before = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -19,7 +19,8 @@ class Throughput(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = self._idle_since = time.perf_counter()
-        self._waited, self._images = 0.0, 0
+        self._waited = 0.0
+        self._images = 0
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 

@@ -50,8 +50,11 @@ class TimeBudget(Callback):
             raise PoseError(
                 f"The time budget's warmup ({warmup:g}) and final ({final:g}) are shares, 0 to 1."
             )
-        self.seconds, self.reserve = float(seconds), float(reserve)
-        self.rate, self.warmup, self.final = rate, float(warmup), float(final)
+        self.seconds = float(seconds)
+        self.reserve = float(reserve)
+        self.rate = rate
+        self.warmup = float(warmup)
+        self.final = float(final)
         self.before = 0.0  # share that was gone when this process began to train
         self._began: float | None = None
 

@@ -89,7 +89,8 @@ class TrackioRun(Logger):
             )  # read when trackio is imported
         import trackio  # noqa: F401  (so that a missing package is reported before the training starts)
 
-        self.identity, self.project = identity, project
+        self.identity = identity
+        self.project = project
         self._run: Any = None
 
     @property

@@ -25,7 +25,8 @@ class WandbRun(WandbLogger):
     ) -> None:
         project = run.project if run is not None else "featherpose"
         super().__init__(experiment=run, save_dir=directory, project=project)
-        self.identity, self.best_checkpoint = identity, best_checkpoint
+        self.identity = identity
+        self.best_checkpoint = best_checkpoint
 
     def log_hyperparams(self, params: Any) -> None:
         """Nothing: the run was started with the resolved config."""
