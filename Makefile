@@ -34,6 +34,10 @@ train: $(STAMP) ## Train LAPX on built-in synthetic people (about 6 minutes on 2
 test: $(STAMP) ## The whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-fast
+test-fast: $(STAMP) ## The tests that neither train nor export nor start programs, in under two minutes
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
 .PHONY: test-typed
 test-typed: $(STAMP) ## Every documented command as it is written, every training for two steps (half an hour)
 	$(BIN)/python -m pytest tests/typed --timeout=1800 $(ARGS)

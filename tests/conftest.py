@@ -40,6 +40,17 @@ def pytest_configure(config: pytest.Config) -> None:
     watch(config)
 
 
+# Who asks for one of these trains, exports or starts programs: `make test-fast` does without
+SLOW = {"typed", "fit", "sweep", "tiny_run", "whole", "taught", "program"}
+SLOW |= {"wheel", "command", "checkout", "checkpoints", "onnx_file"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's folder."""

@@ -13,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from featherpose.targets import build
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PRIMARY = ("train", "evaluate", "predict", "export", "benchmark")
 

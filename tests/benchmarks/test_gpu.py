@@ -12,6 +12,8 @@ import torch
 from featherpose.benchmarks import gpu
 from featherpose.benchmarks.training import composed
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "networks": ["lapx_fast"],
     "batch": 2,

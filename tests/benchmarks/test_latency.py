@@ -19,6 +19,8 @@ from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
 from featherpose.runs.speed_plot import family_of
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 

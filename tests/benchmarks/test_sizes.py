@@ -17,6 +17,8 @@ from featherpose.models.lean import EMA, LConv
 from featherpose.models.repose import RePose
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 
+pytestmark = pytest.mark.slow
+
 FULL = {
     "soft_gate": True,
     "stem_attention": "eca_cbam",

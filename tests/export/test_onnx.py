@@ -23,6 +23,8 @@ from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO, LSP, MPII, skeleton_of
 
+pytestmark = pytest.mark.slow
+
 SIZE = (64, 48)
 
 

@@ -20,6 +20,8 @@ from featherpose.models.hourglass import Hourglass
 from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
 
+pytestmark = pytest.mark.slow
+
 SIZE = (64, 64)
 
 

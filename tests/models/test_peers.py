@@ -27,6 +27,8 @@ from featherpose.models.peers.simple_baseline import SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
 from featherpose.targets import build as build_target
 
+pytestmark = pytest.mark.slow
+
 BINARY = 2**30  # what "G" means in HRNet's own counter, and in papers that use it
 
 # network: parameters printed, operations printed, unit of them, how they are counted, by whom they are printed.

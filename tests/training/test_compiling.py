@@ -15,6 +15,8 @@ from featherpose.errors import PoseError
 from featherpose.training.compiling import Compiled, backend_of
 from featherpose.zoo.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 class Small(nn.Module):
     """With statistics and dropout, which a trial would spoil."""
