@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.weights import load_published, our_names, read, state_dict_of
 from featherpose.skeletons import COCO, Skeleton, skeleton_of
+from featherpose.zoo import names
 from featherpose.zoo.checkpoint import description_of, find_checkpoint
 from featherpose.zoo.openvino import read_convolutions
 from featherpose.zoo.safetensors import read_safetensors
@@ -39,7 +40,7 @@ def read_weights(source: str | Path, network: nn.Module) -> Weights:
     if path.suffix == ".xml":
         return Weights(path, state_of(read_convolutions(path), network, str(path)), COCO, True)
     content = read_safetensors(path) if path.suffix == ".safetensors" else read(path)
-    state = our_names(network, state_dict_of(content, str(path)))
+    state = our_names(network, names.to_ours(network, state_dict_of(content, str(path))))
     return Weights(path, state, _skeleton(content), _folded(state))
 
 

@@ -27,13 +27,13 @@ def separable(inputs: int, outputs: int, stride: int = 1, act: bool = True) -> n
     )
 
 
-def link(widths: Sequence[int], source: int, target: int) -> nn.Module:
+def link(widths: Sequence[int], source: int, target: int, grow_by: str) -> nn.Module:
     """From one branch to another: to a coarser one by halvings, to a finer one by a 1x1 convolution and growing."""
     here, there = widths[source], widths[target]
     if source == target:
         return nn.Identity()
     if source > target:
-        grow = nn.Upsample(scale_factor=2 ** (source - target), mode="nearest")
+        grow = nn.Upsample(scale_factor=2 ** (source - target), mode=grow_by)
         return nn.Sequential(ConvNorm(here, there), grow)
     halvings = [separable(here, here, 2) for _ in range(target - source - 1)]
     return nn.Sequential(*halvings, separable(here, there, 2, act=False))
@@ -44,15 +44,22 @@ class Fusion(nn.Module):
 
     Lite-HRNet's public code adds the finest branch's part twice, and in place; the paper's sum, once each, is what
     its printed 0.20G and 0.31G count (the doubled parts would make them 0.24G and 0.39G). Weights that were trained
-    by that code need its sum: `doubled`.
+    by that code need its sum: `doubled`. `grow_by` is how a coarser branch gets to a finer one's size: nearest, as
+    Lite-HRNet has it, or bilinear as HRFormer.
     """
 
-    def __init__(self, widths: Sequence[int], outputs: int | None = None, doubled: bool = False):
+    def __init__(
+        self,
+        widths: Sequence[int],
+        outputs: int | None = None,
+        doubled: bool = False,
+        grow_by: str = "nearest",
+    ):
         super().__init__()
         self.doubled = doubled
         count = range(len(widths))
         self.targets = nn.ModuleList(
-            nn.ModuleList(link(widths, s, t) for s in count) for t in count[:outputs]
+            nn.ModuleList(link(widths, s, t, grow_by) for s in count) for t in count[:outputs]
         )
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:

@@ -144,7 +144,9 @@ class HRFormer(PoseNetwork):
                 *(
                     nn.Sequential(
                         BranchBlocks(w[:n]),
-                        Fusion(w[:n], 1 if n == 4 and m == number - 1 else None),
+                        Fusion(
+                            w[:n], 1 if n == 4 and m == number - 1 else None, grow_by="bilinear"
+                        ),
                     )
                     for m in range(number)
                 )

@@ -94,11 +94,31 @@ class ShuffleUnits(nn.Module):
         ]
 
 
-class LiteHRNet(Branches):
-    """`modules` (2, 4, 2) is Lite-HRNet-18, (3, 8, 3) is Lite-HRNet-30."""
+def is_doubled(fusion: str) -> bool:
+    if fusion not in ("doubled", "paper"):
+        raise PoseError(f"model.fusion is doubled or paper, not {fusion!r}.")
+    return fusion == "doubled"
 
-    def __init__(self, joints: int, channels: int = 40, modules: Sequence[int] = (2, 4, 2)):
-        super().__init__(joints, Stem(), 32, channels, modules, ConditionalChannelWeighting)
+
+class LiteHRNet(Branches):
+    """`modules` (2, 4, 2) is Lite-HRNet-18, (3, 8, 3) is Lite-HRNet-30.
+
+    Args:
+        fusion: `paper` adds each branch once, which the printed FLOPs count; `doubled` sums them as the public code
+            does, which all published weights were trained by.
+    """
+
+    def __init__(
+        self,
+        joints: int,
+        channels: int = 40,
+        modules: Sequence[int] = (2, 4, 2),
+        fusion: str = "paper",
+    ):
+        doubled = is_doubled(fusion)
+        super().__init__(
+            joints, Stem(), 32, channels, modules, ConditionalChannelWeighting, doubled=doubled
+        )
 
 
 class NaiveLiteHRNet(Branches):
@@ -120,13 +140,10 @@ class NaiveLiteHRNet(Branches):
         fusion: str = "doubled",
         norms: str = "batch",
     ):
-        if fusion not in ("doubled", "paper"):
-            raise PoseError(f"model.fusion is doubled or paper, not {fusion!r}.")
+        doubled = is_doubled(fusion)
         if norms not in ("batch", "fixed"):
             raise PoseError(f"model.norms is batch or fixed, not {norms!r}.")
-        super().__init__(
-            joints, Stem(), 32, channels, modules, ShuffleUnits, doubled=fusion == "doubled"
-        )
+        super().__init__(joints, Stem(), 32, channels, modules, ShuffleUnits, doubled=doubled)
         self.norms = norms
 
     def train(self, mode: bool = True) -> NaiveLiteHRNet:

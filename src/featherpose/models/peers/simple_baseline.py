@@ -61,6 +61,7 @@ class InvertedResidual(nn.Module):
         up = [ConvNorm(inputs, middle, 1, 1, nn.ReLU6(inplace=True))] if expand > 1 else []
         depthwise = ConvNorm(middle, middle, 3, stride, nn.ReLU6(inplace=True), groups=middle)
         self.body = nn.Sequential(*up, depthwise, ConvNorm(middle, outputs))
+        self.outputs = outputs
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:

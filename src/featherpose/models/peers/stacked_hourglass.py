@@ -51,13 +51,27 @@ class Level(nn.Module):
 
 
 class StackedHourglass(PoseNetwork):
-    """Eight hourglasses of depth 4 and 256 channels as published; each stage's heatmaps are supervised."""
+    """Eight hourglasses of depth 4 and 256 channels as published; each stage's heatmaps are supervised.
+
+    Args:
+        early: `paper` keeps half of the channels until the stem's last residual; `wide` grows to all of them one
+            residual earlier, as the PyTorch versions do whose weights are public (bearpaw, anibali).
+    """
 
     stride = 4
     natural_height = 256
 
-    def __init__(self, joints: int, stages: int = 8, channels: int = 256, depth: int = 4):
+    def __init__(
+        self,
+        joints: int,
+        stages: int = 8,
+        channels: int = 256,
+        depth: int = 4,
+        early: str = "paper",
+    ):
         super().__init__()
+        if early not in ("paper", "wide"):
+            raise PoseError(f"model.early is paper or wide, not {early!r}.")
         if stages < 1 or depth < 1 or channels % 4:
             raise PoseError(
                 "A stacked hourglass takes at least one stage and depth, and channels in fours, "
@@ -66,12 +80,13 @@ class StackedHourglass(PoseNetwork):
         self.joints = joints
         self.depth = depth
         half = channels // 2
+        middle = half if early == "paper" else channels
         self.stem = nn.Sequential(
             ConvNorm(3, 64, 7, 2, nn.ReLU(inplace=True)),
             Residual(64, half),
             nn.MaxPool2d(2),
-            Residual(half, half),
-            Residual(half, channels),
+            Residual(half, middle),
+            Residual(middle, channels),
         )
         self.stages = nn.ModuleList(
             nn.Sequential(
