@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from featherpose import crop
 from featherpose.errors import PoseError
 from featherpose.heatmaps import decode, flip_back, to_picture
-from featherpose.inference.checkpoints import TorchBackend
+from featherpose.inference.checkpoints import Loaded, TorchBackend
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.outputs import Heatmaps, Output
@@ -116,3 +116,23 @@ def test_a_flip_test_inside_the_file_cannot_be_done_otherwise(asked: Protocol) -
 def test_damaged_weights_are_named(value: float) -> None:
     with pytest.raises(PoseError, match="NaN or infinite heatmaps: its weights are damaged"):
         Estimator(Fixed(value))(some_crops())
+
+
+class TwoVectors(nn.Module):
+    """Peaks at bin 6 along x and at bin 20 along y, whatever the image."""
+
+    joints, stride = 16, 4
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, y = (torch.zeros(len(images), 16, 2 * side) for side in (32, 64))
+        x[..., 6], y[..., 20] = 1.0, 0.5
+        return [x, y]
+
+
+def test_a_network_of_two_vectors_a_joint_is_decoded_as_such() -> None:
+    loaded = Loaded(TwoVectors(), MPII, 4, Protocol(flip=False), (64, 32))
+    estimator = Estimator(TorchBackend(loaded, "cpu"), loaded.protocol)
+    (output,) = estimator.outputs(np.zeros((2, 3, 64, 32), np.uint8))
+    points, confidence = output.decode("quarter")
+    np.testing.assert_array_equal(points, np.broadcast_to([3.0, 10.0], (2, 16, 2)))
+    np.testing.assert_array_equal(confidence, np.full((2, 16), 0.5))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from featherpose.inference.description import Description
-from featherpose.inference.outputs import Heatmaps, Output
+from featherpose.inference.outputs import Heatmaps, Output, Vectors
 from featherpose.models.network import PoseNetwork, check_joints, lay_out, natural_height_of
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
@@ -69,8 +69,10 @@ class TorchBackend:
     def __call__(self, crops: np.ndarray) -> list[Output]:
         images = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
         outputs = self.network(normalise(images, self.channels_last))
-        stride = self.description.stride
-        return [Heatmaps(each.float().cpu().numpy(), stride) for each in outputs]
+        arrays = [each.float().cpu().numpy() for each in outputs]
+        if len(arrays) == 2 and arrays[0].ndim == 3:  # along x and along y (B, K, bins), no maps
+            return [Vectors(*arrays, arrays[0].shape[2] // self.description.input_size[1])]
+        return [Heatmaps(each, self.description.stride) for each in arrays]
 
 
 def from_checkpoint(source: str | Path | Checkpoint, trust: bool = False) -> Loaded:
