@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "src"))  # works without an installation too
 
 def main() -> int:
     from featherpose.errors import PoseError
-    from featherpose.teaching.build import build
+    from featherpose.teaching.build_set import build
     from featherpose.teaching.sieve import Rules
     from featherpose.teaching.sources import LABELLED, UNLABELLED, Places
 

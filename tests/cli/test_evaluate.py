@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from featherpose.cli import evaluate
 from featherpose.data.readers import mpii
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation import network
+from featherpose.evaluation import by_network
 from featherpose.evaluation.predictions import Predictions
 from featherpose.inference.backends import FileBackend
 from featherpose.inference.description import Description
@@ -73,7 +73,7 @@ def nearly_right(monkeypatch):
         confidence = np.repeat(rng.uniform(0.3, 1, (1, *joints.shape[:2])), 2, axis=0)
         return Predictions(np.arange(len(persons)), np.array(stages).round(3), confidence)
 
-    monkeypatch.setattr(network, "predict", predict)
+    monkeypatch.setattr(by_network, "predict", predict)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from featherpose.errors import PoseError
 from featherpose.runs.dataframes import config_frame, curves, diff, runs_frame
 from featherpose.runs.folder import Run, find_run, find_runs
-from featherpose.runs.sweep import counts, jobs, to_go_on
+from featherpose.runs.sweep_folder import counts, jobs, to_go_on
 from featherpose.runs.wandb_runs import online_frame, read_offline
 
 

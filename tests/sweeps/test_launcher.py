@@ -14,8 +14,8 @@ import pytest
 
 from featherpose.overrides.quoting import quoted
 from featherpose.sweeps.command import child_command
+from featherpose.sweeps.display import duration
 from featherpose.sweeps.job import Slots, visible_gpus
-from featherpose.sweeps.table import duration
 
 PROGRAM = """
 import os, resource, signal, sys, time

@@ -19,7 +19,7 @@ import scipy.io
 import torch
 
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
-from featherpose.sweeps.checks import training_of
+from featherpose.sweeps.refusals import training_of
 from featherpose.synthetic import formats
 
 from ..data.test_packs import painted_set

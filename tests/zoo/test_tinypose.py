@@ -8,7 +8,7 @@ import torch
 
 from featherpose.errors import PoseError
 from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
-from featherpose.zoo.files import load_weights, read_weights
+from featherpose.zoo.weight_files import load_weights, read_weights
 
 from .test_openvino import small, write_tinypose
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation import coco_json, network, plots, report
+from featherpose.evaluation import by_network, coco_json, error_plots, score_report
 from featherpose.evaluation.predictions import (
     Predictions,
     annotation_file,
@@ -48,11 +48,11 @@ def main(cfg: DictConfig) -> float:
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
     protocol = Protocol.of(as_dict(cfg.protocol))
-    earlier = [report.read(path) for path in cfg.compare]
+    earlier = [score_report.read(path) for path in cfg.compare]
     if source == "predictions":
         data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
         metric = data.new_metric(protocol.mean)
-        how = {"name": report.UNKNOWN, "boxes": report.UNKNOWN, "mean": metric.mean}
+        how = {"name": score_report.UNKNOWN, "boxes": score_report.UNKNOWN, "mean": metric.mean}
         path = Path(cfg.predictions)
         if isinstance(metric, OKS) and ".json" in path.suffixes:
             found = score_results(path, data, metric, cfg.oracle)
@@ -65,7 +65,7 @@ def main(cfg: DictConfig) -> float:
         data, predictions, stride = run_network(cfg, source, protocol)
         how = data.stamp(protocol, stride, data.new_metric(protocol.mean))
         found = score(predictions, data, protocol, folder, cfg)
-    record: report.Record = {
+    record: score_report.Record = {
         "name": Path(str(cfg[source])).stem,
         source: str(cfg[source]),
         "dataset": data.name,
@@ -77,10 +77,10 @@ def main(cfg: DictConfig) -> float:
         "seconds": round(time.perf_counter() - started, 2),
         "versions": {name: version(name) for name in ("featherpose", "torch", "numpy")},
     }
-    report.write(folder / "metrics.json", record)
-    report.show(console, record)
+    score_report.write(folder / "metrics.json", record)
+    score_report.show(console, record)
     if earlier:
-        report.compare(console, [record, *earlier])
+        score_report.compare(console, [record, *earlier])
     console.print(
         f"written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if each.is_file()))}"
     )
@@ -129,7 +129,7 @@ def run_network(
     if protocol.boxes == "detections":
         _use_detections(data)
     estimator = Estimator(backend, protocol)
-    return data, network.predict(estimator, data.val_dataloader()), description.stride
+    return data, by_network.predict(estimator, data.val_dataloader()), description.stride
 
 
 def open_network(
@@ -215,8 +215,8 @@ def score(
     write_run(folder / "predictions" / "val.npz", predictions, data.val_people.persons)
     results = write_submission(folder, data, last, predictions)
     title = f"{last.main} {stages[-1][last.main]:.2f} on {data.name}, {len(predictions.index):,} persons"
-    plots.by_joint(folder / "joints.png", metrics, data.skeleton, title)
-    if cfg.worst and not plots.worst(
+    error_plots.by_joint(folder / "joints.png", metrics, data.skeleton, title)
+    if cfg.worst and not error_plots.worst(
         folder / "worst.png", last, data.load, data.skeleton, cfg.worst
     ):
         console.print("[dim]no picture is there to show the worst cases on[/]")

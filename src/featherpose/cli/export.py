@@ -16,7 +16,7 @@ from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation.network import score_sample
+from featherpose.evaluation.by_network import score_sample
 from featherpose.export.half import halve
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino

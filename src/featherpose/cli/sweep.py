@@ -21,7 +21,7 @@ def main(words: list[str]) -> int:
     from rich.console import Console
 
     from featherpose.runs import commands
-    from featherpose.runs.sweep import to_go_on
+    from featherpose.runs.sweep_folder import to_go_on
 
     folder = asked.folder or commands.newest_sweep(Path(os.environ.get("FEATHERPOSE_RUNS", "runs")))
     code = commands.status(folder, Console(highlight=False))

@@ -19,7 +19,7 @@ from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build
 from featherpose.zoo.checkpoint import Checkpoint, load_checkpoint
-from featherpose.zoo.files import load_weights
+from featherpose.zoo.weight_files import load_weights
 
 
 class Trained(typing.Protocol):

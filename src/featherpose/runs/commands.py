@@ -17,7 +17,7 @@ from featherpose.runs import table as tables
 from featherpose.runs.dataframes import diff, runs_frame
 from featherpose.runs.folder import Run, age, find_run, find_runs
 from featherpose.runs.published import published
-from featherpose.runs.sweep import counts, jobs, to_go_on
+from featherpose.runs.sweep_folder import counts, jobs, to_go_on
 
 _COLOUR = {"finished": "green", "running": "cyan", "missing": "dim"}
 _FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}

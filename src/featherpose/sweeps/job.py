@@ -19,7 +19,7 @@ from featherpose.errors import PoseError
 from featherpose.machine import cores, threads_by_the_user
 from featherpose.runs.heartbeat import died
 from featherpose.runs.record import FAILED, FINISHED, INTERRUPTED, RUNNING, RunRecord, mark
-from featherpose.sweeps.table import LOG
+from featherpose.sweeps.display import LOG
 
 Slot = dict[str, str]  # what a slot adds to the environment of its job
 

@@ -16,15 +16,15 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from featherpose.errors import PoseError
-from featherpose.sweeps.checks import (
+from featherpose.sweeps.command import child_command
+from featherpose.sweeps.display import Progress, print_table
+from featherpose.sweeps.job import Job, Slots, visible_gpus
+from featherpose.sweeps.refusals import (
     refuse_no_jobs,
     refuse_what_none_can_run,
     training_of,
 )
-from featherpose.sweeps.command import child_command
-from featherpose.sweeps.job import Job, Slots, visible_gpus
 from featherpose.sweeps.sweep_file import SweepFile, earlier_sweep
-from featherpose.sweeps.table import Progress, print_table
 
 
 class Processes:

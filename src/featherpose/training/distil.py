@@ -14,7 +14,7 @@ from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.training.compiling import Compiled, backend_of
 from featherpose.training.losses import HeatmapLoss
 from featherpose.zoo.checkpoint import load_checkpoint
-from featherpose.zoo.files import file_of, load_weights, sha256_of
+from featherpose.zoo.weight_files import file_of, load_weights, sha256_of
 
 
 class Teacher:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.network import PoseNetwork
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
-from featherpose.zoo.files import Weights, read_weights, sha256_of
+from featherpose.zoo.weight_files import Weights, read_weights, sha256_of
 
 KNOWN = {len(skeleton): skeleton for skeleton in (COCO, MPII, LSP)}
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
-from featherpose.zoo.openvino import Convolution
+from featherpose.zoo.openvino_weights import Convolution
 
 _UNIT = re.compile(r"stages\.(\d+)\.([01])\.units\.(\d+)\.")
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from featherpose.data.datamodule import PoseDataModule
-from featherpose.evaluation.network import SampleScore, score_sample
+from featherpose.evaluation.by_network import SampleScore, score_sample
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.outputs import Heatmaps, Output

@@ -15,7 +15,7 @@ from featherpose.models.weights import load_published, our_names, read, state_di
 from featherpose.skeletons import COCO, Skeleton, skeleton_of
 from featherpose.zoo import names
 from featherpose.zoo.checkpoint import description_of, find_checkpoint
-from featherpose.zoo.openvino import read_convolutions
+from featherpose.zoo.openvino_weights import read_convolutions
 from featherpose.zoo.safetensors import read_safetensors
 from featherpose.zoo.tinypose import state_of
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
-from featherpose.zoo.openvino import read_convolutions
+from featherpose.zoo.openvino_weights import read_convolutions
 from featherpose.zoo.tinypose import layer_names
 
 

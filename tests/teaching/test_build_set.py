@@ -15,7 +15,7 @@ from featherpose.errors import PoseError
 from featherpose.image import read as read_image
 from featherpose.skeletons import COCO
 from featherpose.synthetic import painted
-from featherpose.teaching import build as room
+from featherpose.teaching import build_set as room
 from featherpose.teaching import prepare, sources
 from featherpose.teaching.listing import Listing, of_boxes, of_persons
 from featherpose.teaching.sieve import Rules
