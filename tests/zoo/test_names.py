@@ -23,8 +23,8 @@ from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.models.peers.simple_baseline import SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
-from featherpose.zoo.files import load_weights
 from featherpose.zoo.names import to_ours
+from featherpose.zoo.weight_files import load_weights
 
 STORED = np.load(Path(__file__).with_name("published.npz"))
 NETWORKS = {
