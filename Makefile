@@ -31,7 +31,7 @@ train: $(STAMP) ## Train LAPX on built-in synthetic people (about 6 minutes on 2
 	$(BIN)/python src/train.py $(ARGS)
 
 .PHONY: test
-test: $(STAMP) ## The whole test suite
+test: $(STAMP) ## The test suite
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-fast

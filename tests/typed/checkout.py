@@ -18,11 +18,13 @@ from .laid_out import lay_out
 from .stand_ins import Way, way
 
 BIN = Path(sys.executable).parent
-# What the verbs import besides featherpose; the forked programs import that themselves
+# What the verbs import besides featherpose. ONNX Runtime starts a thread, which a fork would lose: left to the children
 LIBRARIES = (
     "torch lightning torchmetrics hydra omegaconf rich cv2 albumentations scipy.io h5py pandas simplejpeg"
-    " matplotlib.pyplot pycocotools.coco wandb onnx onnxruntime onnxscript psutil"
+    " matplotlib.pyplot pycocotools.coco wandb onnx psutil"
 ).split()
+# Of the server alone: no question about newer versions, and no threads, which a fork would lose
+FOR_IMPORTS = {"NO_ALBUMENTATIONS_UPDATE": "1", "OPENBLAS_NUM_THREADS": "1"}
 SECONDS = 900.0  # that a line may take
 
 
@@ -93,7 +95,7 @@ class Checkout:
     def start_server(self) -> subprocess.Popen[str]:
         server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
-            env=self.environment | {"NO_ALBUMENTATIONS_UPDATE": "1"}, cwd=self.folder, text=True,
+            env=self.environment | FOR_IMPORTS, cwd=self.folder, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert server.stdin is not None

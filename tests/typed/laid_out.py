@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ..inference.test_predict import constant_detector, yolox_rows
 from ..small_sets import coco_json, smooth_picture, write_picture
 from ..zoo.test_openvino import write_tinypose
 
-PEOPLE = {"mpii": 40, "coco": 40, "lspet": 4500}  # LSPET's test pictures end at 4,500
+PEOPLE = 40  # painted ones of each set
 CUSTOM = (
     "head",
     *(f"{side}_{joint}" for joint in ("shoulder", "hand", "hip") for side in ("left", "right")),
@@ -28,8 +29,9 @@ CUSTOM = (
 
 
 def lay_out(folder: Path) -> None:
-    for kind, people in PEOPLE.items():
-        formats.write(kind, folder / "data" / kind, people)
+    for kind in ("mpii", "coco"):
+        formats.write(kind, folder / "data" / kind, PEOPLE)
+    leeds(folder / "data" / "lspet", "im{:05d}.jpg", 4500)  # its test pictures end there
     (folder / "data" / "people17").mkdir()
     painted_set(folder / "data" / "people17", people=48)
     own_people(folder / "data" / "custom")
@@ -37,6 +39,17 @@ def lay_out(folder: Path) -> None:
     pictures(folder)
     weights(folder)
     predictions(folder)
+
+
+def leeds(folder: Path, name: str, rows: int) -> None:
+    """LSP or LSPET with as many rows and pictures as its splits need: the same few people again and again."""
+    formats.write(folder.name, folder, PEOPLE)
+    joints = scipy.io.loadmat(folder / "joints.mat")["joints"]
+    joints = np.take(joints, np.arange(rows) % PEOPLE, axis=2)
+    scipy.io.savemat(folder / "joints.mat", {"joints": joints})
+    pictures = folder / "images"
+    for number in range(PEOPLE, rows):
+        os.link(pictures / name.format(number % PEOPLE + 1), pictures / name.format(number + 1))
 
 
 def own_people(data: Path) -> None:

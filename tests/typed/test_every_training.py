@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import scipy.io
 import torch
 
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
@@ -25,20 +22,13 @@ from featherpose.synthetic import formats
 from ..data.test_packs import painted_set
 from ..test_configs import choices, composed
 from ..zoo.test_openvino import write_tinypose
-from .laid_out import own_people
+from .laid_out import leeds, own_people
 
 SMALL = (
     "debug=tiny trainer=cpu logger=none evaluate_best=false callbacks.previews=null callbacks.progress=null"
     " schedule.batch_size=2 trainer.limit_train_batches=2 trainer.limit_val_batches=1"
     " trainer.num_sanity_val_steps=0"
 )
-# What a dataset needs because its pictures are not all here, or because it is somebody's own
-DATA = {
-    "lsp": "data.read.pictures=skip",
-    "lspet": "data.read.pictures=skip",
-    "lsp_mpii": "data.read.sets.lsp.read.pictures=skip",
-    "people17": "callbacks.ema=null",
-}
 TRAINED: dict[str, str] = {}  # what was trained, and under which name
 COVERED: set[str] = set()  # model=..., data=...
 
@@ -49,30 +39,14 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("datasets")
     for kind in ("coco", "mpii"):
         formats.write(kind, folder / "data" / kind, 12)
-    sparse(folder / "data" / "lsp", "im{:04d}.jpg", 2000, 1001)
-    sparse(folder / "data" / "lspet", "im{:05d}.jpg", 4500, 3501)
+    leeds(folder / "data" / "lsp", "im{:04d}.jpg", 2000)
+    leeds(folder / "data" / "lspet", "im{:05d}.jpg", 4500)
     (folder / "data" / "people17").mkdir()
     painted_set(folder / "data" / "people17", people=12)
     own_people(folder / "data" / "custom")
     torch.manual_seed(0)
     write_tinypose(NaiveLiteHRNet(17).eval(), folder / "tinypose256.xml")
     return folder
-
-
-def sparse(folder: Path, name: str, rows: int, first: int) -> None:
-    """A joints.mat of all rows, and the pictures of a few people of each split."""
-    painted = 10
-    formats.write(folder.name, folder, painted)
-    joints = scipy.io.loadmat(folder / "joints.mat")["joints"]
-    table = np.take(joints, np.arange(rows) % painted, axis=2)
-    # those who validate are the same people again
-    table[..., first - 1 :] = np.take(joints, np.arange(rows - first + 1) % painted, axis=2)
-    scipy.io.savemat(folder / "joints.mat", {"joints": table})
-    for number in range(painted):
-        shutil.copyfile(
-            folder / "images" / name.format(number + 1),
-            folder / "images" / name.format(number + first),
-        )
 
 
 @pytest.fixture
@@ -83,8 +57,6 @@ def train(typed: Callable[[str], Any], datasets: Path, tmp_path: Path) -> Callab
         words = (*words, *SMALL.split())
         cfg = composed("train", *words)
         chosen = dict(cfg.hydra.runtime.choices)
-        if chosen["data"] in DATA:
-            words = (*words, DATA[chosen["data"]])
         if chosen["loss"] == "distil":
             words = (*words, f"loss.teacher={datasets / 'tinypose256.xml'}")
         training = training_of(composed("train", *words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tarfile
 import time
 import urllib.error
@@ -173,7 +174,9 @@ def _with_retries(step: Callable[[], None], url: str, wait: float) -> None:
         except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         if attempt + 1 < TRIES:
-            time.sleep(wait * 2**attempt)
+            pause = wait * 2**attempt
+            print(f"{reason}: trying again in {pause:.0f} s", file=sys.stderr)
+            time.sleep(pause)
     raise PoseError(
         f"{url} can't be reached ({reason}); run the same command again to go on where it was."
     )
