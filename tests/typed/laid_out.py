@@ -19,7 +19,7 @@ from featherpose.synthetic import formats
 from ..data.test_packs import painted_set
 from ..inference.test_predict import constant_detector, yolox_rows
 from ..small_sets import coco_json, smooth_picture, write_picture
-from ..zoo.test_openvino import write_tinypose
+from ..zoo.test_openvino_weights import write_tinypose
 
 PEOPLE = 40  # painted ones of each set
 CUSTOM = (

@@ -31,7 +31,7 @@ FILLED = {
 SMALLER = {
     # .venv is this very environment, so make has nothing to install
     r"make train$": "make -o .venv/installed train ARGS=debug=tiny",
-    r"make test$": "make -o .venv/installed test ARGS=tests/test_errors.py",
+    r"make (test|test-fast)$": r"make -o .venv/installed \1 ARGS=tests/test_errors.py",
     r"(.*benchmark\.py latency)$": r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false",
     r"(.*benchmark\.py latency) 'networks.*": (
         r"\1 'networks=[lapx_fast]' memory=false input_size=[64,64] rounds=1 repeats=1"

@@ -21,7 +21,7 @@ from featherpose.synthetic import formats
 
 from ..data.test_packs import painted_set
 from ..test_configs import choices, composed
-from ..zoo.test_openvino import write_tinypose
+from ..zoo.test_openvino_weights import write_tinypose
 from .laid_out import leeds, own_people
 
 SMALL = (
