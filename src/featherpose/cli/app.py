@@ -38,6 +38,7 @@ VERBS = {
     "runs": "list, show, diff, table, report, curves, samples, status",
     "sweep": "how a sweep stands; go on with it",
     "schedule": "a picture of learning rate and gamma over the epochs",
+    "zoo": "weights that are known by name: list, show, get, identify",
     "data get": "fetch COCO, MPII or LSP from the official pages",
     "data check": "what is wrong with a dataset on disk",
     "data paint": "write painted people in an official format",

@@ -135,15 +135,20 @@ def fetch(file: File, to: Path, keep: bool = False, wait: float = 3.0) -> Path:
         return folder
     archive = folder / file.name
     if not archive.is_file():
-        partly = archive.with_name(archive.name + ".part")
-        _with_retries(lambda: _download(file.url, partly), file.url, wait)
-        partly.replace(archive)
+        download(file.url, archive, wait)
     digest = checked(archive, file)
     unpack(archive, folder, file.strip)
     write_atomically(done, f"{digest}  {file.name}\n")
     if not keep:
         archive.unlink(missing_ok=True)
     return folder
+
+
+def download(url: str, to: Path, wait: float = 3.0) -> None:
+    """The file appears under its name when it is whole; a try that was broken off is gone on with."""
+    partly = to.with_name(to.name + ".part")
+    _with_retries(lambda: _download(url, partly), url, wait)
+    partly.replace(to)
 
 
 def checked(archive: Path, file: File) -> str:

@@ -15,6 +15,7 @@ from featherpose.models.weights import load_published, our_names, read, state_di
 from featherpose.skeletons import COCO, Skeleton, skeleton_of
 from featherpose.zoo import names
 from featherpose.zoo.checkpoint import description_of, find_checkpoint
+from featherpose.zoo.known import path_of_name
 from featherpose.zoo.openvino_weights import read_convolutions
 from featherpose.zoo.safetensors import read_safetensors
 from featherpose.zoo.tinypose import state_of
@@ -39,9 +40,14 @@ def read_weights(source: str | Path, network: nn.Module) -> Weights:
     path = file_of(source)
     if path.suffix == ".xml":
         return Weights(path, state_of(read_convolutions(path), network, str(path)), COCO, True)
-    content = read_safetensors(path) if path.suffix == ".safetensors" else read(path)
+    content = read_file(path)
     state = our_names(network, names.to_ours(network, state_dict_of(content, str(path))))
     return Weights(path, state, _skeleton(content), _folded(state))
+
+
+def read_file(path: Path) -> Any:
+    """What a .safetensors file, or one of torch's, holds."""
+    return read_safetensors(path) if path.suffix == ".safetensors" else read(path)
 
 
 def load_weights(network: nn.Module, source: str | Path) -> None:
@@ -51,8 +57,9 @@ def load_weights(network: nn.Module, source: str | Path) -> None:
 
 
 def file_of(source: str | Path) -> Path:
-    """The file itself, or a run folder's best checkpoint."""
-    path = find_checkpoint(source)
+    """The file itself, a run folder's best checkpoint, or the file of a name that the zoo knows."""
+    named = None if Path(source).exists() else path_of_name(source)
+    path = named or find_checkpoint(source)
     if not path.is_file():
         raise PoseError(f"There is no weights file {path}.")
     return path

@@ -1,0 +1,83 @@
+"""`featherpose zoo`: what is known by name, and of which network a file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from featherpose.cli import app, zoo
+from featherpose.data import download
+from featherpose.models.peers.rtmpose import RTMPose
+from featherpose.zoo import known
+from featherpose.zoo.weight_files import file_of
+from featherpose.zoo.names import _renamers
+
+NAME = "rtmpose_t_coco_256x192"
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("FEATHERPOSE_ZOO", str(tmp_path / "zoo"))
+    return tmp_path / "zoo"
+
+
+def asked(*words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        app.main("zoo", *words)
+    return int(end.value.code or 0)
+
+
+def test_the_list_shows_what_ships_and_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert asked("list") == 0
+    shown = capsys.readouterr().out
+    assert "ships" in shown and "hrnet_w32_mpii" in shown and "90.0 PCKh@0.5" in shown
+
+
+def test_every_entry_says_how_to_use_it() -> None:
+    for name, entry in known.known().items():
+        assert entry.line.startswith("model=") and entry.score and entry.licence, name
+        assert entry.path.is_file() if entry.file else len(entry.sha256) == 8, name
+
+
+def test_a_name_that_is_not_here_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exception, match=f"featherpose zoo get {NAME}"):
+        file_of(NAME)
+    assert asked("show", "rtmpose_coco") == 1
+    assert "Did you mean rtmpose_" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_its_publishers_goes(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(download, "download", lambda url, to: to.write_bytes(b"another file"))
+    assert asked("get", NAME) == 1
+    assert "not e613ba3f" in capsys.readouterr().err
+    assert not list(folder.iterdir())
+
+
+def test_what_was_fetched_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = known.by_name(NAME)
+    entry.path.parent.mkdir(parents=True)
+    entry.path.write_bytes(b"numbers")
+    assert file_of(NAME) == entry.path
+
+
+def test_a_file_is_known_by_its_entries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = RTMPose(17, input_size=(256, 192))
+    (rename,) = _renamers(network)
+    theirs = {f"head.{rename(name)}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": theirs}, tmp_path / "published.pth")
+    monkeypatch.setattr(zoo, "model_names", lambda: ["rtmpose_s", "rtmpose_t"])
+    assert asked("identify", str(tmp_path / "published.pth")) == 0
+    shown = capsys.readouterr().out
+    assert "evaluate.py weights=" in shown
+    assert shown.rstrip().endswith("model=rtmpose_t model.output=vectors data=coco")
+    assert "rtmpose_s" not in shown
+
+    torch.save({"state_dict": {"other": torch.zeros(3)}}, tmp_path / "other.pth")
+    assert asked("identify", str(tmp_path / "other.pth")) == 1
+    assert "Nothing in" in capsys.readouterr().err
