@@ -11,8 +11,8 @@ from featherpose.cli import app, zoo
 from featherpose.data import download
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.zoo import known
-from featherpose.zoo.weight_files import file_of
 from featherpose.zoo.names import _renamers
+from featherpose.zoo.weight_files import file_of
 
 NAME = "rtmpose_t_coco_256x192"
 

@@ -15,7 +15,7 @@ from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
 from featherpose.skeletons import COCO, MPII, Skeleton, skeleton_of
 from featherpose.zoo.start import Start, start_from
 
-from .test_openvino import write_tinypose
+from .test_openvino_weights import write_tinypose
 
 hourglass = partial(Hourglass, stages=2, channels=16, depth=2, neck="eca_nonlocal_at_ends")
 

@@ -10,7 +10,7 @@ from featherpose.errors import PoseError
 from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from featherpose.zoo.weight_files import load_weights, read_weights
 
-from .test_openvino import small, write_tinypose
+from .test_openvino_weights import small, write_tinypose
 
 
 def narrow(joints: int = 5, seed: int = 0) -> NaiveLiteHRNet:
