@@ -56,6 +56,10 @@ def sweep(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def write_run(tmp_path: Path) -> Callable[..., Path]:
+    return writer_of_runs(tmp_path)
+
+
+def writer_of_runs(tmp_path: Path) -> Callable[..., Path]:
     """Writes a run folder in the documented format: `write_run("name", seed=1, score=80.0, config={...})`."""
 
     def write(

@@ -89,8 +89,10 @@ def _within(value: float, least: float | None, most: float | None) -> bool:
 
 def _range(least: float | None, most: float | None) -> str:
     if least is None:
-        return "" if most is None else f"of at most {most:g}"
-    return f"of at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+        return "" if most is None else f"of at most {_shown(most)}"
+    if most is None:
+        return f"of at least {_shown(least)}"
+    return f"from {_shown(least)} to {_shown(most)}"
 
 
 def _shown(value: Any) -> str:
@@ -98,5 +100,6 @@ def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     else:
-        text = str(value)
+        whole_number = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+        text = str(int(value) if whole_number else value)
     return text if len(text) <= 60 else f"{text[:57]}..."

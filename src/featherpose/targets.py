@@ -82,6 +82,10 @@ MOVED = {
 }
 
 
+class NotListed(PoseError):
+    """A file asks for what no file may: nothing goes on without it, as with data that are merely not there."""
+
+
 def build(node: Mapping[str, Any], *arguments: Any, **changes: Any) -> Any:
     """The object that a node describes, its inner nodes first; `changes` replace or add arguments."""
     inner = {key: _built(value, key) for key, value in node.items() if key not in changes}
@@ -124,14 +128,14 @@ def check(node: Any, origin: str) -> None:
 
 def _check_name(name: Any, origin: str) -> None:
     if not isinstance(name, str) or name not in LISTED:
-        raise PoseError(
+        raise NotListed(
             f"{origin} asks for {_short(name)}, which is none of featherpose's own parts, so it is not built: "
             "a file could run any command in this way. If it is your own network and your own file, say trust=true."
         )
     found = find(name)
     home, kind = getattr(found, "__module__", ""), getattr(found, "__qualname__", "")
     if home.partition(".")[0] != name.partition(".")[0] or kind != name.rpartition(".")[2]:
-        raise PoseError(f"{origin} asks for {name}, but that name leads to {home}.{kind}.")
+        raise NotListed(f"{origin} asks for {name}, but that name leads to {home}.{kind}.")
 
 
 def find(name: str) -> Any:

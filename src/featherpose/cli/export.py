@@ -32,7 +32,7 @@ from featherpose.person import People, spread
 from featherpose.runs.recording import git_state
 from featherpose.settings import exactly_one
 from featherpose.synthetic import painted
-from featherpose.targets import build
+from featherpose.targets import NotListed, build
 from featherpose.training.build import data_of_checkpoint
 from featherpose.zoo.checkpoint import load_checkpoint
 
@@ -125,6 +125,8 @@ def data_of(cfg: DictConfig, module: Trained) -> PoseDataModule | None:
             data = build(cfg.data, **plain, **settings)
         data.setup("validate")
         data.load(data.val_people.persons[0])
+    except NotListed:
+        raise
     except PoseError as error:
         console.print(f"[dim]the network's own data is not here ({error})[/]")
         return None

@@ -138,6 +138,12 @@ class OnnxRuntime:
         return ThreadPoolExecutor(self.threads)
 
 
+def _last_line(error: BaseException) -> str:
+    """OpenVINO says the reason last; empty lines may follow."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
 class OpenVINO:
     """An exported file (.onnx, or .xml with its .bin), in OpenVINO: the fastest float32 here on x86."""
 
@@ -153,7 +159,7 @@ class OpenVINO:
             model = core.read_model(str(path))
         except Exception as error:  # openvino has its own kinds
             raise PoseError(
-                f"{path} is not a file that OpenVINO can read: {str(error).splitlines()[-1]}"
+                f"{path} is not a file that OpenVINO can read: {_last_line(error)}"
             ) from error
         self.path = path
         self.metadata: str | None = None

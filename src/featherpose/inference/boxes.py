@@ -21,6 +21,7 @@ FindBoxes = Callable[[Frame], Boxes]
 MARGIN = (
     1.25  # the box of joints, grown to what an annotated box holds: the head's top, hands and feet
 )
+FARTHEST = 1e6  # pixels from a picture's corner that a box can lie
 LOST = 0.25  # a person is lost where the mean confidence of its joints falls below this
 MEMORY = 30  # frames for which a person who is not seen is known by the last box
 
@@ -73,8 +74,8 @@ class BoxesFromFile:
             box = np.array(record["bbox"], dtype=np.float64)
         except (ValueError, TypeError, KeyError, OverflowError):
             box = np.zeros(0)
-        if box.shape != (4,) or not np.isfinite(box).all():
-            raise PoseError(f"{where}: its bbox is not x, y, width, height.")
+        if box.shape != (4,) or not (np.abs(box) <= FARTHEST).all():  # NaN too
+            raise PoseError(f"{where}: its bbox is not x, y, width, height in pixels.")
         score = record.get("score", 1.0)
         if type(score) not in (int, float) or not abs(score) < 1e300:  # NaN too
             raise PoseError(f"{where}: its score is {score!r:.40}, not a number.")

@@ -14,7 +14,7 @@ from featherpose.draw import draw_pose
 from featherpose.errors import PoseError
 from featherpose.image import read
 from featherpose.inference.backends import SUFFIXES, Backend, FileBackend, check_runtime
-from featherpose.inference.boxes import extent, whole_picture
+from featherpose.inference.boxes import FARTHEST, extent, whole_picture
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.streams import Frame
 from featherpose.zoo.shipped import DEFAULT, file_of_name
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 CLEAR = 0.2
 FEWEST = 3  # clear joints that say where a person is
 LOOKS = 2  # closer looks at a person who was looked for in a whole picture
-FARTHEST = 1e6  # pixels from a picture's corner that a box can lie
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,13 @@ class Pose:
         model: Mapping[str, Any],
         data: Mapping[str, Any],
         protocol: Mapping[str, Any],
+        /,
         **how: Any,
     ) -> Pose:
-        """Published weights hold numbers only: the config says which network, skeleton and input size they are of."""
+        """Published weights hold numbers only: the config says which network, skeleton and input size they are of.
+
+        `how` are the arguments of `Pose`, its changes of the protocol included.
+        """
         from featherpose.inference.checkpoints import from_weights
 
         return cls(from_weights(path, model, data, protocol), **how)
@@ -183,7 +186,7 @@ def checked_boxes(boxes: Sequence | np.ndarray) -> np.ndarray:
     """Boxes given by hand as (N, 4) float64, in pixels of a picture that can be."""
     try:
         found = np.asarray(boxes, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PoseError(
             f"Boxes are x, y, width, height of each person, in numbers: {error}."
         ) from error

@@ -103,9 +103,10 @@ def read_safely(path: str | Path) -> dict[str, Any]:
         raise PoseError(f"There is no checkpoint {path}.")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception as error:  # torch's own words advise to run what is in the file
         raise PoseError(
-            f"{path} is not a checkpoint that can be read safely: {_first(error)}"
+            f"{path} is not a checkpoint that can be read safely: it is none of torch's, is cut short, "
+            f"or holds more than numbers ({type(error).__name__})."
         ) from error
     if not isinstance(saved, dict):
         raise PoseError(f"{path} is no checkpoint: it holds a {type(saved).__name__}.")

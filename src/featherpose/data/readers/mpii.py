@@ -179,7 +179,7 @@ def _from_json(path: Path, split: str) -> Iterable[Record]:
             yield _annot(entry, split, path, number) if annot else _flat(entry, path, number)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise PoseError(
-                f"{path}, record {number}: it lacks {error}, or that is malformed."
+                f"{path}, record {number}: an entry is missing or malformed ({error})."
             ) from error
 
 
