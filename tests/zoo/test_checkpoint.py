@@ -10,7 +10,13 @@ import torch
 import featherpose
 from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
-from featherpose.zoo.checkpoint import find_checkpoint, load_checkpoint, network_weights
+from featherpose.zoo.checkpoint import (
+    KEY,
+    UNTIL_790EEF5,
+    find_checkpoint,
+    load_checkpoint,
+    network_weights,
+)
 
 SMALL = {"joints": 16, "stages": 1, "channels": 16}
 MODEL = {"_target_": "featherpose.models.hourglass.Hourglass", **SMALL}
@@ -28,7 +34,7 @@ def content(**changes: Any) -> dict[str, Any]:
     }
     return {
         "state_dict": {f"network.{name}": value for name, value in weights.items()},
-        "featherpose": {**description, **changes},
+        KEY: {**description, **changes},
         "epoch": 4,
         "global_step": 50,
     }
@@ -63,6 +69,17 @@ def test_a_run_folder_stands_for_its_best_then_its_last(tmp_path: Path) -> None:
 def test_names_of_older_files_are_read() -> None:
     state = {"network.a": 1, "network._orig_mod.b": 2, "compiled._orig_mod.a": 3, "metrics.x": 4}
     assert network_weights(state) == {"a": 1, "b": 2}
+
+
+def test_descriptions_under_older_names_are_read(tmp_path: Path) -> None:
+    now = content()
+    description = now.pop(KEY)
+    shape = {"skeleton": "mpii", "input_size": [64, 48]}
+    config = {"model": MODEL, "protocol": description["protocol"], "data": shape}
+    for older in ({UNTIL_790EEF5: description}, {KEY: {"config": config}}):
+        found = load_checkpoint(saved(tmp_path, {**now, **older}))
+        assert (found.skeleton.name, found.input_size) == ("mpii", (64, 48))
+        assert found.network().state_dict().keys() == found.weights.keys()
 
 
 class Evil:

@@ -16,7 +16,9 @@ from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build_listed
 
-KEY = "featherpose"  # under which a checkpoint keeps its description
+# under which a checkpoint keeps its description: Lightning's own name for how a module was made
+KEY = "hyper_parameters"
+UNTIL_790EEF5 = "featherpose"
 PREFIX = "network."  # of the weights' names
 
 
@@ -115,11 +117,12 @@ def read_safely(path: str | Path) -> dict[str, Any]:
 
 def description_of(saved: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What a checkpoint says of itself; until commit 5f8f7bd that was the whole config of the run."""
-    if isinstance(saved.get(KEY), Mapping):
-        return saved[KEY]
-    parameters = saved.get("hyper_parameters")
-    config = parameters.get("config") if isinstance(parameters, Mapping) else None
-    return describe(config) if isinstance(config, Mapping) else None
+    found = saved.get(UNTIL_790EEF5, saved.get(KEY))
+    if not isinstance(found, Mapping):
+        return None
+    if isinstance(found.get("config"), Mapping):
+        return describe(found["config"])
+    return found if "skeleton" in found else None
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
