@@ -186,3 +186,24 @@ assert not heavy, heavy
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_signals_arrive_after_two_openvino_files_were_open_and_closed(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    path = write(tmp_path / "a.onnx", brightness(), MAPS)
+    program = f"""
+import faulthandler, gc, signal, subprocess
+faulthandler.enable()  # gives the thread a stack for signals, as pytest does
+from featherpose.inference.backends import FileBackend
+first, second = (FileBackend({str(path)!r}, "openvino") for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGCHLD, lambda *_: print("arrived"))
+subprocess.run(["true"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "arrived\n"), done.stderr

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -144,17 +144,27 @@ def _last_line(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's one core, which stays for as long as the process does.
+
+    Its CPU plugin gives the thread that opens it a stack for signals and takes it away with the last core. The next
+    signal, as from a data worker that ends, would then have nowhere to go: a segmentation fault (seen with 2026.4).
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise PoseError("This needs openvino: pip install 'featherpose[openvino]'.") from error
+    return openvino.Core()
+
+
 class OpenVINO:
     """An exported file (.onnx, or .xml with its .bin), in OpenVINO: the fastest float32 here on x86."""
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise PoseError("This needs openvino: pip install 'featherpose[openvino]'.") from error
+        core = openvino_core()
         if not Path(path).is_file():
             raise PoseError(f"There is no file {path}.")
-        core = openvino.Core()
         try:
             model = core.read_model(str(path))
         except Exception as error:  # openvino has its own kinds
@@ -169,7 +179,7 @@ class OpenVINO:
             self.metadata = open_session(path, 1).get_modelmeta().custom_metadata_map.get(KEY)
         self.size = _lengths(model.inputs[0].partial_shape)
         self.batch = self.size[0]
-        self.takes_bytes = model.inputs[0].element_type == openvino.Type.u8
+        self.takes_bytes = model.inputs[0].element_type.get_type_name() == "u8"
         self.shapes = {o.get_any_name(): _lengths(o.partial_shape) for o in model.outputs}
         # the CPU's own default may be bfloat16, which moves heatmaps by 2%
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

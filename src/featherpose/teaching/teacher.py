@@ -17,6 +17,7 @@ from featherpose.crop import apply, centre_and_scale, crop_matrix, cut, invert
 from featherpose.data.packs import decode as decode_picture
 from featherpose.errors import PoseError
 from featherpose.heatmaps import decode
+from featherpose.inference.backends import openvino_core
 from featherpose.pixels import normalise
 from featherpose.skeletons import COCO
 from featherpose.teaching.regions import CROP
@@ -35,15 +36,9 @@ class Views:
 
 class Teacher:
     def __init__(self, path: str | Path, threads: int = 1) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise PoseError(
-                "The teacher needs openvino: pip install 'featherpose[openvino]'."
-            ) from error
+        core = openvino_core()
         if not Path(path).is_file():
             raise PoseError(f"There is no teacher {path}.")
-        core = openvino.Core()
         model = core.read_model(str(path))
         model.reshape([2 * AT_ONCE, 3, CROP[1], CROP[0]])
         # the CPU's own default may be bfloat16: 2% of a heatmap
