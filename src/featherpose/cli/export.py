@@ -39,63 +39,65 @@ from featherpose.zoo.checkpoint import load_checkpoint
 
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
-    module, source = open_trained(cfg)
-    protocol = module.protocol.with_changes({"flip": cfg.flip, "decoder": cfg.decoder})
+    trained, source = open_trained(cfg)
+    deployed, description = to_deploy(cfg, trained)
+    path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
+    if path.suffix != ".onnx":
+        raise UsageError(f"out={path} must end in .onnx.")
+    data = data_of(cfg, trained)
+    crops, origin = some_crops(trained, data, cfg.crops, int(cfg.check))
+    started = time.perf_counter()
+    parity = export(
+        deployed, path, crops, description, bool(cfg.rewrite), cfg.batch, float(cfg.tolerance)
+    )
+    report(path, parity, origin, time.perf_counter() - started)
+    # Its other forms: for OpenVINO, with weights in 16 bits, in int8
+    if cfg.openvino:
+        xml = path.with_suffix(".xml")
+        started = time.perf_counter()
+        parity = export_openvino(deployed, xml, crops, description)
+        report(xml, parity, origin, time.perf_counter() - started)
+    if cfg.half:
+        write_half(path, crops)
+    if cfg.int8:
+        write_int8(cfg, path, trained, data)
+
+
+def to_deploy(cfg: DictConfig, trained: Trained) -> tuple[Deployed, Description]:
+    """What is exported, and what its file says of itself."""
+    protocol = trained.protocol.with_changes({"flip": cfg.flip, "decoder": cfg.decoder})
     if cfg.flip_inside and not protocol.flip:
         raise UsageError(
             "flip_inside=true puts the flip test into the graph; this protocol has none: add flip=true."
         )
     if cfg.flip_inside not in (False, True, "passes"):
         raise UsageError(f"flip_inside is true, false or passes, not {cfg.flip_inside}.")
+    inside = bool(cfg.flip_inside)
     decoder = protocol.decoder if cfg.decode else None
     description = Description(
-        skeleton=module.skeleton,
-        input_size=module.input_size,
-        stride=module.stride,
+        skeleton=trained.skeleton,
+        input_size=trained.input_size,
+        stride=trained.stride,
         protocol=protocol,
-        flip_inside=bool(cfg.flip_inside),
+        flip_inside=inside,
         decoder_inside=decoder,
-        network=type(module.network).__name__,
+        network=type(trained.network).__name__,
         commit=git_state().commit,
         version=__version__,
     )
+    shift = protocol.shifts(trained.stride)
     passes = cfg.flip_inside == "passes"
-    deployed = Deployed(
-        module.network,
-        module.skeleton,
-        bool(cfg.flip_inside),
-        protocol.shifts(module.stride),
-        decoder,
-        passes,
+    deployed = Deployed(trained.network, trained.skeleton, inside, shift, decoder, passes)
+    return deployed, description
+
+
+def write_half(path: Path, crops: Tensor) -> None:
+    target = path.with_name(f"{path.stem}-half.onnx")
+    worst, moved = halve(path, target, crops)
+    console.print(
+        f"written: {target} ({target.stat().st_size / 1e6:.1f} MB): heatmaps differ from the whole file's by "
+        f"{worst:.1e} of the highest value, nine keypoints of ten by less than {moved:.2f} pixels"
     )
-    path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
-    if path.suffix != ".onnx":
-        raise UsageError(f"out={path} must end in .onnx.")
-    data = data_of(cfg, module)
-    crops, origin = some_crops(module, data, cfg.crops, int(cfg.check))
-    started = time.perf_counter()
-    parity = export(
-        deployed, path, crops, description, bool(cfg.rewrite), cfg.batch, float(cfg.tolerance)
-    )
-    report(path, parity, origin, time.perf_counter() - started)
-    if cfg.openvino:
-        xml = path.with_suffix(".xml")
-        started = time.perf_counter()
-        report(
-            xml,
-            export_openvino(deployed, xml, crops, description),
-            origin,
-            time.perf_counter() - started,
-        )
-    if cfg.half:
-        target = path.with_name(f"{path.stem}-half.onnx")
-        worst, moved = halve(path, target, crops)
-        console.print(
-            f"written: {target} ({target.stat().st_size / 1e6:.1f} MB): heatmaps differ from the whole file's by "
-            f"{worst:.1e} of the highest value, nine keypoints of ten by less than {moved:.2f} pixels"
-        )
-    if cfg.int8:
-        write_int8(cfg, path, module, data)
 
 
 def open_trained(cfg: DictConfig) -> tuple[Trained, Path]:

@@ -116,16 +116,15 @@ def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
     if node.op_type != "Add":
         return False
     for direct, second in (node.inputs, node.inputs[::-1]):
-        a, c = (
-            (direct.producer(), second.producer())
-            if direct is not None and second is not None
-            else (None, None)
-        )
+        # The sum's two sides: a(x), and c(b(x)), whichever way round they stand
+        a = None if direct is None else direct.producer()
+        c = None if second is None else second.producer()
         if a is None or c is None or a is c or not (is_pointwise(a) and is_pointwise(c)):
             continue
         b = c.inputs[0].producer() if c.inputs[0] is not None else None
         if b is None or not is_pointwise(b) or b.inputs[0] is not a.inputs[0]:
             continue
+        # Nobody else may read what is merged
         if not (
             only_user(a.outputs[0], node)
             and only_user(c.outputs[0], node)
@@ -136,6 +135,7 @@ def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
         biases = [bias_of(n, w.shape[0]) for n, w in ((a, wa), (b, wb), (c, wc))]
         if any(bias is None for bias in biases):
             continue
+        # a(x) + c(b(x)) = (Wa + Wc Wb) x + ba + Wc bb + bc
         weight = (wa + wc @ wb)[:, :, None, None].astype(np.float32)
         bias = (biases[0] + wc @ biases[1] + biases[2]).astype(np.float32)
         merged = graph.add(
@@ -157,11 +157,13 @@ def fold_norm(graph: Graph, node: ir.Node) -> bool:
     scale, shift, mean, variance = (array_of(value) for value in node.inputs[1:5])
     if scale is None or shift is None or mean is None or variance is None:
         return False
+    # The norm is x * factor + offset, channel by channel
     epsilon = attribute(node, "epsilon", 1e-5)
     factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     offset = shift - mean * factor
     source = node.inputs[0]
     before = source.producer() if source is not None else None
+    # Into the convolution whose output nobody else reads
     if before is not None and before.op_type == "Conv" and only_user(before.outputs[0], node):
         weight = array_of(before.inputs[1])
         bias = None if weight is None else bias_of(before, weight.shape[0])
@@ -177,6 +179,7 @@ def fold_norm(graph: Graph, node: ir.Node) -> bool:
                 conv.attributes[name] = value
             graph.replace(node, conv.outputs[0])
             return True
+    # Or on its own
     if source is None or source.shape is None or len(source.shape) != 4:
         return False
     graph.replace(node, per_channel(graph, node, source, factor, offset).outputs[0])

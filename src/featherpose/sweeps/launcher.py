@@ -63,6 +63,7 @@ class Processes:
         if not job_overrides:
             asked: Any = OmegaConf.to_container(self.config.hydra.overrides.task, resolve=False)
             refuse_no_jobs(asked, self.hydra_context.config_loader)
+        # Which jobs there are, and what none of them could run with
         limit = OmegaConf.select(self.config, "sweep.limit")
         if limit is not None and limit < len(job_overrides):
             print(f"sweep.limit={limit}: the first {limit} of {len(job_overrides)} jobs")
@@ -72,6 +73,7 @@ class Processes:
         waiting = [job for job in jobs if job.to_run()]
         refuse_what_none_can_run(waiting)
         sweep.write()
+        # Run them; a signal asks them to save and stop
         slots = Slots(self.n_jobs, self.gpus_per_job, visible_gpus(), self.threads)
         progress = Progress(sweep.folder, len(jobs), len(jobs) - len(waiting), slots.count)
         before = {
@@ -88,6 +90,7 @@ class Processes:
             print_table(jobs, sweep.folder)
         if self.stopping is not None:
             raise SystemExit(128 + self.stopping)
+        # What the sweeper gets of them
         bad = sum(job.state != "finished" for job in jobs)
         trouble = PoseError(
             f"{bad} of {len(jobs)} jobs did not finish; the table above says why. "
@@ -118,6 +121,7 @@ class Processes:
             raise PoseError(
                 f"{folder} holds a sweep already: go on with it by sweep.resume=true, or name another."
             )
+        # Each job has the folder that it had, or a new one; a second job of the same training is the first one
         jobs: list[Job] = []
         trainings: dict[str, Job] = {}
         for number, overrides in enumerate(wanted, start=first):

@@ -226,55 +226,21 @@ def _along(
 
 def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
     """Bodies from draws: `uniforms` (F, UNIFORMS) in 0..1, `normals` (F, NORMALS)."""
-    angles = joint_angles(uniforms, normals)
+    angles = joint_angles(uniforms, normals)  # (F, A)
     size = _lengths(uniforms, normals[:, len(ANGLES) :])
+    # One rotation (F, 3, 3) for each angle
     radians = np.deg2rad(angles) * _SIGNS
     turns = (
         _KEEP + np.cos(radians)[..., None, None] * _COS + np.sin(radians)[..., None, None] * _SIN
     )
     turn = {name: turns[:, i] for i, name in enumerate(ANGLES)}
-    frames, points = {}, {}
-    root = turn["roll"] @ turn["pitch"] @ turn["yaw"]
-    torso = root @ turn["spine_pitch"] @ turn["spine_roll"] @ turn["spine_twist"]
-    head = torso @ turn["head_yaw"] @ turn["head_pitch"] @ turn["head_roll"]
-    frames |= {"hips": root, "torso": torso, "neck": torso, "head": head}
-    points["pelvis"] = np.zeros((len(angles), 3))
-    points["thorax"] = _along(torso, 0.0, -size["torso"], 0.0)
-    points["upper_neck"] = points["thorax"] + _along(torso, 0.0, -size["neck"], 0.01)
-    points["neck"] = (points["thorax"] + points["upper_neck"]) / 2
-    points["head_top"] = points["upper_neck"] + _along(head, 0.0, -size["head"], 0.0)
+    # From the pelvis outwards: each part's frame, and the points at its ends
+    frames, points = _trunk(turn, size)
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        arm = (
-            torso
-            @ turn[f"{side}_shoulder_abduction"]
-            @ turn[f"{side}_shoulder_flexion"]
-            @ turn[f"{side}_shoulder_twist"]
-        )
-        forearm = arm @ turn[f"{side}_elbow"]
-        thigh = (
-            root
-            @ turn[f"{side}_hip_abduction"]
-            @ turn[f"{side}_hip_flexion"]
-            @ turn[f"{side}_hip_twist"]
-        )
-        shank = thigh @ turn[f"{side}_knee"]
-        frames |= {f"{side}_upper_arm": arm, f"{side}_forearm": forearm, f"{side}_hand": forearm}
-        frames |= {f"{side}_thigh": thigh, f"{side}_shank": shank, f"{side}_foot": shank}
-        shoulder = points["thorax"] + _along(torso, sign * size["shoulder"], 0.018, 0.0)
-        hip = _along(root, sign * size["hip"], 0.02, 0.0)
-        points[f"{side}_shoulder"], points[f"{side}_hip"] = shoulder, hip
-        points[f"{side}_elbow"] = shoulder + _along(arm, 0.0, size["upper_arm"], 0.0)
-        points[f"{side}_wrist"] = points[f"{side}_elbow"] + _along(
-            forearm, 0.0, size["forearm"], 0.0
-        )
-        points[f"{side}_hand"] = points[f"{side}_wrist"] + _along(forearm, 0.0, size["hand"], 0.0)
-        points[f"{side}_knee"] = hip + _along(thigh, 0.0, size["thigh"], 0.0)
-        points[f"{side}_ankle"] = points[f"{side}_knee"] + _along(shank, 0.0, size["shank"], 0.0)
-        points[f"{side}_heel"] = points[f"{side}_ankle"] + _along(shank, 0.0, 0.022, -0.018)
-        points[f"{side}_toe"] = points[f"{side}_ankle"] + _along(
-            shank, sign * 0.012, 0.032, size["foot"] * 0.8
-        )
-    seen = _head_points(points, head, size["head"])
+        _add_arm(side, sign, turn, size, frames, points)
+        _add_leg(side, sign, turn, size, frames, points)
+    seen = _head_points(points, frames["head"], size["head"])
+    # And the flesh around the bones
     circles = _circles(points, frames, size, np.exp(0.16 * np.clip(normals[:, -1], -2, 2.5)))
     return Figures(
         points=np.stack([points[name] for name in POINTS], axis=1),
@@ -284,6 +250,60 @@ def pose_figures(uniforms: np.ndarray, normals: np.ndarray) -> Figures:
         order=_order(circles, points),
         face_seen=seen,
     )
+
+
+Named = dict[
+    str, np.ndarray
+]  # frames (F, 3, 3) by part, or points (F, 3) by joint, or lengths (F,)
+
+
+def _trunk(turn: Named, size: Named) -> tuple[Named, Named]:
+    """Frames and points of hips, torso, neck and head."""
+    root = turn["roll"] @ turn["pitch"] @ turn["yaw"]
+    torso = root @ turn["spine_pitch"] @ turn["spine_roll"] @ turn["spine_twist"]
+    head = torso @ turn["head_yaw"] @ turn["head_pitch"] @ turn["head_roll"]
+    thorax = _along(torso, 0.0, -size["torso"], 0.0)
+    upper_neck = thorax + _along(torso, 0.0, -size["neck"], 0.01)
+    points = {
+        "pelvis": np.zeros((len(root), 3)),
+        "thorax": thorax,
+        "upper_neck": upper_neck,
+        "neck": (thorax + upper_neck) / 2,
+        "head_top": upper_neck + _along(head, 0.0, -size["head"], 0.0),
+    }
+    return {"hips": root, "torso": torso, "neck": torso, "head": head}, points
+
+
+def _add_arm(
+    side: str, sign: float, turn: Named, size: Named, frames: Named, points: Named
+) -> None:
+    torso = frames["torso"]
+    arm = torso @ turn[f"{side}_shoulder_abduction"] @ turn[f"{side}_shoulder_flexion"]
+    arm = arm @ turn[f"{side}_shoulder_twist"]
+    forearm = arm @ turn[f"{side}_elbow"]
+    frames |= {f"{side}_upper_arm": arm, f"{side}_forearm": forearm, f"{side}_hand": forearm}
+    shoulder = points["thorax"] + _along(torso, sign * size["shoulder"], 0.018, 0.0)
+    elbow = shoulder + _along(arm, 0.0, size["upper_arm"], 0.0)
+    wrist = elbow + _along(forearm, 0.0, size["forearm"], 0.0)
+    hand = wrist + _along(forearm, 0.0, size["hand"], 0.0)
+    points |= {f"{side}_shoulder": shoulder, f"{side}_elbow": elbow}
+    points |= {f"{side}_wrist": wrist, f"{side}_hand": hand}
+
+
+def _add_leg(
+    side: str, sign: float, turn: Named, size: Named, frames: Named, points: Named
+) -> None:
+    root = frames["hips"]
+    thigh = root @ turn[f"{side}_hip_abduction"] @ turn[f"{side}_hip_flexion"]
+    thigh = thigh @ turn[f"{side}_hip_twist"]
+    shank = thigh @ turn[f"{side}_knee"]
+    frames |= {f"{side}_thigh": thigh, f"{side}_shank": shank, f"{side}_foot": shank}
+    hip = _along(root, sign * size["hip"], 0.02, 0.0)
+    knee = hip + _along(thigh, 0.0, size["thigh"], 0.0)
+    ankle = knee + _along(shank, 0.0, size["shank"], 0.0)
+    points |= {f"{side}_hip": hip, f"{side}_knee": knee, f"{side}_ankle": ankle}
+    points[f"{side}_heel"] = ankle + _along(shank, 0.0, 0.022, -0.018)
+    points[f"{side}_toe"] = ankle + _along(shank, sign * 0.012, 0.032, size["foot"] * 0.8)
 
 
 def _head_points(points: dict[str, np.ndarray], head: np.ndarray, length: np.ndarray) -> np.ndarray:
