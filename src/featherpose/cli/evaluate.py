@@ -7,27 +7,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from omegaconf import DictConfig
 
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation import by_network, coco_json, error_plots, score_report
-from featherpose.evaluation.predictions import (
-    Predictions,
-    annotation_file,
-    read_keypoints,
-    write_mpii,
-    write_run,
-)
+from featherpose.evaluation import by_network, score_report
+from featherpose.evaluation.predictions import Predictions, read_keypoints
+from featherpose.evaluation.scoring import score, score_results, use_detections
 from featherpose.inference.backends import Backend, FileBackend
 from featherpose.inference.checkpoints import TorchBackend, from_checkpoint, from_weights
 from featherpose.inference.estimator import Estimator
 from featherpose.machine import set_matmul
-from featherpose.metrics.average_precision import average_precision
-from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
 from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import Protocol
@@ -48,6 +39,7 @@ def main(cfg: DictConfig) -> float:
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
     protocol = Protocol.of(as_dict(cfg.protocol))
+    how_much = {"stages": cfg.stages, "worst": int(cfg.worst or 0), "oracle": cfg.oracle}
     earlier = [score_report.read(path) for path in cfg.compare]
     if source == "predictions":
         data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
@@ -60,11 +52,11 @@ def main(cfg: DictConfig) -> float:
             predictions = read_keypoints(
                 path, data.val_people, len(data.skeleton), _first_pixel(cfg, data)
             )
-            found = score(predictions, data, protocol, folder, cfg)
+            found = score(predictions, data, protocol.mean, folder, **how_much)
     else:
         data, predictions, stride = run_network(cfg, source, protocol)
         how = data.stamp(protocol, stride, data.new_metric(protocol.mean))
-        found = score(predictions, data, protocol, folder, cfg)
+        found = score(predictions, data, protocol.mean, folder, **how_much)
     record: score_report.Record = {
         "name": Path(str(cfg[source])).stem,
         source: str(cfg[source]),
@@ -127,7 +119,7 @@ def run_network(
     description = backend.description
     _check_skeleton(description.skeleton, data.skeleton)
     if protocol.boxes == "detections":
-        _use_detections(data)
+        use_detections(data)
     estimator = Estimator(backend, protocol)
     return data, by_network.predict(estimator, data.val_dataloader()), description.stride
 
@@ -177,106 +169,3 @@ def _check_skeleton(network: Skeleton, data: Skeleton) -> None:
             f"This network predicts the skeleton {network.name} ({len(network)} joints), but the data has "
             f"{data.name} ({len(data)} joints)."
         )
-
-
-def _use_detections(data: PoseDataModule) -> None:
-    """Detected boxes take the place of the annotated ones."""
-    if data.detections is None:
-        raise PoseError(
-            "The protocol scores detected boxes: say where they are with data.detections=FILE.json."
-        )
-    annotations = annotation_file(data.val_people)
-    folder = Path(data.val_people.persons[0].image).parent
-    people = coco_json.detected_people(
-        Path(data.detections), annotations, folder, len(data.skeleton)
-    )
-    people.sources = {**data.val_people.sources, **people.sources}
-    data.validate_on(people)
-
-
-def score(
-    predictions: Predictions,
-    data: PoseDataModule,
-    protocol: Protocol,
-    folder: Path,
-    cfg: DictConfig,
-) -> dict[str, Any]:
-    """Scores of all stages; submission files and pictures go to the folder."""
-    metrics = []
-    first = 0 if cfg.stages else len(predictions.keypoints) - 1
-    for keypoints, confidence in zip(
-        predictions.keypoints[first:], predictions.confidence[first:], strict=True
-    ):
-        metric = data.new_metric(protocol.mean)
-        metric.update(*map(torch.from_numpy, (predictions.index, keypoints, confidence)))
-        metrics.append(metric)
-    stages = [metric.compute() for metric in metrics]
-    last = metrics[-1]
-    write_run(folder / "predictions" / "val.npz", predictions, data.val_people.persons)
-    results = write_submission(folder, data, last, predictions)
-    title = f"{last.main} {stages[-1][last.main]:.2f} on {data.name}, {len(predictions.index):,} persons"
-    error_plots.by_joint(folder / "joints.png", metrics, data.skeleton, title)
-    if cfg.worst and not error_plots.worst(
-        folder / "worst.png", last, data.load, data.skeleton, cfg.worst
-    ):
-        console.print("[dim]no picture is there to show the worst cases on[/]")
-    values, counts = last.by_joint()
-    return {
-        "main": last.main,
-        "persons": len(predictions.index),
-        "expected": len(data.val_people.persons),
-        "scores": stages[-1],
-        "stages": stages,
-        "joints": {
-            joint: {"score": float(value), "annotated": int(count)}
-            for joint, value, count in zip(data.skeleton.joints, values, counts, strict=True)
-        },
-        **(ask_pycocotools(data, results, stages[-1]) if cfg.oracle and results else {}),
-    }
-
-
-def write_submission(
-    folder: Path, data: PoseDataModule, metric: KeypointMetric, predictions: Predictions
-) -> Path | None:
-    """The official evaluators' file: a COCO result json, or MPII's pred.mat."""
-    if isinstance(metric, OKS):
-        index, keypoints, confidence, scores = metric.results()
-        image_id = np.array([metric.persons[i].image_id for i in index], np.int64)
-        path = folder / "keypoints_results.json"
-        names = metric.official_truth().names
-        coco_json.write_results(path, image_id, keypoints, confidence, scores, names)
-        return path
-    if data.name == "mpii":
-        write_mpii(folder / "pred.mat", predictions.keypoints[-1])
-    return None
-
-
-def score_results(path: Path, data: PoseDataModule, metric: OKS, oracle: bool) -> dict[str, Any]:
-    """The ten numbers of a COCO result file as it is: neither rescored nor suppressed again."""
-    truth = metric.official_truth()
-    found, _ = coco_json.read_results(path, truth, data.skeleton)
-    numbers = average_precision(truth, found, metric.sigmas)
-    scores = metric.named(numbers)
-    persons = int((~truth.ignore).sum())
-    return {
-        "main": metric.main,
-        "persons": persons,
-        "expected": persons,
-        "detections": len(found),
-        "scores": scores,
-        "stages": [],
-        **(ask_pycocotools(data, path, scores) if oracle else {}),
-    }
-
-
-def ask_pycocotools(
-    data: PoseDataModule, results: Path, scores: dict[str, float]
-) -> dict[str, Any]:
-    """The official evaluator's numbers for the same files, and how far ours are from them."""
-    theirs = coco_json.official_scores(annotation_file(data.val_people), results, data.skeleton)
-    ours = list(scores.values())[: len(theirs)]  # in the same order, the first by the metric's name
-    apart = np.nanmax(np.abs(np.array(ours) - list(theirs.values())))
-    console.print(
-        f"pycocotools on {results.name}: AP {theirs['AP']:.3f}; its ten numbers are within {apart:.0e} of these"
-    )
-    return {"pycocotools": theirs}
