@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from featherpose.models.kinematics import Graph, graph_of
+from featherpose.models.kinematics import KinematicGraph, graph_of
 from featherpose.skeletons import Skeleton, skeleton_of
 
 # Where a standing person, seen from the front, has a joint (right joints on the viewer's left); heads in eighths.
@@ -39,7 +39,7 @@ def main() -> None:
     print(f"Written to {arguments.out}")
 
 
-def draw(skeleton: Skeleton, graph: Graph, order: str, path: Path) -> None:
+def draw(skeleton: Skeleton, graph: KinematicGraph, order: str, path: Path) -> None:
     places = [place(joint) for joint in skeleton.joints]
     figure, axes = plt.subplots(figsize=(6, 8), layout="constrained")
     for a, b in graph.edges:

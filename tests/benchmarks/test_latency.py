@@ -119,9 +119,9 @@ def test_a_file_that_does_not_fit_is_told_in_one_sentence(tmp_path, keys, says):
 
 
 def test_ratios_peak_and_the_papers_claims():
-    def row(key: str, ms: float, published: dict) -> benchmark.Row:
+    def row(key: str, ms: float, published: dict) -> benchmark.NetworkRow:
         entry = latency_files.Entry(key, Candidate(key, None, 256, 192), 10**6, 10**9)
-        return benchmark.Row(
+        return benchmark.NetworkRow(
             entry, {1: Timing([ms] * 3, [2 * ms] * 3, [ms] * 3)}, published=published
         )
 

@@ -13,7 +13,7 @@ from featherpose.models.count import count
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.hrnet import HRNet
 from featherpose.models.kinematics import graph_of
-from featherpose.models.lean import EMA, LConv
+from featherpose.models.lean import LConv, MultiscaleAttention
 from featherpose.models.repose import RePose
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 
@@ -65,7 +65,7 @@ KNOWN_GAPS = {
 
 
 @pytest.fixture(scope="module")
-def rows() -> dict[str, sizes.Row]:
+def rows() -> dict[str, sizes.CountedRow]:
     return {row.name: row for row in map(sizes.measure, sizes.published())}
 
 
@@ -121,7 +121,7 @@ def test_le_hrnet_part_by_part():
         m for name, m in network.named_modules() if isinstance(m, LConv) and "branches" in name
     ]
     assert sum(p.numel() for m in convolutions for p in m.parameters()) == 4_403_200
-    attention = [m for m in network.modules() if isinstance(m, EMA)]
+    attention = [m for m in network.modules() if isinstance(m, MultiscaleAttention)]
     assert sum(p.numel() for m in attention for p in m.parameters()) == 14_976
 
 

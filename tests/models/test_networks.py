@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.hrnet import HRNet
-from featherpose.models.lean import EMA
+from featherpose.models.lean import MultiscaleAttention
 from featherpose.models.repose import RePose
 
 FULL = {
@@ -311,7 +311,7 @@ def test_torch_compile_generates_right_code():
 @torch.no_grad()
 def test_the_exported_form_of_an_ema_is_the_same_function(channels):
     torch.manual_seed(channels)
-    ema = EMA(channels).eval()
+    ema = MultiscaleAttention(channels).eval()
     for parameter in ema.parameters():
         parameter.normal_()
     x = torch.randn(2, channels, 12, 9)

@@ -36,7 +36,7 @@ FLIPS = (FLIP, PASSES, SIDE)
 
 
 @dataclass
-class Row:
+class Timing:
     """One form of the network at one number of threads."""
 
     name: str
@@ -50,7 +50,7 @@ class Row:
     def median(self) -> float:
         return float(np.median(self.milliseconds))
 
-    def times(self, other: Row) -> float:
+    def times(self, other: Timing) -> float:
         """How many times as long as the other: the median over rounds, so that a change of the machine's speed between
         rounds does not count."""
         return float(np.median(np.divide(self.milliseconds, other.milliseconds)))
@@ -72,7 +72,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     size = (int(input_size[0]), int(input_size[1]))
     files = write_files(network, size, folder, openvino, tolerance)
-    rows: list[Row] = []
+    rows: list[Timing] = []
     counts = [count for count in dict.fromkeys(threads) if count <= cores()]
     for count in counts:
         rows += timed(files, size, count, rounds, warmup)
@@ -140,14 +140,14 @@ def open_pass(path: Path, name: str, threads: int, size: tuple[int, int]) -> Pas
 
 def timed(
     files: dict[str, Path], size: tuple[int, int], threads: int, rounds: int, warmup: int
-) -> list[Row]:
+) -> list[Timing]:
     """Interleaved, one pass each a round, so that what slows the machine slows them all."""
     image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
     clock = clock_of(threads)
     with pinned(threads), Progress(console=console, transient=True) as progress:
         files = files | ({SIDE: files[REWRITTEN]} if threads > 1 else {})
         passes = {name: open_pass(path, name, threads, size) for name, path in files.items()}
-        rows = {name: Row(name, threads) for name in files}
+        rows = {name: Timing(name, threads) for name in files}
         last: dict[str, np.ndarray] = {}
         for name, each in passes.items():
             for _ in range(warmup):
@@ -167,13 +167,13 @@ def timed(
     return list(rows.values())
 
 
-def base_of(rows: Sequence[Row], row: Row) -> Row:
+def base_of(rows: Sequence[Timing], row: Timing) -> Timing:
     """What a row is compared with: the flip test with one pass, the others with the plain export."""
     name = REWRITTEN if row.name in FLIPS else PLAIN
     return next(each for each in rows if each.name == name and each.threads == row.threads)
 
 
-def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
+def show(rows: Sequence[Timing], network: str, size: tuple[int, int]) -> None:
     table = Table(title=f"{network}, {size[0]}x{size[1]}, batch 1, on the CPU")
     for title in ("form", "threads", "ms", "fastest", "ratio", "error", "MB"):
         table.add_column(title, justify="left" if title == "form" else "right")
@@ -205,7 +205,7 @@ def show(rows: Sequence[Row], network: str, size: tuple[int, int]) -> None:
         )
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
+def write_csv(rows: Sequence[Timing], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(

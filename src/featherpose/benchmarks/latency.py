@@ -27,7 +27,7 @@ NEAR = 1.25  # how far two ratios may lie apart and count as the same
 
 
 @dataclass
-class Row:
+class NetworkRow:
     """One network, measured."""
 
     entry: Entry
@@ -108,10 +108,10 @@ def check_names(entries: Sequence[Entry]) -> None:
         )
 
 
-def rows_of(entries: Sequence[Entry], measurements: Sequence[Measurement]) -> list[Row]:
+def rows_of(entries: Sequence[Entry], measurements: Sequence[Measurement]) -> list[NetworkRow]:
     published = published_speeds()
     return [
-        Row(
+        NetworkRow(
             entry,
             {m.threads: m.timings[entry.candidate.name] for m in measurements},
             published=published.get(entry.key, {}),
@@ -132,7 +132,7 @@ def published_speeds() -> dict[str, dict[str, float]]:
     return found
 
 
-def measure_memory(rows: Sequence[Row], progress: Progress) -> None:
+def measure_memory(rows: Sequence[NetworkRow], progress: Progress) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for row in progress.track(rows, description="Memory"):
             row.megabytes, row.megabytes_small = (
@@ -141,13 +141,13 @@ def measure_memory(rows: Sequence[Row], progress: Progress) -> None:
             )
 
 
-def ratio(rows: Sequence[Row], row: Row, threads: int) -> float | None:
+def ratio(rows: Sequence[NetworkRow], row: NetworkRow, threads: int) -> float | None:
     """How many times as fast as LAPX, plain export against plain export."""
     yardstick = next((r for r in rows if r.name == YARDSTICK), None)
     return row.timings[threads].fps / yardstick.timings[threads].fps if yardstick else None
 
 
-def published_ratio(rows: Sequence[Row], row: Row) -> float | None:
+def published_ratio(rows: Sequence[NetworkRow], row: NetworkRow) -> float | None:
     base = next((r.published.get("fps") for r in rows if r.name == YARDSTICK), None)
     return row.published["fps"] / base if base and "fps" in row.published else None
 
@@ -164,7 +164,9 @@ def headings(measurements: Sequence[Measurement]) -> list[str]:
     return [*titles, "paper x LAPX", "MB", "MB, small", "paper MB"]
 
 
-def cells(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) -> list[str]:
+def cells(
+    rows: Sequence[NetworkRow], row: NetworkRow, measurements: Sequence[Measurement]
+) -> list[str]:
     entry = row.entry
     texts = [
         row.name,
@@ -192,7 +194,7 @@ def cells(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) ->
 TERMINAL = ("network", "ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "MB")
 
 
-def show(rows: Sequence[Row], measurements: Sequence[Measurement]) -> None:
+def show(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> None:
     """The columns that a terminal has room for, a block for each number of threads; the rest is in the files."""
     console = Console()
     for m in measurements:
@@ -212,7 +214,7 @@ def show(rows: Sequence[Row], measurements: Sequence[Measurement]) -> None:
     console.print("\n".join(notes(rows, measurements)), style="dim", highlight=False)
 
 
-def notes(rows: Sequence[Row], measurements: Sequence[Measurement]) -> list[str]:
+def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> list[str]:
     """What was measured, and which of the paper's comparisons hold here."""
     import onnxruntime
 
@@ -254,7 +256,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def write(rows: Sequence[Row], measurements: Sequence[Measurement], out: Path) -> None:
+def write(rows: Sequence[NetworkRow], measurements: Sequence[Measurement], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     titles = headings(measurements)
     lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
@@ -269,7 +271,9 @@ def write(rows: Sequence[Row], measurements: Sequence[Measurement], out: Path) -
     draw(records, [m.threads for m in measurements], out / "latency.png")
 
 
-def record(rows: Sequence[Row], row: Row, measurements: Sequence[Measurement]) -> dict[str, Any]:
+def record(
+    rows: Sequence[NetworkRow], row: NetworkRow, measurements: Sequence[Measurement]
+) -> dict[str, Any]:
     """Everything in plain numbers; `fps_1` and `fps_all` are what Figure 3 is drawn from."""
     entry = row.entry
     facts: dict[str, Any] = {

@@ -34,7 +34,7 @@ The column "all" is every learnable number. "=" means that the count rounds to t
 
 
 @dataclass(frozen=True)
-class Row:
+class CountedRow:
     """One row of a published table, counted."""
 
     name: str
@@ -75,7 +75,7 @@ def kind(entry: dict[str, Any]) -> str:
     return "experiment" if "experiment" in entry else "model"
 
 
-def measure(entry: dict[str, Any]) -> Row:
+def measure(entry: dict[str, Any]) -> CountedRow:
     """Build the row's network from its config, without memory for its weights, and count it."""
     overrides = entry.get("overrides", [])
     cfg = composed([f"{kind(entry)}={entry[kind(entry)]}", *overrides])
@@ -84,7 +84,7 @@ def measure(entry: dict[str, Any]) -> Row:
         tuple(cfg.data.input_size or ()),
         cfg.data.get("aspect", 1.0),
     )
-    return Row(
+    return CountedRow(
         name=" ".join([entry[kind(entry)], *overrides]),
         height=height,
         width=width,
@@ -145,7 +145,7 @@ def run(only: str = "*", out: str | None = None, **_: Any) -> None:
         console.print(f"Written to {out}")
 
 
-def table(rows: list[Row]) -> Table:
+def table(rows: list[CountedRow]) -> Table:
     view = Table(title="Sizes of the published rows", row_styles=["", "on grey7"])
     for title in (
         "row",
@@ -170,7 +170,7 @@ def table(rows: list[Row]) -> Table:
     return view
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: CountedRow) -> list[str]:
     return [
         row.name,
         f"{row.height}x{row.width}",
@@ -186,7 +186,7 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def write(rows: list[Row], path: Path) -> None:
+def write(rows: list[CountedRow], path: Path) -> None:
     """Exact integers for each way of counting, one line a row."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [exact(row) for row in rows]
@@ -196,7 +196,7 @@ def write(rows: list[Row], path: Path) -> None:
         writer.writerows(lines)
 
 
-def exact(row: Row) -> dict[str, Any]:
+def exact(row: CountedRow) -> dict[str, Any]:
     facts = {
         key: getattr(row, key)
         for key in ("name", "height", "width", "counted", "parameters", "operations")

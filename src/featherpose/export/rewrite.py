@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 
-class Graph:
+class OnnxGraph:
     """An ONNX graph and the few edits that the rewrites need."""
 
     def __init__(self, model: ir.Model):
@@ -111,7 +111,7 @@ def bias_of(node: ir.Node, channels: int) -> np.ndarray | None:
     return None if bias is None else bias.astype(np.float64)
 
 
-def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
+def merge_pointwise(graph: OnnxGraph, node: ir.Node) -> bool:
     """`conv(x) + conv(conv(x))`, all 1x1, is one 1x1 convolution: what an inner stage hands on without its head."""
     if node.op_type != "Add":
         return False
@@ -150,7 +150,7 @@ def merge_pointwise(graph: Graph, node: ir.Node) -> bool:
     return False
 
 
-def fold_norm(graph: Graph, node: ir.Node) -> bool:
+def fold_norm(graph: OnnxGraph, node: ir.Node) -> bool:
     """A batch norm becomes part of the convolution before it, or, where none is, a depthwise 1x1 convolution."""
     if node.op_type != "BatchNormalization" or len(node.outputs) > 1:
         return False
@@ -187,7 +187,7 @@ def fold_norm(graph: Graph, node: ir.Node) -> bool:
 
 
 def per_channel(
-    graph: Graph, node: ir.Node, x: ir.Value, factor: np.ndarray, offset: np.ndarray | None
+    graph: OnnxGraph, node: ir.Node, x: ir.Value, factor: np.ndarray, offset: np.ndarray | None
 ) -> ir.Node:
     """`factor * x + offset` as a depthwise 1x1 convolution, which keeps the runtime's blocked layout."""
     values = [x, graph.constant(factor.reshape(-1, 1, 1, 1).astype(np.float32), "factor")]
@@ -196,7 +196,7 @@ def per_channel(
     return graph.add(node, "Conv", *values, group=len(factor))
 
 
-def gate(graph: Graph, node: ir.Node) -> bool:
+def gate(graph: OnnxGraph, node: ir.Node) -> bool:
     """One constant factor for each channel (the soft gate) as a depthwise 1x1 convolution."""
     if node.op_type != "Mul":
         return False
@@ -222,7 +222,7 @@ def gate(graph: Graph, node: ir.Node) -> bool:
     return False
 
 
-def elu(graph: Graph, node: ir.Node) -> bool:
+def elu(graph: OnnxGraph, node: ir.Node) -> bool:
     """Elu from vectorised operators: `max(x, exp(min(x, 0)) - 1)`; exp(x) - 1 lies above x but for x > 0.
 
     Clip takes the minimum on all threads; the runtime's Min runs on one.
@@ -260,7 +260,7 @@ def sizes_of(value: ir.Value, *axes: int) -> list[int]:
     return [size for size in sizes if isinstance(size, int)]
 
 
-def channel_maximum(graph: Graph, node: ir.Node) -> bool:
+def channel_maximum(graph: OnnxGraph, node: ir.Node) -> bool:
     """The maximum over channels as a tree of pairwise maxima over halves: whole planes at a time, no strides."""
     if node.op_type != "ReduceMax" or not channel_axes(node):
         return False
@@ -280,7 +280,7 @@ def channel_maximum(graph: Graph, node: ir.Node) -> bool:
     return True
 
 
-def channel_mean(graph: Graph, node: ir.Node) -> bool:
+def channel_mean(graph: OnnxGraph, node: ir.Node) -> bool:
     """The mean over channels as a product with a row of 1/C."""
     if node.op_type != "ReduceMean" or not channel_axes(node):
         return False
@@ -312,7 +312,7 @@ CHANGES = {
 def rewrite(model: ir.Model, names: Sequence[str] = tuple(CHANGES)) -> dict[str, int]:
     """Rewrites the model in place; says how often each change was made."""
     common.ShapeInferencePass()(model)
-    graph = Graph(model)
+    graph = OnnxGraph(model)
     made = dict.fromkeys(names, 0)
     for name in names:
         for node in list(graph.graph):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from featherpose.errors import PoseError
-from featherpose.models.lean import EMA, LConv
+from featherpose.models.lean import LConv, MultiscaleAttention
 from featherpose.models.network import PoseNetwork
 
 
@@ -31,7 +31,7 @@ class Convolutions:
         return ResidualBlock(
             channels,
             LConv if self.lean else conv3,
-            EMA(channels) if self.attention else nn.Identity(),
+            MultiscaleAttention(channels) if self.attention else nn.Identity(),
         )
 
     def conv(self, inputs: int, outputs: int, stride: int = 1) -> nn.Module:

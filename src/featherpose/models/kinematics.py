@@ -25,7 +25,7 @@ _ORDERS = {
 
 
 @dataclass(frozen=True)
-class Graph:
+class KinematicGraph:
     """Edges between joints, and the joints in the order of the first pass; the second pass goes backwards."""
 
     edges: tuple[tuple[int, int], ...]
@@ -35,15 +35,15 @@ class Graph:
         return sorted({b if a == joint else a for a, b in self.edges if joint in (a, b)})
 
 
-def graph_of(skeleton: Skeleton, order: str = "hips_first") -> Graph:
+def graph_of(skeleton: Skeleton, order: str = "hips_first") -> KinematicGraph:
     """The graph of a skeleton; one that is not known here takes its limbs as edges."""
     if order not in _ORDERS:
         raise PoseError(
             f"There is no update order {order!r} of joints; known: {', '.join(_ORDERS)}."
         )
     if skeleton.joints not in _EDGES:
-        return Graph(skeleton.limbs, _order(skeleton.joints, order))
-    return Graph(
+        return KinematicGraph(skeleton.limbs, _order(skeleton.joints, order))
+    return KinematicGraph(
         tuple(_expand(skeleton.joints, _EDGES[skeleton.joints])), _order(skeleton.joints, order)
     )
 

@@ -49,7 +49,7 @@ class SharedNorm(nn.GroupNorm):
         )
 
 
-class EMA(nn.Module):
+class MultiscaleAttention(nn.Module):
     """Efficient multi-scale attention: 32 groups of channels, each weighted over space by one map.
 
     With 32 channels a group is one channel, the softmax over it is constant, and the attention is purely spatial.
@@ -85,7 +85,7 @@ class ExportedEMA(nn.Module):
     Translated as it trains, one EMA is 200 ONNX nodes that repeat weights and compute shapes, and LE-HRNet has 108.
     """
 
-    def __init__(self, ema: EMA):
+    def __init__(self, ema: MultiscaleAttention):
         super().__init__()
         each = ema.conv1.in_channels
         channels = each * GROUPS

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from featherpose.errors import PoseError
-from featherpose.models.kinematics import Graph, graph_of, skeleton_for
+from featherpose.models.kinematics import KinematicGraph, graph_of, skeleton_for
 from featherpose.models.network import PoseNetwork
 from featherpose.skeletons import skeleton_of
 
@@ -85,7 +85,7 @@ class KeypointUpdate(nn.Module):
 class KinematicUpdates(nn.Module):
     """Every keypoint in turn, in the graph's order and then backwards; the passes share no weights."""
 
-    def __init__(self, graph: Graph, number: int, how: str):
+    def __init__(self, graph: KinematicGraph, number: int, how: str):
         super().__init__()
         self.graph = graph
         self.passes = nn.ModuleList(
@@ -144,7 +144,7 @@ class Stage(nn.Module):
 
     def __init__(
         self,
-        graph: Graph,
+        graph: KinematicGraph,
         levels: int,
         number: int,
         how: str,
