@@ -87,7 +87,7 @@ def test_every_experiment_of_the_papers_is_in_the_table(root):
 
 
 def rows_named() -> list[str]:
-    return [entry[sizes.kind(entry)] for entry in sizes.published()]
+    return [printed.name for printed in sizes.published()]
 
 
 @pytest.mark.parametrize("experiment", LAPX)

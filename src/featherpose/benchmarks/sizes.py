@@ -66,33 +66,48 @@ class CountedRow:
         return 2**30 if self.counted == "convolutions" else 1e9
 
 
-def published() -> list[dict[str, Any]]:
-    return yaml.safe_load(PUBLISHED.read_text())
+@dataclass(frozen=True)
+class Printed:
+    """One row of published_sizes.yaml: an experiment of ours, or a network alone, and what its paper prints."""
+
+    counted: str
+    experiment: str | None = None
+    model: str | None = None
+    overrides: tuple[str, ...] = ()
+    parameters: str | None = None
+    operations: str | None = None
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        return str(self.experiment or self.model)
+
+    @property
+    def choice(self) -> str:
+        return f"experiment={self.experiment}" if self.experiment else f"model={self.model}"
 
 
-def kind(entry: dict[str, Any]) -> str:
-    """A row is an experiment of ours, or a network alone."""
-    return "experiment" if "experiment" in entry else "model"
+def published() -> list[Printed]:
+    return [Printed(**row) for row in yaml.safe_load(PUBLISHED.read_text())]
 
 
-def measure(entry: dict[str, Any]) -> CountedRow:
+def measure(printed: Printed) -> CountedRow:
     """Build the row's network from its config, without memory for its weights, and count it."""
-    overrides = entry.get("overrides", [])
-    cfg = composed([f"{kind(entry)}={entry[kind(entry)]}", *overrides])
+    cfg = composed([printed.choice, *printed.overrides])
     height, width, size = _counted(
         json.dumps(OmegaConf.to_container(cfg.model, resolve=True), sort_keys=True),
         tuple(cfg.data.input_size or ()),
         cfg.data.get("aspect", 1.0),
     )
     return CountedRow(
-        name=" ".join([entry[kind(entry)], *overrides]),
+        name=" ".join([printed.name, *printed.overrides]),
         height=height,
         width=width,
-        counted=entry["counted"],
+        counted=printed.counted,
         size=size,
-        printed_parameters=entry.get("parameters"),
-        printed_operations=entry.get("operations"),
-        note=entry.get("note", ""),
+        printed_parameters=printed.parameters,
+        printed_operations=printed.operations,
+        note=printed.note,
     )
 
 
@@ -128,7 +143,7 @@ def gap(value: float, printed: str | None, giga: float = 1e9) -> str:
 
 def run(only: str = "*", out: str | None = None, **_: Any) -> None:
     """Print the table; `only` picks experiments by a pattern, `out` is a .csv file to write as well."""
-    entries = [entry for entry in published() if fnmatch(entry[kind(entry)], only)]
+    entries = [printed for printed in published() if fnmatch(printed.name, only)]
     if not entries:
         raise PoseError(
             f"No row of the table of sizes is called {only!r}; leave out `only` to see them all."
