@@ -1,4 +1,7 @@
-"""Images a second, the share of time spent waiting for data, and the peak of GPU memory, once an epoch."""
+"""Images a second, the share of time spent waiting for data, and the peak of GPU memory, once an epoch.
+
+On a CPU it also says, once, where the threads of a step wait for each other because other work is on their cores.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,17 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+JUDGED_AFTER = 30.0  # seconds of steps
+CROWDED = 0.6  # of the time of the cores that its threads ask for
 
 
 class Throughput(Callback):
     """Logs `images_per_s`, `data_wait` (a fraction of the epoch) and `gpu_memory` (GiB, where there is a GPU)."""
+
+    def __init__(self) -> None:
+        self._judged = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.on_train_epoch_start(
@@ -19,6 +29,7 @@ class Throughput(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start = self._idle_since = time.perf_counter()
+        self._used = time.process_time()
         self._waited = 0.0
         self._images = 0
         if pl_module.device.type == "cuda":
@@ -34,6 +45,21 @@ class Throughput(Callback):
     ) -> None:
         self._images += len(batch["index"]) * trainer.world_size
         self._end = self._idle_since = time.perf_counter()
+        if not self._judged and pl_module.device.type == "cpu":
+            self._judge(torch.get_num_threads())
+
+    def _judge(self, threads: int) -> None:
+        """Whether the steps of this epoch got the cores that their threads ask for."""
+        seconds = self._end - self._start - self._waited
+        if threads == 1 or seconds < JUDGED_AFTER:
+            return
+        self._judged = True
+        got = (time.process_time() - self._used) / seconds
+        if got < CROWDED * threads:
+            rank_zero_info(
+                f"This run's {threads} threads get {got:.1f} cores: other work holds them up, and they wait for each "
+                f"other. OMP_NUM_THREADS={threads - 1} may be faster (docs/training.md)."
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._images:
