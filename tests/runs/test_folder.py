@@ -247,5 +247,9 @@ def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> N
     assert drawn.shape == bare.shape
     assert (bare == 255).mean() > 0.5 > (drawn == 255).mean()
     assert "has a column nothing" in shell(root, *runs, "curves", "--column", "nothing", code=1)
-    assert "too few" in shell(root, *runs, "samples", "last", "--each", "3", code=1)
+    # six people are two of each kind
+    few = tmp_path / "few.png"
+    shell(root, *runs, "samples", "last", "--each", "4", "--bare", "--out", str(few))
+    assert (cv2.imread(str(few)) == bare).all()
+    assert "too few" in shell(root, *runs, "samples", "last", "--each", "0", code=1)
     assert "error: There is no run" in shell(root, *runs, "show", "nothing", code=1)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import scipy.io
 import torch
+import yaml
 
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
@@ -84,10 +85,12 @@ def pictures(folder: Path) -> None:
 def weights(folder: Path) -> None:
     """Random ones under the names that published ones have."""
     torch.manual_seed(0)
-    coco = {"state_dict": Hourglass(17).state_dict()}
+    lapx = yaml.safe_load((folder / "conf" / "model" / "lapx.yaml").read_text(encoding="utf-8"))
+    settings = {key: lapx[key] for key in lapx if key not in ("defaults", "_target_", "joints")}
+    coco = {"state_dict": Hourglass(17, **settings).state_dict()}
     for name in ("lapx.pth", "lapx_coco.pth", "LAPX_COCO_256_192.tar"):
         torch.save(coco, folder / name)
-    torch.save({"state_dict": Hourglass(16).state_dict()}, folder / "lapx_mpii.pth")
+    torch.save({"state_dict": Hourglass(16, **settings).state_dict()}, folder / "lapx_mpii.pth")
     write_tinypose(NaiveLiteHRNet(17).eval(), folder / "tinypose256.xml")
 
 

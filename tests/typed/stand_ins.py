@@ -66,16 +66,16 @@ SMALLER = {
 # What needs a network, a GPU, a camera, a cluster or archives: it runs to the sentence with which it refuses
 REFUSED = {
     r"python src/evaluate\.py$|featherpose evaluate$": "checkpoint=",
-    r"python scripts/get_data\.py \w+|featherpose data get \w+": "can't be fetched|no connection|by hand",
-    r"python scripts/build_people17\.py .*": "FOLDER",
+    r"python -m featherpose": "== Verbs",  # it asks for one
+    r"python scripts/get_data\.py \w+|featherpose data get \w+": "can't be reached",
+    r"python scripts/build_people17\.py( .*)?": "FOLDER|required",
     r"python src/predict\.py .*source=0 .*": "There is no camera 0",
     r".*experiment=people17_gpu_.*": "GPU",
     r"bash scripts/reproduce_lspet\.sh gpu .*": "GPU",
     r"pip install hydra-ray-launcher .*": "No matching distribution|Could not find",
-    r"wandb login": "",
-    r"wandb sync .*": "",
-    r"wandb agent": "",
-    r"wandb leet .*": "",
+    r"wandb login|wandb sync .*": "No API key",
+    r"wandb agent": "SWEEP_ID",
+    r"wandb leet .*": "TTY",
     r"TRACKIO_DIR=\S+ trackio .*|mlflow ui .*": "not found",
 }
 

@@ -164,7 +164,7 @@ def write_samples(run: Run, each: int, bare: bool, out: Path) -> None:
 
     rows = samples.good_middling_and_bad(run, each)
     sheet = samples.sample_sheet(
-        run, rows, samples.blank if bare else None, columns=2 * each, side=180
+        run, rows, samples.blank if bare else None, columns=2 * len(rows) // 3, side=180
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     image.write(out, sheet)

@@ -137,11 +137,12 @@ def sample_sheet(
 
 
 def good_middling_and_bad(run: Run, each: int = 4) -> list[int]:
-    """Rows of val.npz: the best samples, some about the median, the worst."""
+    """Rows of val.npz: the best samples, some about the median, the worst; fewer of each where there are few people."""
     order = list(map(int, per_sample(run).index))[::-1]
-    if each < 1 or len(order) < 3 * each:
+    each = min(each, len(order) // 3)
+    if each < 1:
         raise PoseError(
-            f"{run.name} predicted {len(order)} people: too few for three times {each}."
+            f"{run.name} predicted {len(order)} people: too few for good, middling and bad ones."
         )
     middle = (len(order) - each) // 2
     return [*order[:each], *order[middle : middle + each], *order[-each:]]
