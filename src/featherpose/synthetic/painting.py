@@ -208,7 +208,7 @@ def _figure(
         part = PARTS[index]
         colour = limb.colour(part)
         if part == "head":
-            _head(picture, scene, figure, clothes, shade[index])
+            _Head(scene, figure, clothes, shade[index]).paint(picture)
             continue
         _fill(picture, cv2.convexHull(outer[index]), colour * 0.78 * shade[index])
         _fill(picture, cv2.convexHull(inner[index]), np.minimum(colour * 1.05 * shade[index], 255))
@@ -338,72 +338,85 @@ def _torso(
         _line(picture, ends[0], ends[1], scale * 0.05, clothes.shirt * 0.55 * shade)
 
 
-def _head(picture: np.ndarray, scene: Scene, figure: int, clothes: Clothes, shade: float) -> None:
-    index = _LIMBS["head"]
-    circles, scale = scene.circles[figure, index], scene.scale[figure]
-    front, left = scene.figures.fronts[figure, index], scene.figures.lefts[figure, index]
-    points = dict(zip(POINTS, scene.points[figure], strict=True))
-    face_seen = dict(zip(POINTS, scene.figures.face_seen[figure], strict=True))
-    skull, radius = circles[:2, :2].mean(axis=0), circles[0, 3]
-    hair, skin = clothes.hair * shade, clothes.skin * min(shade * 1.04, 1.08)
-    down = circles[2, :2] - skull
-    hull = cv2.convexHull(fixed_rings(circles[None])[0])
-    _fill(picture, hull, clothes.skin * 0.85 * shade)
-    if clothes.long_hair:
-        _line(
-            picture,
-            skull - front[:2] * radius * 0.5,
-            skull - front[:2] * radius * 0.6 + down * 1.25,
-            radius * 1.1,
-            hair,
-        )
-    _spot(picture, skull, radius * 1.02, hair)
-    if front[2] > -0.35:  # the face
-        offset = front[:2] * radius * 0.42 + down * 0.22
-        face = circles[:3].copy()
-        face[:2, :2] = skull + offset
-        face[:2, 3] = radius * (0.62 + 0.22 * max(front[2], 0))
+class _Head:
+    """One head, painted from the skull outwards: hair, face or back of the head, ears and eyes, nose and mouth, hat."""
+
+    def __init__(self, scene: Scene, figure: int, clothes: Clothes, shade: float) -> None:
+        index = _LIMBS["head"]
+        self.clothes = clothes
+        self.shade = shade
+        self.scale = scene.scale[figure]
+        self.circles = scene.circles[figure, index]  # (4, 4): x, y, z, radius
+        self.front = scene.figures.fronts[figure, index]
+        self.left = scene.figures.lefts[figure, index]
+        self.points: dict[str, np.ndarray] = dict(zip(POINTS, scene.points[figure], strict=True))
+        face_seen = scene.figures.face_seen[figure]
+        self.seen: dict[str, bool] = dict(zip(POINTS, face_seen, strict=True))
+        self.skull = self.circles[:2, :2].mean(axis=0)
+        self.radius = self.circles[0, 3]
+        self.down = self.circles[2, :2] - self.skull  # towards the chin
+
+    def paint(self, picture: np.ndarray) -> None:
+        hull = cv2.convexHull(fixed_rings(self.circles[None])[0])
+        _fill(picture, hull, self.clothes.skin * 0.85 * self.shade)
+        self._hair(picture)
+        if self.front[2] > -0.35:
+            self._face(picture)
+        else:
+            back = self.clothes.hair * self.shade * 0.9
+            _spot(picture, self.skull + self.down * 0.3, self.radius * 0.85, back)
+        for side, outwards in (("left", self.left), ("right", -self.left)):
+            self._ear_and_eye(picture, side, outwards)
+        if self.seen["nose"]:
+            self._nose_and_mouth(picture)
+        if self.clothes.hat:
+            self._hat(picture)
+
+    def _hair(self, picture: np.ndarray) -> None:
+        hair, back = self.clothes.hair * self.shade, self.front[:2] * self.radius
+        if self.clothes.long_hair:
+            end = self.skull - back * 0.6 + self.down * 1.25
+            _line(picture, self.skull - back * 0.5, end, self.radius * 1.1, hair)
+        _spot(picture, self.skull, self.radius * 1.02, hair)
+
+    def _face(self, picture: np.ndarray) -> None:
+        face = self.circles[:3].copy()
+        face[:2, :2] = self.skull + (self.front[:2] * self.radius * 0.42 + self.down * 0.22)
+        face[:2, 3] = self.radius * (0.62 + 0.22 * max(self.front[2], 0))
         face[2, 3] *= 0.86
+        skin = self.clothes.skin * min(self.shade * 1.04, 1.08)
         _fill(picture, cv2.convexHull(fixed_rings(face[None])[0]), np.minimum(skin, 255))
-    else:  # the back of the head
-        _spot(picture, skull + down * 0.3, radius * 0.85, hair * 0.9)
-    for side, outwards in (("left", left), ("right", -left)):
-        if outwards[2] > -0.25 and not clothes.long_hair:
-            _spot(picture, points[f"{side}_ear"], radius * 0.2, clothes.skin * 0.75 * shade)
-        if face_seen[f"{side}_eye"]:
-            _spot(
-                picture,
-                points[f"{side}_eye"],
-                radius * 0.17,
-                np.array([245.0, 245.0, 245.0]) * shade,
-            )
-            _spot(
-                picture,
-                points[f"{side}_eye"] + front[:2] * radius * 0.06,
-                radius * 0.1,
-                np.array([20.0, 20.0, 30.0]),
-            )
-    if face_seen["nose"]:
-        brow = (points["left_eye"] + points["right_eye"]) / 2
-        _line(picture, brow, points["nose"], radius * 0.16, clothes.skin * 0.72 * shade)
-        mouth, half = points["nose"] + down * 0.34, left[:2] * radius * 0.25
-        _line(
-            picture,
-            mouth - half,
-            mouth + half,
-            radius * 0.13,
-            np.array([150.0, 50.0, 50.0]) * shade,
-        )
-    if clothes.hat:
-        brim = front[:2] * radius * 1.3 - down * 0.25
-        cap = np.stack([circles[0], circles[1]])
-        cap[:, :2] -= down * 0.35
+
+    def _ear_and_eye(self, picture: np.ndarray, side: str, outwards: np.ndarray) -> None:
+        if outwards[2] > -0.25 and not self.clothes.long_hair:
+            ear = self.clothes.skin * 0.75 * self.shade
+            _spot(picture, self.points[f"{side}_ear"], self.radius * 0.2, ear)
+        if self.seen[f"{side}_eye"]:
+            eye = self.points[f"{side}_eye"]
+            white, pupil = np.array([245.0, 245.0, 245.0]), np.array([20.0, 20.0, 30.0])
+            _spot(picture, eye, self.radius * 0.17, white * self.shade)
+            ahead = self.front[:2] * self.radius * 0.06
+            _spot(picture, eye + ahead, self.radius * 0.1, pupil)
+
+    def _nose_and_mouth(self, picture: np.ndarray) -> None:
+        nose = self.points["nose"]
+        brow = (self.points["left_eye"] + self.points["right_eye"]) / 2
+        _line(picture, brow, nose, self.radius * 0.16, self.clothes.skin * 0.72 * self.shade)
+        mouth = nose + self.down * 0.34
+        half = self.left[:2] * self.radius * 0.25
+        red = np.array([150.0, 50.0, 50.0]) * self.shade
+        _line(picture, mouth - half, mouth + half, self.radius * 0.13, red)
+
+    def _hat(self, picture: np.ndarray) -> None:
+        cap = np.stack([self.circles[0], self.circles[1]])
+        cap[:, :2] -= self.down * 0.35
         cap[:, 3] *= 0.86
-        _fill(picture, cv2.convexHull(fixed_rings(cap[None])[0]), clothes.trim * shade)
-        if front[2] > -0.5:
-            _line(
-                picture, skull - down * 0.25, skull + brim, scale * 0.02, clothes.trim * 0.7 * shade
-            )
+        colour = self.clothes.trim
+        _fill(picture, cv2.convexHull(fixed_rings(cap[None])[0]), colour * self.shade)
+        if self.front[2] > -0.5:  # the brim
+            brim = self.skull + (self.front[:2] * self.radius * 1.3 - self.down * 0.25)
+            start = self.skull - self.down * 0.25
+            _line(picture, start, brim, self.scale * 0.02, colour * 0.7 * self.shade)
 
 
 def _expose(picture: np.ndarray, u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
