@@ -139,3 +139,26 @@ def test_every_test_mirrors_a_source_or_says_why(root: Path) -> None:
         if path.stem not in wholes and module not in known and not (folder and folder in known):
             lost.append(str(inside))
     assert not lost, f"they mirror no source: {lost}"
+
+
+def test_python_in_the_docs_imports_what_is_there(root: Path) -> None:
+    known = modules(root)
+    wrong = []
+    for page in (root / "README.md", *(root / "docs").glob("*.md")):
+        for block in re.findall(
+            r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+        ):
+            for node in ast.walk(ast.parse(block)):
+                if not isinstance(node, ast.ImportFrom) or not node.module:
+                    continue
+                where = node.module.removeprefix("featherpose").lstrip(".")
+                if node.module.split(".")[0] != "featherpose":
+                    continue
+                text = known[where or "__init__"].read_text(encoding="utf-8")
+                wrong += [
+                    f"{page.name}: {node.module} has no {name.name}"
+                    for name in node.names
+                    if f"{where}.{name.name}".lstrip(".") not in known
+                    and not re.search(rf"\b{name.name}\b", text)
+                ]
+    assert not wrong, "\n".join(wrong)
