@@ -9,7 +9,9 @@ from hydra import compose, initialize_config_dir
 from featherpose.errors import PoseError
 from featherpose.models.count import macs
 from featherpose.models.fast import FastHourglass
+from featherpose.models.hourglass import Hourglass
 from featherpose.models.layers import NonLocal
+from featherpose.models.weights import load_published, to_published
 from featherpose.targets import build
 
 
@@ -82,3 +84,10 @@ def test_norms_and_activations_melt_into_convolutions(tmp_path):
 def test_a_wrong_choice_is_told_in_one_sentence(make, says):
     with pytest.raises(PoseError, match=says):
         make()
+
+
+def test_lapx_weights_for_it_are_refused_in_one_sentence():
+    """It is no `Hourglass`: once, the authors' names were looked for in it and a KeyError came out."""
+    theirs = to_published(Hourglass(4, stages=1, channels=16))
+    with pytest.raises(PoseError, match=r"LAPX\.pth does not fit this FastHourglass of 4 joints"):
+        load_published(FastHourglass(4, 1, (16, 16)), theirs, "LAPX.pth")
