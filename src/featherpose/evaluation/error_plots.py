@@ -74,7 +74,7 @@ def _curve(axes: Any, metrics: Sequence[PercentageOfCorrectKeypoints]) -> None:
     for number, metric in enumerate(metrics, start=1):
         errors = metric.measured()[1]
         curve = [
-            getattr(pck(errors, threshold, metric.skeleton.scored), metric.chosen_mean)
+            metric.overall(pck(errors, threshold, metric.skeleton.scored))
             for threshold in thresholds
         ]
         final = number == len(metrics)

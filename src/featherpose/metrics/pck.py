@@ -92,7 +92,6 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         self.sizes = sizes
         self.name = name
         self.mean = mean
-        self.chosen_mean = mean
         self.threshold = number("data.metric.threshold", threshold, above=0)
         self.fine = number("data.metric.fine", fine, above=0)
         self.main = f"{name}@{threshold:g}"
@@ -106,16 +105,20 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         pixels = distances(predicted, joints, visible, 1.0)
         return index, distances(predicted, joints, visible, self.sizes[index]), pixels
 
+    def overall(self, found: Pck) -> float:
+        """The mean that is the main score."""
+        return found.unweighted if self.mean == "unweighted" else found.weighted
+
     def compute(self) -> dict[str, float]:
         _, errors, pixels = self.measured()
         scored = self.skeleton.scored
         coarse, fine = pck(errors, self.threshold, scored), pck(errors, self.fine, scored)
         result = {
-            self.main: getattr(coarse, self.chosen_mean),
-            f"{self.name}@{self.fine:g}": getattr(fine, self.chosen_mean),
+            self.main: self.overall(coarse),
+            f"{self.name}@{self.fine:g}": self.overall(fine),
             f"{self.main} weighted": coarse.weighted,
             f"{self.main} unweighted": coarse.unweighted,
-            "AUC": area_under_curve(errors, self.threshold, scored, self.chosen_mean),
+            "AUC": area_under_curve(errors, self.threshold, scored, str(self.mean)),
             "EPE": end_point_error(pixels, scored),
         }
         for column, members in self.skeleton.columns.items():
