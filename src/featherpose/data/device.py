@@ -85,6 +85,7 @@ class DeviceCrops:
 
     def batch(self, index: Tensor, draws: Tensor | None = None) -> dict[str, Tensor]:
         """What `CropDataset` gives for these people, made here. `draws` (B, 7); None for plain crops."""
+        # How each person is scaled, turned and mirrored
         augment = self.augment
         if augment is None or draws is None:
             rotation, flip = self.width.new_zeros(len(index)), torch.zeros_like(index).bool()
@@ -100,6 +101,7 @@ class DeviceCrops:
             matrix = crop_matrices(
                 self.centre[index], self.width[index] * zoom, self.size_wh, rotation, flip
             )
+        # The picture (B, H, W, 3)
         image = cut(
             self.pixels,
             self.start[index],
@@ -110,11 +112,14 @@ class DeviceCrops:
         )
         if draws is not None and self.jitter.probability > 0:
             image = jittered(image, self.jitter, draws[:, 4:])
-        joints, known = self.joints[index], self.known[index]
+        # The joints (B, K, 2): left and right exchanged in mirrored crops, then mapped
+        joints = self.joints[index]
+        known = self.known[index]
         joints = torch.where(flip[:, None, None], joints[:, self.order], joints)
         known = torch.where(flip[:, None], known[:, self.order], known)
         points = (joints[..., None, :] * matrix[:, None, :, :2]).sum(-1) + matrix[:, None, :, 2]
         points = torch.where(known[..., None], points, 0.0)
+        # A joint outside the crop has no target
         x, y = points.unbind(-1)
         visible = known & (points >= -0.5).all(dim=-1)
         visible = visible & (x < self.size_wh[0] - 0.5) & (y < self.size_wh[1] - 0.5)

@@ -229,6 +229,7 @@ def compare(
     The judge is torch in float64: a file may be as far from it as `tolerance`, or twice as far as torch's own float32,
     which has no better claim to be right. Keypoints, and so the heatmaps' highest places, have to be equal besides.
     """
+    # Both on the same crops
     runner = runner or partial(run, open_session(file))
     parts = batches(crops, batch)
     found = [runner(numbers(part, description)) for part in parts]
@@ -239,6 +240,7 @@ def compare(
         raise PoseError(
             f"{called} is not written: its heatmaps are {tuple(heatmaps.shape)}, torch's {tuple(wanted.shape)}."
         )
+    # How far the heatmaps are apart, relative to their highest value
     highest = max(float(wanted.abs().max()), 1e-12)
     worst = float((heatmaps - wanted).abs().max())
     error, own = worst / highest, own / highest
@@ -248,6 +250,7 @@ def compare(
             f"{called} is not written: its heatmaps differ from torch's in float64 by {error:.1e} of the highest "
             f"value, more than {allowed:.0e}; torch's own float32 by {own:.1e}."
         )
+    # And the keypoints, where rounding does not decide between two pixels
     how = deployed.decoder or description.protocol.decoder
     points = decode(wanted, how)[0]
     if deployed.decoder:

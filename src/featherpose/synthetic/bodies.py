@@ -332,6 +332,7 @@ def _circles(
     and for the head the skull's two, the chin and the nose."""
     limb, trunk, unit = build**0.6, build, size["head"] / 0.155
     torso, root, head = frames["torso"], frames["hips"], frames["head"]
+    # Where the circles of trunk and head lie
     waist = points["thorax"] * 0.22
     top = points["head_top"]
     shoulders = [
@@ -342,6 +343,7 @@ def _circles(
     lower = [waist * 1.3 + _along(torso, s * size["hip"] * 0.75, 0.0, 0.0) for s in (1, -1)]
     skull = [top + _along(head, 0.0, 0.06 * unit, z * unit) for z in (0.006, -0.014)]
     chin = top + _along(head, 0.0, 0.118 * unit, 0.022 * unit)
+    # Centre and radius of each part's circles
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
         "torso": [(p, 0.052 * trunk) for p in shoulders] + [(p, 0.05 * trunk) for p in waists],
         "hips": [(p, 0.046 * trunk) for p in lower] + [(p, 0.056 * trunk) for p in hips],
@@ -370,6 +372,7 @@ def _circles(
                 (points[f"{side}_{end}"], last * limb),
             ]
             parts[f"{side}_{part}"] = ends
+    # Four for every part, so that all lie in one array (F, P, 4, 4)
     four = [
         circle for part in PARTS for circle in parts[part] for _ in range(4 // len(parts[part]))
     ]
