@@ -41,3 +41,17 @@ def test_damage_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(PoseError, match=r"metrics\.csv.* can't be read"):
         metrics_csv.read(path)
+
+
+def test_steps_are_appended_and_a_run_that_goes_on_drops_what_is_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    steps = metrics_csv.Steps(path)
+    for step in (50, 100, 150):
+        steps.add({"step": step, "train/step/loss": 1.5})
+    again = metrics_csv.Steps(path)
+    again.add({"step": 100, "train/step/loss": 2.0})
+    again.add({"step": 150, "train/step/loss": 3.0})
+    again.add({"step": 200, "train/step/loss": 4.0, "train/step/gradient_norm": 9.0})
+    assert path.read_text() == (
+        "step,train/step/loss,train/step/gradient_norm\n50,1.5,\n100,2,\n150,3,\n200,4,9\n"
+    )

@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from lightning import Callback
+from lightning.pytorch.loggers.logger import Logger
 from omegaconf import OmegaConf
 
 from featherpose.targets import build
@@ -61,7 +62,7 @@ def composed(
 
 @pytest.fixture
 def fit(root: Path) -> Fit:
-    """`fit(folder, *overrides, base=SMALL, extra=(), checkpoint=None)`: trains as `src/train.py` does.
+    """`fit(folder, *overrides, base=SMALL, extra=(), checkpoint=None, logger=None)`: trains as `src/train.py` does.
 
     It gives the trained module.
     """
@@ -73,6 +74,7 @@ def fit(root: Path) -> Fit:
         base: tuple[str, ...] = SMALL,
         extra: tuple[Callback, ...] = (),
         checkpoint: Path | None = None,
+        logger: Logger | None = None,
     ) -> PoseModule:
         config = composed(root / "conf", folder, *overrides, base=base)
         L.seed_everything(config["seed"], workers=True, verbose=False)
@@ -83,7 +85,7 @@ def fit(root: Path) -> Fit:
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            keys = {"logger": False, "callbacks": callbacks, "enable_progress_bar": False}
+            keys = {"logger": logger or False, "callbacks": callbacks, "enable_progress_bar": False}
             trainer = build(
                 config["trainer"], default_root_dir=str(folder), enable_model_summary=False, **keys
             )

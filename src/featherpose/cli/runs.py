@@ -1,4 +1,4 @@
-"""Look at runs: list, show, diff, table, report, curves, samples, status."""
+"""Look at runs: list, show, diff, table, report, curves, samples, status; bring them into W&B: upload."""
 
 from __future__ import annotations
 
@@ -58,6 +58,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--out", type=Path, default=Path("samples.png"))
 
     verb = verbs.add_parser(
+        "upload", help="whole runs into W&B, also killed, resumed and offline ones; nothing twice"
+    )
+    verb.add_argument("places", nargs="+", metavar="run")
+    verb.add_argument("--project", help="of W&B (default: what the run's config names)")
+    verb.add_argument("--entity", help="the team (default: the same)")
+    verb.add_argument("--offline", action="store_true", help="one folder for wandb sync")
+
+    verb = verbs.add_parser(
         "status", help="a sweep: done, failed, missing; exit code 1 until all are done"
     )
     verb.add_argument(
@@ -94,6 +102,12 @@ def main(words: list[str]) -> int:
         commands.show_diff(runs, console, asked.all)
     elif asked.verb == "table":
         commands.write_table(runs, asked.format, asked.out)
+    elif asked.verb == "upload":
+        from featherpose.training.loggers.upload import upload
+
+        for run in runs:
+            mode = "offline" if asked.offline else None
+            print(upload(run, root, asked.project, asked.entity, mode), flush=True)
     elif asked.verb == "curves":
         commands.write_curves(runs, asked.column, asked.out)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class OfflineRun:
     history: pd.DataFrame
     summary: dict[str, Any]
     exit_code: int | None
+    axes: dict[str, str]  # what each value is drawn against
 
     def by_epoch(self) -> pd.DataFrame:
         """One row per epoch, like metrics.csv: training and validation log their parts of it separately."""
@@ -48,12 +50,15 @@ def read_offline(folder: str | Path) -> OfflineRun:
         raise PoseError(f"{folder} holds no run record yet.")
     rows = []
     summary = {}
+    axes = {}
     exit_code = None
     for record in records:
         if record["type"] == "history":
             rows.append(record["history"]["item"])
         elif record["type"] == "summary":
             summary |= record["summary"].get("update", {})
+        elif record["type"] == "metric":
+            axes[record["metric"].get("name")] = record["metric"].get("step_metric")
         elif record["type"] == "exit":
             exit_code = int(record["exit"].get("exit_code", 0))
     config = {key: value for key, value in started["config"]["update"].items() if key != "_wandb"}
@@ -66,6 +71,7 @@ def read_offline(folder: str | Path) -> OfflineRun:
         history=pd.DataFrame(rows),
         summary=summary,
         exit_code=exit_code,
+        axes=axes,
     )
 
 
@@ -94,6 +100,8 @@ def online_frame(
             key: value for key, value in dict(run.summary).items() if not key.startswith("_")
         }
         score = summary.get("best.score", summary.get("val/score"))
+        if isinstance(score, Mapping):  # of a run that goes on: the best so far
+            score = score.get("max")
         protocol = dict(run.config).get("protocol", {}).get("name")
         known = {
             "name": run.name,

@@ -91,7 +91,7 @@ class PoseModule(L.LightningModule):
         self.metrics = nn.ModuleList()  # one for each supervised output
         self.last_predictions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         # persons, and the total's loss before each output's
-        self._step_losses: list[tuple[int, Tensor]] = []
+        self.step_losses: list[tuple[int, Tensor]] = []
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The network's outputs of normalised images (B, 3, H, W)."""
@@ -123,22 +123,27 @@ class PoseModule(L.LightningModule):
         images = normalise(batch["image"], self.channels_last)
         outputs = self.compiled(images) if self.compiled else self.network(images)
         total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride, images)
-        self._step_losses.append((len(batch["index"]), torch.cat((total[None], each)).detach()))
+        self.step_losses.append((len(batch["index"]), torch.cat((total[None], each)).detach()))
         if batch_index % 10 == 0:  # for the bar; a metric logged at each step would cost it 0.4 ms
             self.log("loss", total.detach(), prog_bar=True, logger=False)
         return total
 
     def on_train_epoch_end(self) -> None:
-        if self._step_losses:
-            losses = torch.stack([losses for _, losses in self._step_losses])  # (steps, 1 + S)
-            counts = losses.new_tensor([count for count, _ in self._step_losses])
-            means = counts @ losses / counts.sum()
+        if self.step_losses:
+            means = self.mean_losses()
             names = ["train/loss", *names_of(self.loss, len(means) - 1)]
             self.log_dict(dict(zip(names, means, strict=True)), sync_dist=True)
-            self._step_losses.clear()
+            self.step_losses.clear()
         # parts with rates of their own (schedule.part_rates) usually have lower ones
         rates = [float(group["lr"]) for group in self.trainer.optimizers[0].param_groups]
         self.log("lr", max(rates))
+
+    def mean_losses(self, last: int = 0) -> Tensor:
+        """(1 + S): the total's and each part's mean over the persons of the epoch, or of its last batches."""
+        steps = self.step_losses[-last:]
+        losses = torch.stack([losses for _, losses in steps])
+        counts = losses.new_tensor([count for count, _ in steps])
+        return counts @ losses / counts.sum()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         schedule = self.schedule

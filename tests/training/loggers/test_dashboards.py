@@ -131,14 +131,14 @@ def test_wandb_exit_state_and_final_scores(pairs: list[tuple[Path, OfflineRun]])
         assert run.summary["protocol"] == "paper_no_tta"
 
 
-def test_a_job_says_once_how_to_sync(sweep: Path, pairs: list[tuple[Path, OfflineRun]]) -> None:
+def test_a_job_says_once_how_to_upload(sweep: Path, pairs: list[tuple[Path, OfflineRun]]) -> None:
     said = [
-        line for line in (sweep / "terminal.txt").read_text().splitlines() if "wandb sync" in line
+        line
+        for line in (sweep / "terminal.txt").read_text().splitlines()
+        if "runs.py upload" in line
     ]
-    assert len(said) == 4
-    assert all("not logged in" in line for line in said)
-    for line, (folder, _) in zip(said, pairs, strict=True):
-        assert line.endswith(json.loads((folder / "run.json").read_text())["wandb"]["dir"])
+    assert [line.split()[-1] for line in said] == [str(folder) for folder, _ in pairs]
+    assert (sweep / "terminal.txt").read_text().count("offline, not logged in") == 4
 
 
 def test_tensorboard_and_csv_got_the_same_numbers(sweep: Path) -> None:
@@ -171,6 +171,26 @@ def test_a_failed_run_is_recorded_as_failed(
     assert run.group is None
 
 
+def test_wandb_ranks_by_the_best_epoch(loggers_config, tmp_path: Path, logged_out: None) -> None:
+    loggers = dashboards.build_loggers(loggers_config("wandb"), tmp_path / "train" / "run", "three")
+    for epoch, score in enumerate([1.0, 3.0, 2.0]):
+        loggers[0].log_metrics({"train/step/loss": score}, step=10 * epoch)
+        values = dict.fromkeys(("val/score", "val/joint/wrist", "val/loss", "lr"), score)
+        loggers[0].log_metrics({"epoch": epoch} | values, step=10 * epoch + 5)
+    place = dashboards.facts(loggers)["wandb"]["dir"]
+    dashboards.finish(loggers, 0)
+    run = when_closed(place)
+    assert run.summary["val/score"] == {"max": 3}
+    assert run.summary["val/joint/wrist"] == {"max": 3}
+    assert run.summary["val/loss"] == run.summary["train/step/loss"] == {"min": 1}
+    assert run.summary["lr"] == 2
+    assert run.axes["train/step/loss"] == "trainer/global_step"
+    assert run.axes["val/score"] == run.axes["lr"] == "epoch"
+    steps = run.history.dropna(subset="train/step/loss")
+    assert steps["epoch"].isna().all()  # or they would be taken for epochs
+    assert steps["trainer/global_step"].tolist() == [0, 10, 20]
+
+
 @pytest.mark.parametrize("key", ["not a key", "0123456789" * 4])
 def test_a_bad_key_or_no_network_goes_offline_with_one_line(
     key: str,
@@ -189,7 +209,8 @@ def test_a_bad_key_or_no_network_goes_offline_with_one_line(
     facts = dashboards.facts(loggers)["wandb"]
     dashboards.finish(loggers, 0)
     assert facts["mode"] == "offline"
-    assert capsys.readouterr().out.count("wandb sync") == 1
+    said = capsys.readouterr().out
+    assert said.count("W&B: offline") == said.count("runs.py upload") == 1
     assert when_closed(facts["dir"]).history["val/score"].tolist() == [2.5]
 
 

@@ -32,7 +32,7 @@ _LONGEST_NAME = 96
 
 def describe_run(cfg: DictConfig, choices: Mapping[str, Any]) -> tuple[str, str | None, list[str]]:
     """Name, group and tags of a run: `lapx-s3-mpii-g0.2-seed0`, the sweep's folder, the choices made."""
-    return cfg.get("name") or _name(cfg, choices), _sweep(cfg), _tags(cfg, choices)
+    return cfg.get("name") or _name(cfg, choices), _sweep(cfg), tags_of(cfg, choices)
 
 
 def build_loggers(
@@ -157,7 +157,8 @@ def _sweep(cfg: DictConfig) -> str | None:
     return folder.name if multirun or (folder / "multirun.yaml").is_file() else None
 
 
-def _tags(cfg: DictConfig, choices: Mapping[str, Any]) -> list[str]:
+def tags_of(cfg: DictConfig, choices: Mapping[str, Any]) -> list[str]:
+    """The choices made in a few groups, and the user's own."""
     shown = ("model", "data", "protocol", "schedule", "experiment", "debug")
     tags = [
         str(choices[group])

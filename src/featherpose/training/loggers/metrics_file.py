@@ -1,4 +1,4 @@
-"""`metrics.csv` of a run folder, as a Lightning logger."""
+"""`metrics.csv` and `steps.csv` of a run folder, as a Lightning logger."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from featherpose.runs import metrics_csv
 
 
 class MetricsFile(Logger):
-    """`metrics.csv`: one row per epoch, columns as they come; a resumed run goes on below its own rows."""
+    """`metrics.csv`: one row per epoch, columns as they come; a resumed run goes on below its own rows.
+
+    What is logged without an epoch is a row of `steps.csv`.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self.rows = {int(row["epoch"]): row for row in metrics_csv.read(self.path)}
+        self.steps = metrics_csv.Steps(Path(folder) / "steps.csv")
 
     @property
     def name(self) -> str:
@@ -34,6 +38,7 @@ class MetricsFile(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         if "epoch" not in metrics:
+            self.steps.add({"step": step or 0} | metrics)
             return
         epoch = int(metrics["epoch"])
         row = self.rows.setdefault(epoch, {})

@@ -1,4 +1,4 @@
-"""Dashboards beside W&B: TensorBoard, MLflow, Trackio, and a plain CSV of every logged step."""
+"""Dashboards beside W&B: TensorBoard, MLflow, Trackio, and a plain CSV of all rows."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MLflowRun(MLFlowLogger):
 
 
 def csv_logger(identity: Identity) -> CSVLogger:
-    """Every logged step in `RUN/steps/metrics.csv`; the rows by epoch are in `RUN/metrics.csv` anyway."""
+    """All rows in `RUN/steps/metrics.csv`; `RUN/metrics.csv` and `RUN/steps.csv` are there anyway."""
     return StepsFile(str(identity.folder), name="steps", version="")
 
 

@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogg
 from lightning.pytorch.loggers.logger import Logger
 
 from featherpose.training.loggers.others import TrackioRun
+from featherpose.training.loggers.weights_and_biases import define
 
 
 def log_picture(
@@ -18,6 +19,7 @@ def log_picture(
     if isinstance(logger, WandbLogger):
         import wandb
 
+        define(logger.experiment, key)
         shown = wandb.Image(picture, caption=f"epoch {epoch}")
         logger.experiment.log({key: shown, "epoch": epoch, "trainer/global_step": step})
     elif isinstance(logger, TensorBoardLogger):

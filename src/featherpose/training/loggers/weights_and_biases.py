@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import netrc
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from featherpose.console import console
+from featherpose.place import command
 from featherpose.runs.flat import flat
 from featherpose.runs.record import RunRecord
 from featherpose.training.loggers.identity import Identity, on_first_rank
+
+STEP = "trainer/global_step"  # Lightning's name
 
 
 class WandbRun(WandbLogger):
@@ -27,6 +32,15 @@ class WandbRun(WandbLogger):
         super().__init__(experiment=run, save_dir=directory, project=project)
         self.identity = identity
         self.best_checkpoint = best_checkpoint
+        self.defined: set[str] = set()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Each value is defined by its own name: of two patterns that fit, W&B takes either."""
+        for name in metrics.keys() - self.defined:
+            define(self.experiment, name)
+        self.defined |= metrics.keys()
+        super().log_metrics(metrics, step)
 
     def log_hyperparams(self, params: Any) -> None:
         """Nothing: the run was started with the resolved config."""
@@ -48,17 +62,15 @@ class WandbRun(WandbLogger):
         run, identity = self.experiment, self.identity
         record = (RunRecord.read(identity.folder) if identity else None) or RunRecord()
         try:
-            best = asdict(record.best) if record.best else {}
-            for name, value in flat({"final": record.scores, "best": best}).items():
-                if value != {}:
-                    run.summary[name.replace("final.", "final/")] = value
-            # a score alone says too little
-            run.summary["protocol"] = record.protocol.get("name")
+            summarise(run, record)
             path = Path(record.best.path if record.best else "")
             if exit_code == 0 and self.best_checkpoint and path.is_file():
                 upload_checkpoint(run, path, record)
         finally:
+            offline = mode_of(run) == "offline"
             run.finish(exit_code=exit_code)
+        if offline and identity:
+            console.print(f"W&B: to upload this run: {command(f'runs upload {identity.folder}')}")
 
 
 def wandb_logger(
@@ -68,6 +80,7 @@ def wandb_logger(
     directory: str = ".",
     mode: str | None = None,
     init_timeout: float = 30.0,
+    finish_timeout: float = 120.0,
     best_checkpoint: bool = False,
     notes: str | None = None,
 ) -> WandbRun:
@@ -80,6 +93,7 @@ def wandb_logger(
         directory: the folder that holds `wandb/` with all runs, so that `wandb sync` sees them together.
         mode: online, offline or disabled; None is online where a key is found, offline otherwise.
         init_timeout: seconds to wait for the server before the run goes on offline.
+        finish_timeout: seconds to wait at the end for what is still to be sent; the rest stays in the run's folder.
         best_checkpoint: keep the best checkpoint as an artifact of the run.
         notes: a sentence on why the run was made.
     """
@@ -99,21 +113,49 @@ def wandb_logger(
         # a resumed run goes on in its own W&B run
         "id": identity.record.dashboard("wandb").get("id"),
     }
-    run = start(arguments, mode or os.environ.get("WANDB_MODE"), init_timeout)
-    run.define_metric("epoch", hidden=True)
-    run.define_metric("*", step_metric="epoch")
+    run = start(arguments, mode or os.environ.get("WANDB_MODE"), init_timeout, finish_timeout)
     return WandbRun(run, identity, directory, best_checkpoint)
 
 
-def start(arguments: dict[str, Any], mode: str | None, init_timeout: float) -> Any:
-    """`wandb.init`, online if that works, offline with one line on how to upload the run later if it does not."""
+def define(run: Any, name: str) -> None:
+    """Tells W&B what a value is drawn against, and that runs rank by its best, not by its last."""
+    if name in ("epoch", STEP):
+        run.define_metric(name, hidden=True)
+        return
+    best = None
+    if "loss" in name.split("/"):
+        best = "min"
+    elif name.startswith("val/"):
+        best = "max"
+    against = STEP if name.startswith("train/step/") else "epoch"
+    run.define_metric(name, step_metric=against, summary=best)
+
+
+def summarise(run: Any, record: RunRecord) -> None:
+    """What the best checkpoint scored, and by which protocol: a score alone says too little."""
+    best = asdict(record.best) if record.best else {}
+    for name, value in flat({"final": record.scores, "best": best}).items():
+        if value != {}:
+            run.summary[name.replace("final.", "final/")] = value
+    run.summary["protocol"] = record.protocol.get("name")
+
+
+def start(
+    arguments: dict[str, Any], mode: str | None, init_timeout: float, finish_timeout: float = 120.0
+) -> Any:
+    """`wandb.init`, online if that works, offline with one line on the reason if it does not."""
     import wandb
 
     reason = ""
     if mode in (None, "online", "shared"):
         reason = "not logged in (wandb login)" if not logged_in() else ""
         if not reason:
-            settings = wandb.Settings(init_timeout=init_timeout, login_timeout=5, silent=True)
+            settings = wandb.Settings(
+                init_timeout=init_timeout,
+                finish_timeout=finish_timeout,  # W&B's own is to wait for ever
+                login_timeout=5,
+                silent=True,
+            )
             resume = {"resume": "allow"} if arguments["id"] else {}
             try:
                 run = wandb.init(
@@ -135,9 +177,7 @@ def start(arguments: dict[str, Any], mode: str | None, init_timeout: float) -> A
     run = wandb.init(**arguments, mode=mode, reinit="finish_previous", settings=settings)  # ty: ignore[invalid-argument-type]
     if mode == "offline":
         why = f", {reason}" if reason else ""
-        console.print(
-            f"W&B: offline{why}; to upload this run later: wandb sync {Path(run.dir).parent}"
-        )
+        console.print(f"W&B: offline{why}")
     return run
 
 
