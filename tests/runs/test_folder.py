@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from featherpose.errors import PoseError
-from featherpose.runs.dataframes import config_frame, curves, diff, runs_frame
+from featherpose.runs.commands import show_diff
+from featherpose.runs.dataframes import config_frame, curves, diff, rounded, runs_frame
 from featherpose.runs.folder import Run, find_run, find_runs
 from featherpose.runs.sweep_folder import counts, jobs, to_go_on
 from featherpose.runs.wandb_runs import online_frame, read_offline
@@ -86,6 +88,19 @@ def test_diff_shows_config_commit_and_scores_only_where_they_differ(write_run) -
     assert not {"model.depth", "paths.runs", "run.versions.torch"} & set(table.index)
     assert "paths.runs" in diff([first, second], incidental=True).index
     assert config_frame([first, first]).shape[1] == 2  # runs of one name keep their columns apart
+
+
+def test_settings_and_results_stand_apart_and_are_rounded(write_run, capsys) -> None:
+    first = Run(write_run("a", score=80.0, config={"schedule": {"rate": 5e-4}}))
+    second = Run(write_run("b", score=81.123456789, config={"schedule": {"rate": 1e-3, "end": 3}}))
+    table = rounded(diff([first, second]))
+    assert table.loc["score.score"].tolist() == ["80.00", "81.12"]
+    assert table.loc["schedule.rate"].tolist() == ["0.0005", "0.001"]
+    assert table.loc["schedule.end"].tolist() == ["", "3"]
+    show_diff([first, second], Console(width=100))
+    settings, results = capsys.readouterr().out.split("results and how they came about")
+    assert "schedule.rate" in settings and "score" not in settings
+    assert "81.12" in results and "schedule" not in results
 
 
 def test_curves_side_by_side(write_run) -> None:

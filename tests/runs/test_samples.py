@@ -128,9 +128,15 @@ def test_picture_as_an_address(tmp_path: Path) -> None:
     picture[..., 0] = 250
     address = plots.picture_uri(picture)
     head, _, body = address.partition(",")
-    assert head == "data:image/jpeg;base64"
+    assert head == "data:image/webp;base64"
     back = cv2.imdecode(np.frombuffer(base64.b64decode(body), np.uint8), cv2.IMREAD_COLOR)
     assert back.shape == (5, 1400, 3)
     assert back[..., 2].mean() > 240 > 20 > back[..., 0].mean()
+    noise = np.random.default_rng(0).integers(0, 255, (600, 900, 3), np.uint8)
+    assert (
+        len(plots.picture_uri(noise, most=120_000))
+        <= 120_000
+        < len(plots.picture_uri(noise, most=10**7))
+    )
     with pytest.raises(PoseError, match="cannot be read"):
         plots.picture_uri(tmp_path / "none.png")

@@ -23,7 +23,20 @@ WRITTEN = {
     for line in in_page(page.read_text(encoding="utf-8"))
 }
 LINES = list(reversed(WRITTEN))
-RUNS = ("list", "show", "diff", "table", "report", "curves", "samples", "status")
+RUNS = (
+    "list",
+    "show",
+    "diff",
+    "table",
+    "report",
+    "curves",
+    "samples",
+    "status",
+    "watch",
+    "command",
+    "pack",
+    "upload",
+)
 HELPS = [
     "featherpose --help",
     *(f"featherpose {verb} --help" for verb in VERBS),

@@ -1,4 +1,4 @@
-"""Look at runs: list, show, diff, table, report, curves, samples, status; bring them into W&B: upload."""
+"""Look at runs: list, show, diff, table, report, curves, samples, status, watch; pass on: command, pack, upload."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from pathlib import Path
+
+SORTS = ("started", "score", "name", "epochs", "time")  # of list
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -20,8 +22,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
     verb = verbs.add_parser("list", help="every run: state, score, size, protocol")
     verb.add_argument("places", nargs="*", help="folders; all runs if none")
-    verb.add_argument("--csv", action="store_true")
-    verb.add_argument("--by-score", action="store_true", help="best first instead of oldest first")
+    verb.add_argument(
+        "--where", action="append", default=[], metavar="KEY=VALUE",
+        help="only those with it: state=finished, name=lapx, or a key of the config; may be repeated",
+    )  # fmt: skip
+    verb.add_argument("--sort", choices=SORTS, default="started", help="%(choices)s (%(default)s)")
+    verb.add_argument("--by-score", dest="sort", action="store_const", const="score")
+    kind = verb.add_mutually_exclusive_group()
+    kind.add_argument("--csv", dest="how", action="store_const", const="csv", default="table")
+    kind.add_argument("--json", dest="how", action="store_const", const="json")
 
     verb = verbs.add_parser("show", help="one run beside the mean pose and the papers' rows")
     verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
@@ -57,6 +66,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--bare", action="store_true", help="on white, without the pictures")
     verb.add_argument("--out", type=Path, default=Path("samples.png"))
 
+    verb = verbs.add_parser("command", help="the line that repeats a run, and what it needs beside")
+    verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
+
+    verb = verbs.add_parser("pack", help="a small archive of a run, without its checkpoints")
+    verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
+    verb.add_argument("--out", type=Path, default=None, help="a .zip (default: the folder's name)")
+
     verb = verbs.add_parser(
         "upload", help="whole runs into W&B, also killed, resumed and offline ones; nothing twice"
     )
@@ -64,6 +80,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--project", help="of W&B (default: what the run's config names)")
     verb.add_argument("--entity", help="the team (default: the same)")
     verb.add_argument("--offline", action="store_true", help="one folder for wandb sync")
+
+    verb = verbs.add_parser(
+        "watch", help="what runs now: epoch, score, rate, time left; Ctrl-C ends"
+    )
+    verb.add_argument("places", nargs="*", type=Path, help="runs or sweeps (default: all that run)")
+    verb.add_argument("--every", type=float, default=5.0, help="seconds (%(default)g)")
+    verb.add_argument("--once", action="store_true", help="one look")
 
     verb = verbs.add_parser(
         "status", help="a sweep: done, failed, missing; exit code 1 until all are done"
@@ -85,8 +108,20 @@ def main(words: list[str]) -> int:
     root = asked.runs or Path(os.environ.get("FEATHERPOSE_RUNS", "runs"))
     if asked.verb == "status":
         return commands.status(asked.sweep or commands.newest_sweep(root), console)
+    if asked.verb == "watch":
+        from featherpose.runs import watch
+
+        commands.refuse_missing(asked.places)
+        every = max(0.2, asked.every)
+        return watch.watch(lambda: watch.sights(asked.places, root), console, every, asked.once)
     if asked.verb == "show":
         commands.show(commands.find_run(asked.run, root), console)
+        return 0
+    if asked.verb == "command":
+        commands.print_command(commands.find_run(asked.run, root))
+        return 0
+    if asked.verb == "pack":
+        commands.print_packed(commands.find_run(asked.run, root), asked.out)
         return 0
     if asked.verb == "samples":
         run = commands.find_run(asked.run, root)
@@ -97,7 +132,9 @@ def main(words: list[str]) -> int:
     for sentence in left_out:
         print(f"left out: {sentence}", file=sys.stderr)
     if asked.verb == "list":
-        commands.list_runs(runs, console, asked.csv, asked.by_score)
+        from featherpose.runs.listing import Wish, print_list
+
+        print_list(Wish(tuple(asked.where), asked.sort).of(runs), console, asked.how)
     elif asked.verb == "diff":
         commands.show_diff(runs, console, asked.all)
     elif asked.verb == "table":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +14,15 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from featherpose.errors import PoseError
+from featherpose.place import command
+from featherpose.runs import repeat
 from featherpose.runs import table as tables
-from featherpose.runs.dataframes import diff, runs_frame
-from featherpose.runs.folder import Run, age, find_run, find_runs
+from featherpose.runs.dataframes import diff, made_by, rounded
+from featherpose.runs.folder import Run, find_run, find_runs
+from featherpose.runs.listing import state as in_colour
 from featherpose.runs.published import published
 from featherpose.runs.sweep_folder import counts, jobs, to_go_on
 
-_COLOUR = {"finished": "green", "running": "cyan", "missing": "dim"}
 _FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}
 
 
@@ -36,38 +39,12 @@ def select(places: Sequence[str], root: Path, left_out: list[str] | None = None)
     return list(found.values())
 
 
-def list_runs(
-    runs: Sequence[Run], console: Console, as_csv: bool = False, by_score: bool = False
-) -> None:
-    frame = runs_frame(runs)
-    if by_score and len(frame):
-        frame = frame.sort_values("score", ascending=False, na_position="last")
-    if as_csv:
-        print(frame.to_csv(index=False), end="")
-        return
-    grid = Grid(box=None, header_style="bold", pad_edge=False)
-    for name in ("run", "state", "score", "epochs", "size", "scored on", "started"):
-        grid.add_column(
-            name,
-            justify="right" if name in ("score", "epochs", "size") else "left",
-            overflow="fold",
-        )
-    grid.columns[0].ratio = 1
-    for row in frame.to_dict("records"):
-        score = "" if pd.isna(row["score"]) else f"{row['score']:.2f} {row['metric']}"
-        size = "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}M"
-        state = _state(row["state"], _age(row["silent"]))
-        cells = [escape(str(row["name"])), state, score, str(row["epochs"]), size]
-        grid.add_row(*cells, escape(row["scored on"]), str(row["started"])[:16].replace("T", " "))
-    console.print(grid if len(frame) else "no runs")
-
-
 def show(run: Run, console: Console) -> None:
     """One run: what, how, how it ended, its scores beside the mean pose and the papers' rows."""
     record, wandb = run.record, run.record.dashboard("wandb")
     grid = Grid.grid(padding=(0, 2))
     rows = {
-        "state": _state(run.state, _age(run.silent))
+        "state": in_colour(run.state, run.silent)
         + escape(f"  {record.error}" if record.error else ""),
         "command": escape(str(record.command)),
         "commit": f"{record.git.commit}{' with uncommitted changes' if record.git.dirty else ''}",
@@ -114,12 +91,25 @@ def show_diff(runs: Sequence[Run], console: Console, incidental: bool = False) -
             "[yellow]the runs were scored in different ways: their scores do not compare[/]"
         )
     frame = diff(runs, incidental)
+    kinds = {
+        "settings": frame[~made_by(frame)],
+        "results and how they came about": frame[made_by(frame)],
+    }
+    for title, part in kinds.items():
+        if len(part):
+            console.print(f"[bold]{title}[/]")
+            console.print(_differences(part))
+    if not len(frame):
+        console.print("no difference")
+
+
+def _differences(frame: pd.DataFrame) -> Grid:
     grid = Grid(box=None, header_style="bold", pad_edge=False)
     for name in ("", *frame.columns):
         grid.add_column(escape(str(name)), overflow="fold")
-    for row in frame.itertuples():
-        grid.add_row(*[escape("" if value is None else str(value)) for value in row])
-    console.print(grid if len(frame) else "no difference")
+    for key, *values in rounded(frame).itertuples():
+        grid.add_row(*[escape(str(value)) for value in (key, *values)])
+    return grid
 
 
 def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:
@@ -171,6 +161,29 @@ def write_samples(run: Run, each: int, bare: bool, out: Path) -> None:
     print(out)
 
 
+def refuse_missing(places: Sequence[Path]) -> None:
+    for place in places:
+        if not place.is_dir():
+            raise PoseError(f"There is no folder {place}.")
+
+
+def print_command(run: Run) -> None:
+    """The line on stdout, to be pasted or piped; what it needs beside on stderr."""
+    commit = run.record.git.commit
+    for sentence in repeat.warnings_of(run):
+        print(f"warning: {sentence}", file=sys.stderr)
+    if commit:
+        print(f"at commit {commit}, seed {run.record.seed}:", file=sys.stderr)
+    print(repeat.repeating(run))
+
+
+def print_packed(run: Run, out: Path | None) -> None:
+    place = repeat.pack(run, out)
+    print(f"{place}  {place.stat().st_size / 2**20:.1f} MiB")
+    inside = run.folder.resolve().name
+    print(f"to open it: unzip {place.name}; {command(f'runs show {inside}')}, report, samples")
+
+
 def status(sweep: Path, console: Console) -> int:
     """Prints each job of a sweep; gives 0 if all are done, else 1, so that scripts can wait for it."""
     found = jobs(sweep)
@@ -190,7 +203,7 @@ def status(sweep: Path, console: Console) -> int:
             why = f"\n{job.run.record.error}" if job.run.record.error else ""
         own = " ".join(o for o in job.overrides if o not in common)
         silent = job.run.silent if job.run and job.damage is None else None
-        state = _state(job.state, _age(silent))
+        state = in_colour(job.state, silent)
         grid.add_row(str(job.number), state, score, epochs, escape(own + why))
     console.print(grid)
     console.print(", ".join(f"{number} {state}" for state, number in counts(found).items()))
@@ -209,12 +222,3 @@ def newest_sweep(root: Path) -> Path:
     if not folders:
         raise PoseError(f"There are no sweeps in {root / 'sweeps'}.")
     return folders[-1]
-
-
-def _state(state: str, more: str = "") -> str:
-    return f"[{_COLOUR.get(state, 'red')}]{state}{more}[/]"
-
-
-def _age(seconds: float | None) -> str:
-    """How long a run that died has been silent."""
-    return "" if seconds is None or pd.isna(seconds) else f" {age(seconds)} ago"

@@ -49,6 +49,31 @@ def diff(runs: Sequence[Run], incidental: bool = False) -> pd.DataFrame:
     )
 
 
+def made_by(differences: pd.DataFrame) -> pd.Series:
+    """Which rows of a `diff` are no settings: scores, commits, versions, machines."""
+    return differences.index.to_series().str.startswith(("score.", "run."))
+
+
+def rounded(differences: pd.DataFrame) -> pd.DataFrame:
+    """For people: scores with two digits, settings as they are written, nothing for what one run does not have."""
+
+    def text(value: Any) -> str:
+        if value is None or (isinstance(value, float) and pd.isna(value)):
+            return ""
+        return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+    rows = {
+        key: [
+            f"{value:.2f}" if key.startswith("score.") and text(value) else text(value)
+            for value in row
+        ]
+        for key, *row in differences.itertuples()
+    }
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=list(differences.columns), dtype=object
+    )
+
+
 def curves(runs: Sequence[Run], column: str) -> pd.DataFrame:
     """One column of metrics.csv by epoch, one column per run; NaN where a run has no such value."""
     found: dict[str, pd.Series] = {}
@@ -66,11 +91,9 @@ def is_incidental(key: str) -> bool:
 def _row(run: Run) -> dict[str, Any]:
     record = run.record
     network, data = record.network, record.data
-    seconds = None
-    if record.started and record.finished:
-        seconds = (pd.Timestamp(record.finished) - pd.Timestamp(record.started)).total_seconds()
     return {
         "name": run.name,
+        "id": run.id,
         "state": run.state,
         "score": run.score,
         "metric": run.metric,
@@ -80,11 +103,11 @@ def _row(run: Run) -> dict[str, Any]:
         "data": data.name or None,
         "parameters": network.parameters,
         "macs": network.macs,
-        "scored on": f"{data.name or '?'}, {record.protocol.get('name')}",
+        "scored on": ", ".join(filter(None, [data.name, record.protocol.get("name")])),
         "protocol": run.protocol,
         "group": record.group,
         "started": record.started,
-        "seconds": seconds,
+        "seconds": run.seconds,
         "silent": run.silent,
         "error": record.error,
         "folder": str(run.folder),

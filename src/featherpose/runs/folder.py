@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from featherpose.runs.record import FILE, RunRecord
 from featherpose.skeletons import Skeleton, skeleton_of
 
 DONE = "finished"
+# What training calls its folders: date, time, and the four digits that set two of the same second apart
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-([0-9a-f]{4})_")
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,23 @@ class Run:
     @property
     def name(self) -> str:
         return self.record.name or self.folder.name
+
+    @property
+    def id(self) -> str:
+        """A short word that `find_run` takes: `9a3f`, `9a3f/2` for a job of a sweep, else the folder's name."""
+        own = _STAMP.match(self.folder.name)
+        if own:
+            return own[1]
+        sweep, job = _STAMP.match(f"{self.folder.resolve().parent.name}_"), _job_number(self.folder)
+        return f"{sweep[1]}/{job}" if sweep and job >= 0 else self.folder.name
+
+    @property
+    def seconds(self) -> float | None:
+        """From the first start to the end; None while it runs."""
+        first, last = self.record.started, self.record.finished
+        if not first or not last:
+            return None
+        return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
 
     @property
     def state(self) -> str:
@@ -168,7 +189,7 @@ def find_runs(*places: str | Path, left_out: list[str] | None = None) -> list[Ru
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> Run:
-    """One run by its folder, by `last`, or by any part of its folder's or its own name that fits one run only."""
+    """One run by its folder, its id, by `last`, or by any part of its folder's or its name that fits one run only."""
     if (Path(name) / FILE).is_file():
         return _sound(Run(Path(name)))
     if Path(name).is_dir():
@@ -177,7 +198,7 @@ def find_run(name: str | Path, root: str | Path = "runs") -> Run:
     runs = find_runs(root, left_out=left_out) if Path(root).exists() else []
     if str(name) == "last" and runs:
         return runs[-1]
-    fitting = [run for run in runs if str(name) == run.name] or [
+    fitting = [run for run in runs if str(name) in (run.name, run.id)] or [
         run for run in runs if str(name) in str(run.folder) or str(name) in run.name
     ]
     if len(fitting) == 1:

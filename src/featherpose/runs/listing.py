@@ -74,10 +74,11 @@ def _print_table(rows: list[dict[str, Any]], console: Console) -> None:
     for row in rows:
         cells = _cells(row)
         grid.add_row(*[cells[name] for name in names])
-    # rich takes a pipe for 80 columns
-    console.print(grid, width=10_000 if whole else None, soft_wrap=whole)
+    if whole:
+        console.width = 10_000  # rich takes a pipe for 80 columns
+    console.print(grid)
     if len(ways) == 1:
-        console.print(f"scored on: {escape(ways.pop())}", soft_wrap=whole)
+        console.print(f"scored on: {escape(ways.pop())}")
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:

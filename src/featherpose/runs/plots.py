@@ -24,15 +24,25 @@ from featherpose.runs.folder import Run
 # Okabe and Ito's colours: told apart by people who see colours differently too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 _SIZE = (6.4, 3.6)
+# Widths and qualities of pictures inside a page, the best first
+_FORMS = ((1400, 80), (1100, 70), (900, 60), (700, 50), (500, 40))
 
 
 def curve_figure(
     runs: Sequence[Run], column: str = "val/score", title: str | None = None
 ) -> Figure:
-    """One column of metrics.csv by epoch, a line per run."""
+    """One column of metrics.csv by epoch, a line per run; of many runs the best few have colours and names."""
     figure, axes = _new(title or column, "epoch", column)
-    for colour, (name, values) in zip(cycle(COLOURS), curves(runs, column).items(), strict=False):
-        _line(axes, values.dropna(), str(name), colour)
+    table = curves(runs, column)
+    named = list(table.columns)
+    if len(named) > len(COLOURS):
+        best = table.min() if "loss" in column else -table.max()
+        named = list(best.sort_values().index[: len(COLOURS)])
+        for name in table.columns.difference(named):
+            axes.plot(table[name].dropna(), color="0.8", linewidth=0.8)
+        axes.set_title(f"the best {len(named)} of {len(runs)} runs", fontsize=8, loc="right")
+    for colour, name in zip(COLOURS, named, strict=False):
+        _line(axes, table[name].dropna(), str(name), colour)
     legend(axes)
     return figure
 
@@ -119,8 +129,13 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def picture_uri(picture: Path | np.ndarray, widest: int = 1400) -> str:
-    """A picture (a file, or RGB) as an address that needs no file beside the page; JPEG, a tenth of the PNG's size."""
+def picture_uri(picture: Path | np.ndarray, most: int = 200_000) -> str:
+    """A picture (a file, or RGB) as an address that needs no file beside the page: a WebP as good as `most` allows.
+
+    Args:
+        picture: what to show.
+        most: characters of the address; a picture that is larger in the coarsest form stays so.
+    """
     bgr = (
         cv2.imread(str(picture))
         if isinstance(picture, Path)
@@ -128,11 +143,17 @@ def picture_uri(picture: Path | np.ndarray, widest: int = 1400) -> str:
     )
     if bgr is None:
         raise PoseError(f"{picture} cannot be read as a picture.")
-    if bgr.shape[1] > widest:
-        size = (widest, round(bgr.shape[0] * widest / bgr.shape[1]))
-        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+    text = ""
+    for widest, quality in _FORMS:
+        shown = bgr
+        if bgr.shape[1] > widest:
+            size = (widest, max(1, round(bgr.shape[0] * widest / bgr.shape[1])))
+            shown = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+        content = cv2.imencode(".webp", shown, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+        text = "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
+        if len(text) <= most:
+            break
+    return text
 
 
 def _new(title: str, x: str, y: str) -> tuple[Figure, Axes]:

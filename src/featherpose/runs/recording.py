@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from featherpose import __version__
 from featherpose.errors import known
-from featherpose.files import remove_leftovers
+from featherpose.files import remove_leftovers, write_atomically
 from featherpose.runs.heartbeat import Heartbeat, machine
 from featherpose.runs.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Git, RunRecord
 
@@ -32,6 +32,10 @@ PACKAGES = (
     "numpy",
     "opencv-python-headless",
 )
+
+
+CHANGES = "changes.diff"
+_MOST_CHANGES = 2**20  # characters; more is no change but another project
 
 
 class Recording:
@@ -58,6 +62,7 @@ class Recording:
         if self.writes:
             remove_leftovers(self.folder)
             self.around.enter_context(Heartbeat(self.folder))
+            keep_changes(self.folder / CHANGES)
         self.update(
             **self.first,
             state=RUNNING,
@@ -111,19 +116,32 @@ def now() -> str:
 
 def git_state() -> Git:
     """The commit of the code that runs, and whether the tree differs from it."""
-
-    def git(*words: str) -> str:
-        place = Path(__file__).parent
-        done = subprocess.run(
-            ["git", *words], cwd=place, capture_output=True, text=True, timeout=20, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
     try:
-        commit = git("rev-parse", "HEAD") or None
-        return Git(commit, bool(git("status", "--porcelain", "-uno")))
+        commit = _git("rev-parse", "HEAD").strip() or None
+        return Git(commit, bool(_git("status", "--porcelain", "-uno")))
     except (OSError, subprocess.SubprocessError):
         return Git()
+
+
+def keep_changes(path: Path) -> None:
+    """What the tracked files have beyond the commit, so that the run can be repeated; of a resumed run the first."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        changes = "" if path.is_file() else _git("diff", "HEAD", "--binary")
+        if 0 < len(changes) <= _MOST_CHANGES:
+            write_atomically(path, changes)
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=20,
+        check=False,
+    )
+    return done.stdout if done.returncode == 0 else ""
 
 
 def versions() -> dict[str, str]:

@@ -12,12 +12,16 @@ import pandas as pd
 from jinja2 import Environment
 
 from featherpose.errors import PoseError
-from featherpose.runs import plots, samples
-from featherpose.runs.dataframes import diff, runs_frame
+from featherpose.runs import charts, plots, samples
+from featherpose.runs.charts import Chart
+from featherpose.runs.dataframes import diff, made_by, rounded, runs_frame
 from featherpose.runs.folder import DONE, Run, state_of
-from featherpose.runs.table import tables
+from featherpose.runs.grid import grid
+from featherpose.runs.repeat import repeating
+from featherpose.runs.table import Group, signature, tables
 
-_MOST_CURVES = 8  # more lines in one plot cannot be told apart
+# Of one page's pictures together, and of one of them at least: a mail takes the page of five runs
+_PICTURES, _LEAST = 600_000, 12_000
 
 Picture = tuple[str, str]  # what it shows, and its address
 
@@ -28,7 +32,7 @@ class Section:
 
     name: str
     facts: dict[str, str]
-    plots: list[str]
+    plots: list[Chart]
     pictures: list[Picture] = field(default_factory=list)
     errors: dict[str, pd.DataFrame] = field(default_factory=dict)
     worst: list[Picture] = field(default_factory=list)
@@ -50,16 +54,20 @@ def page(runs: Sequence[Run], title: str = "Runs") -> str:
     text = (files("featherpose.runs") / "report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(text)
     found, left = tables(runs)
+    frame_of = (charts.LEFT, charts.RIGHT, charts.WIDTH)
     return template.render(
         title=title,
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         overview=_overview(runs),
         tables=found,
         left=[f"{run.name} ({run.state})" for run in left],
-        curves=_curves(runs[:_MOST_CURVES]),
-        most_curves=_MOST_CURVES,
-        differences=diff(runs).reset_index(names="key") if len(runs) > 1 else None,
-        runs=[_section(run) for run in runs],
+        curves=_curves(runs),
+        joints=_joints(runs),
+        sweep=grid(found),
+        differences=_settings(runs) if len(runs) > 1 else None,
+        runs=[_section(run, max(_LEAST, _PICTURES // (4 * len(runs)))) for run in runs],
+        svg=charts.svg,
+        frame_of=frame_of,
     )
 
 
@@ -84,39 +92,65 @@ def _overview(runs: Sequence[Run]) -> pd.DataFrame:
     return table[columns + (["error"] if table["error"].notna().any() else [])]
 
 
-def _curves(runs: Sequence[Run]) -> list[str]:
-    drawn = [plots.curve_figure(runs, name) for name in ("val/score", "train/loss", "val/loss")]
+def _curves(runs: Sequence[Run]) -> list[Chart]:
+    drawn = [charts.by_run(runs, name) for name in ("val/score", "train/loss", "val/loss")]
+    scored = _comparable(runs)
+    return [*drawn, charts.by_stage(scored, "score after each stage")] if scored else drawn
+
+
+def _joints(runs: Sequence[Run]) -> str:
+    scored = _comparable(runs)
+    return plots.svg(plots.joint_figure(scored)) if scored else ""
+
+
+def _comparable(runs: Sequence[Run]) -> list[Run]:
+    """As many runs with scores as can be told apart, where they were all scored alike; else none."""
     scored = [run for run in runs if run.scores]
-    if scored and len({(run.protocol, run.metric) for run in scored}) == 1:
-        drawn += [plots.joint_figure(scored), plots.stage_score_figure(scored)]
-    return [plots.svg(figure) for figure in drawn]
+    alike = len({(run.protocol, run.metric) for run in scored}) == 1
+    return scored[: len(plots.COLOURS)] if alike else []
 
 
-def _section(run: Run) -> Section:
+def _settings(runs: Sequence[Run]) -> pd.DataFrame:
+    """In which settings the runs differ, one column for all seeds of the same."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(signature(run), []).append(run)
+    seeds = [f" ({len(same)} seeds)" if len(same) > 1 else "" for same in groups.values()]
+    table = diff([same[0] for same in groups.values()])
+    table = rounded(table[~made_by(table)].drop(index="seed", errors="ignore"))
+    table.columns = [
+        f"{Group(tuple(same), None).label}{more}"
+        for same, more in zip(groups.values(), seeds, strict=True)
+    ]
+    return table.reset_index(names="setting")
+
+
+def _section(run: Run, most: int) -> Section:
+    """`most`: characters of one picture."""
     record = run.record
     changed = " with uncommitted changes" if record.git.dirty else ""
     facts = {
         "state": state_of(run) + (f": {record.error}" if record.error else ""),
-        "command": str(record.command),
+        "command": repeating(run),
         "commit": f"{record.git.commit}{changed}",
         "protocol": run.protocol,
         "started": f"{record.started} on {record.host}, {record.device}",
         "folder": str(run.folder),
     }
     drawn = [
-        plots.stage_figure(run, r"train/loss/stage\d+", "loss by stage"),
-        plots.stage_figure(run, r"val/(stage\d+/)?score", "score by stage"),
-        plots.stage_figure(run, r"gamma/.*", "gamma by stage"),
-        plots.stage_figure(run, r"images_per_s", "images per second"),
+        charts.by_part(run, r"train/loss/stage\d+", "loss by stage"),
+        charts.by_part(run, r"val/(stage\d+/)?score", "score by stage"),
+        charts.by_part(run, r"gamma/.*", "gamma by stage"),
+        charts.by_part(run, r"images_per_s", "images per second"),
     ]
-    section = Section(run.name, facts, [plots.svg(figure) for figure in drawn])
-    _add_pictures(section, run.folder / "pictures")
+    section = Section(run.name, facts, drawn)
+    _add_pictures(section, run.folder / "pictures", most)
     if run.state == DONE and (run.folder / "predictions" / "val.npz").is_file():
-        _add_errors(section, run)
+        _add_errors(section, run, most)
     return section
 
 
-def _add_pictures(section: Section, folder: Path) -> None:
+def _add_pictures(section: Section, folder: Path, most: int) -> None:
     previews = sorted(folder.glob("preview_*.png"))
     shown = {folder / "predictions.png": "predictions of the best checkpoint"}
     for path in previews[:1] + previews[-1:]:
@@ -124,12 +158,12 @@ def _add_pictures(section: Section, folder: Path) -> None:
     for path, label in shown.items():
         try:
             if path.is_file():
-                section.pictures.append((label, plots.picture_uri(path)))
+                section.pictures.append((label, plots.picture_uri(path, most)))
         except PoseError as error:
             section.missing.append(f"No {label}: {error}")
 
 
-def _add_errors(section: Section, run: Run) -> None:
+def _add_errors(section: Section, run: Run, most: int) -> None:
     """Tables and pictures of the worst predictions, as far as their files can be read: the data may lie elsewhere."""
     by = {"joint": samples.by_joint, "size": samples.by_size, "occlusion": samples.by_occlusion}
     try:
@@ -137,6 +171,6 @@ def _add_errors(section: Section, run: Run) -> None:
             section.errors[name] = errors_of(run).round(3).reset_index(names=name)
         worst = samples.per_sample(run).index[:8]
         sheet = samples.sample_sheet(run, list(map(int, worst)))
-        section.worst.append(("the worst samples", plots.picture_uri(sheet)))
+        section.worst.append(("the worst samples", plots.picture_uri(sheet, most)))
     except PoseError as error:
         section.missing.append(f"No pictures of the worst samples: {error}")

@@ -1,0 +1,149 @@
+"""Line charts of the report as small SVGs, whole without a script, with the values inside that a script may show."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import cycle
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from featherpose.runs.dataframes import curves
+from featherpose.runs.folder import Run
+from featherpose.runs.plots import COLOURS
+
+WIDTH, HEIGHT = 480, 250
+LEFT, RIGHT, TOP, BOTTOM = 50, 470, 12, 216  # of the frame
+_DIGITS = 4  # more cannot be told apart in a picture, and each costs a byte a point
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve; one without a colour is drawn in grey and not named."""
+
+    name: str
+    values: pd.Series  # by epoch or stage
+    colour: str | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Some curves over epochs, or over what `across` says."""
+
+    title: str
+    lines: tuple[Line, ...]
+    across: str = "epoch"
+
+    @property
+    def named(self) -> list[Line]:
+        return [line for line in self.lines if line.colour]
+
+
+def by_run(runs: Sequence[Run], column: str, title: str = "") -> Chart:
+    """One column of metrics.csv, a curve per run; of many runs the best few have colours and names."""
+    table = curves(runs, column)
+    best = table.min() if "loss" in column else -table.max()
+    named = list(table.columns)
+    if len(named) > len(COLOURS):
+        named = list(best.sort_values().index[: len(COLOURS)])
+        title = f"{title or column}: the best {len(named)} of {len(runs)} runs"
+    colours = dict(zip(named, COLOURS, strict=False))
+    order = sorted(table.columns, key=lambda name: name in colours)  # the grey ones lie below
+    lines = [Line(str(name), table[name].dropna(), colours.get(name)) for name in order]
+    return Chart(title or column, tuple(lines))
+
+
+def by_part(run: Run, pattern: str, title: str) -> Chart:
+    """All columns of one run that fit a pattern, e.g. every stage's loss, score or gamma."""
+    table = run.metrics.set_index("epoch")
+    names = sorted(name for name in map(str, table.columns) if re.fullmatch(pattern, name))
+    pairs = zip(names, cycle(COLOURS), strict=False)
+    return Chart(title, tuple(Line(name, table[name].dropna(), colour) for name, colour in pairs))
+
+
+def by_stage(runs: Sequence[Run], title: str) -> Chart:
+    """What each further stage gains: the best checkpoint's score after every supervised output."""
+    lines = []
+    for run, colour in zip(runs, cycle(COLOURS), strict=False):
+        names = (re.fullmatch(r"stage(\d+)/score", name) for name in run.scores)
+        early = sorted((int(found[1]), run.scores[found[0]]) for found in names if found)
+        scores = [*(score for _, score in early), *([run.score] if run.score is not None else [])]
+        values = pd.Series(scores, index=range(1, len(scores) + 1), dtype=float)
+        lines.append(Line(run.name, values, colour))
+    return Chart(title, tuple(lines), across="stage")
+
+
+def svg(chart: Chart) -> str:
+    """The chart as one element; the script of the page reads `data-lines` and `data-across`."""
+    lines = [line for line in chart.lines if len(line.values)]
+    if not lines:
+        return (
+            f"<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}'><text class='none' x='{WIDTH // 2}'"
+            f" y='{HEIGHT // 2}'>nothing recorded</text></svg>"
+        )
+    across = _reach([x for line in lines for x in line.values.index])
+    up = _reach([y for line in lines for y in line.values if np.isfinite(y)], margin=0.04)
+    drawn = [_axes(chart.across, across, up), *(_curve(line, across, up) for line in lines)]
+    told = [
+        {"x": [_short(x) for x in line.values.index], "y": [_short(y) for y in line.values]}
+        for line in lines
+        if line.colour
+    ]
+    data = f"data-lines='{escape(json.dumps(told, separators=(',', ':')))}' data-across='{json.dumps(across)}'"
+    rule = f"<line class='rule' y1='{TOP}' y2='{BOTTOM}'/>"
+    return f"<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}' {data}>{''.join(drawn)}{rule}</svg>"
+
+
+def _axes(across_name: str, across: list[float], up: list[float]) -> str:
+    parts = []
+    for value in _ticks(up):
+        y = _place(value, up, BOTTOM, TOP)
+        parts.append(f"<path class='tick' d='M{LEFT} {y}H{RIGHT}'/>")
+        parts.append(f"<text class='up' x='{LEFT - 6}' y='{y + 4:.1f}'>{value:.6g}</text>")
+    for value in _ticks(across, whole=True):
+        x = _place(value, across, LEFT, RIGHT)
+        parts.append(f"<text class='along' x='{x}' y='{BOTTOM + 15}'>{value:.6g}</text>")
+    middle = (LEFT + RIGHT) // 2
+    parts.append(f"<text class='along' x='{middle}' y='{HEIGHT - 4}'>{across_name}</text>")
+    return "".join(parts)
+
+
+def _curve(line: Line, across: list[float], up: list[float]) -> str:
+    points = [
+        f"{_place(x, across, LEFT, RIGHT)},{_place(y, up, BOTTOM, TOP)}"
+        for x, y in zip(line.values.index, line.values, strict=True)
+        if np.isfinite(y)
+    ]
+    style = f"stroke='{line.colour}'" if line.colour else "class='other'"
+    # a run of one epoch is a point, which a line alone would hide
+    dots = points if len(points) < 3 else []
+    round_ends = "".join(
+        f"<circle cx='{x}' cy='{y}' r='3' fill='{line.colour or '#8888'}'/>"
+        for x, y in (point.split(",") for point in dots)
+    )
+    return f"<polyline {style} points='{' '.join(points)}'/>{round_ends}"
+
+
+def _reach(values: Sequence[float], margin: float = 0.0) -> list[float]:
+    """From the least to the largest, never nothing."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    room = (high - low) * margin or (0.5 if high == low else 0.0)
+    return [float(low - room), float(high + room)]
+
+
+def _ticks(reach: list[float], whole: bool = False) -> list[float]:
+    found = MaxNLocator(nbins=6, integer=whole).tick_values(*reach)
+    return [float(value) for value in found if reach[0] <= value <= reach[1]]
+
+
+def _place(value: float, reach: list[float], first: int, last: int) -> float:
+    return round(first + (last - first) * (float(value) - reach[0]) / (reach[1] - reach[0]), 1)
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
