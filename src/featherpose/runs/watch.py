@@ -17,7 +17,7 @@ from featherpose.runs import metrics_csv
 from featherpose.runs.folder import Run, age, find_runs
 from featherpose.runs.listing import state as in_colour
 from featherpose.runs.record import RUNNING
-from featherpose.runs.sweep import jobs
+from featherpose.runs.sweep_folder import jobs
 
 WAITS = "waits"
 _NUMBERS, _SHORTEST = (
