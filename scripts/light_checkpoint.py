@@ -15,6 +15,9 @@ def main() -> int:
     from featherpose.errors import PoseError
     from featherpose.training.checkpoint_io import write_light
 
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .laid_out import lay_out
-from .stand_ins import Way, way
+from .stand_ins import NEEDS, SWEEP, Way, way
 
 BIN = Path(sys.executable).parent
 # What the verbs import besides featherpose. ONNX Runtime starts a thread, which a fork would lose: left to the children
@@ -37,6 +37,7 @@ class Answer:
     code: int
     text: str
     seconds: float
+    made: list[str]  # runs and sweeps that are there since then
 
     @property
     def wrong(self) -> str:
@@ -116,11 +117,15 @@ class Checkout:
         if written not in self.answers:
             how = way(written)
             typed = re.sub(r"\{(\w+)\}", lambda found: self.place(found[1]), how.line)
+            for pattern, before in NEEDS.items():
+                if re.search(pattern, written) and written != before:
+                    self.made_by(before)
             if re.search(r"\b(lapx|mine)\.onnx", typed):
                 self.exported()
-            start = time.monotonic()
+            start, before = time.monotonic(), self.runs()
             code, text = self.type(typed, how.alone)
-            self.answers[written] = Answer(how, typed, code, text, time.monotonic() - start)
+            seconds, made = time.monotonic() - start, sorted(self.runs() - before)
+            self.answers[written] = Answer(how, typed, code, text, seconds, made)
         return self.answers[written]
 
     def place(self, name: str) -> str:
@@ -129,15 +134,19 @@ class Checkout:
             return self.stopped()
         if name == "run":
             return self.made_by("python src/train.py")
-        sweep = self.made_by("python src/train.py model=lapx data=mpii -m model.stages=2,3,4,5")
+        sweep = self.made_by(SWEEP)
         return sweep if name == "sweep" else f"{sweep}/0_lapx-mpii"
 
     def made_by(self, written: str) -> str:
-        """The run or sweep that a line made, as its output names it."""
+        """The run or sweep that a line made, if it made one."""
         answer = self.follow(written)
-        found = re.search(r"runs/(train|sweeps)/[\w.-]+", answer.text)
-        assert not answer.wrong and found, answer.report()
-        return found[0]
+        assert not answer.wrong, answer.report()
+        return "".join(answer.made[:1])
+
+    def runs(self) -> set[str]:
+        runs = self.folder / "runs"
+        found = [*runs.glob("train/*"), *runs.glob("sweeps/*")]
+        return {str(path.relative_to(self.folder)) for path in found}
 
     def exported(self) -> None:
         """lapx.onnx and mine.onnx: what a line of the README exports."""

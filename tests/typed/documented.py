@@ -13,7 +13,7 @@ BEGIN = re.compile(
     r"(?:python|bash|make|source|featherpose|pip|pytest|wandb|tensorboard|trackio|mlflow) \S"
 )
 IN_HELP = re.compile(
-    r"(?:^|: +)((?:python (?:src|scripts)/\w+\.py|featherpose \w).*)", re.MULTILINE
+    r"(?<!usage)(?:^ *|: +)((?:python (?:src|scripts)/\w+\.py|featherpose \w).*)", re.MULTILINE
 )
 
 

@@ -24,6 +24,7 @@ FILLED = {
     r"\b(init|loss\.teacher)=FILE\b": r"\1=tinypose256.xml",
     r"weights=FILE\.pth": "weights=lapx_mpii.pth",
     r"data=NAME\b": "data=mine",
+    r"\bPICTURE\.jpg": "picture.jpg",
     r" \[--sources lspet mpii \.\.\.\]": " --sources lspet mpii",
 }
 
@@ -77,6 +78,16 @@ REFUSED = {
     r"wandb agent": "SWEEP_ID",
     r"wandb leet .*": "TTY",
     r"TRACKIO_DIR=\S+ trackio .*|mlflow ui .*": "not found",
+}
+
+# What has to be there before, as the documentation says it further up
+SWEEP = "python src/train.py model=lapx data=mpii -m model.stages=2,3,4,5"
+NEEDS = {
+    r"data\.root=data/synthetic_coco": (
+        "python scripts/make_synthetic.py --format coco --people 2000 --out data/synthetic_coco"
+    ),
+    r"runs\.py (list|show last)|RUN=last|^wandb ": "python src/train.py",
+    r"runs\.py status|featherpose (sweep|runs status)": SWEEP,
 }
 
 # A process of its own, as at the prompt, imports and all
