@@ -1,0 +1,105 @@
+"""`predict` as people type it, with the network that ships: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from featherpose.person import Person
+from featherpose.synthetic import painted
+
+
+@pytest.fixture(scope="module")
+def persons() -> list[Person]:
+    return painted.read(split="val", people=3, skeleton="coco").persons
+
+
+@pytest.fixture
+def pictures(persons: list[Person], tmp_path: Path) -> Path:
+    """Three painted people, and where they are, as COCO's records."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    boxes = []
+    for n, person in enumerate(persons):
+        assert cv2.imwrite(str(folder / f"{n}.png"), painted.load(person)[..., ::-1])
+        seen = person.joints[person.visible > 0]
+        low, high = seen.min(axis=0) - 8, seen.max(axis=0) + 8
+        box = [*low, *(high - low)]
+        boxes += [{"file_name": f"{n}.png", "bbox": box, "score": score} for score in (0.9, 0.3)]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    return folder
+
+
+def test_pictures_and_a_file_of_boxes(typed, pictures: Path, persons: list[Person]) -> None:
+    """Half of the boxes are below `box_threshold`."""
+    answer = typed("predict source=pictures boxes=boxes.json flip=true decoder=dark out=found")
+    assert answer.code == 0, answer.text
+    assert "3 pictures, 3 poses" in answer.out and "light, which ships" in answer.out
+    folder = pictures.parent / "found"
+    names = ["0.jpg", "1.jpg", "2.jpg", "keypoints.csv", "keypoints.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    near = []
+    for record, person in zip(
+        json.loads((folder / "keypoints.json").read_text()), persons, strict=True
+    ):
+        points = np.reshape(record["keypoints"], (17, 3))[:, :2]
+        size = np.sqrt(np.ptp(person.joints, axis=0).prod())
+        near.append((np.linalg.norm(points - person.joints, axis=1) < 0.2 * size).mean())
+    assert np.mean(near) > 0.4, "painted people are not what it was trained on"
+    assert len(list(csv.DictReader((folder / "keypoints.csv").open()))) == 3
+    drawn = cv2.imread(str(folder / "0.jpg")).astype(int)
+    plain = cv2.imread(str(pictures / "0.png")).astype(int)
+    assert drawn.shape == plain.shape and np.abs(drawn - plain).max() > 100
+
+
+def test_everybody_without_pictures_until_a_limit(typed, pictures: Path) -> None:
+    line = "predict source=pictures boxes=boxes.json box_threshold=0 oks_threshold=null"
+    answer = typed(f"{line} pictures=false limit=2 smooth=true out=found")
+    assert answer.code == 0, answer.text
+    assert "2 pictures, 4 poses" in answer.out
+    assert "smooth=true is for videos" in answer.out
+    found = sorted(path.name for path in (pictures.parent / "found").iterdir())
+    assert found == ["keypoints.csv", "keypoints.json"]
+
+
+def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path: Path) -> None:
+    still = painted.load(persons[0])[..., ::-1]
+    size = still.shape[1], still.shape[0]
+    writer = cv2.VideoWriter(
+        str(tmp_path / "my walk.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, size
+    )
+    for step in range(4):
+        writer.write(np.roll(still, 2 * step, axis=1))
+    writer.release()
+    answer = typed("predict 'source=my walk.avi' smooth=true track_threshold=0.05 out=found")
+    assert answer.code == 0, answer.text
+    assert "4 frames, 4 poses" in answer.out
+    records = json.loads((tmp_path / "found" / "keypoints.json").read_text())
+    assert [record["track_id"] for record in records] == [0, 0, 0, 0]
+    video = cv2.VideoCapture(str(tmp_path / "found" / "mywalk.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "Say what to predict on with source="),
+        ("source=nowhere.jpg", "There is no picture, folder or video"),
+        ("source=pictures checkpoint=a onnx=b", "checkpoint and onnx was given"),
+        ("source=pictures weights=a.pth", "say which network they are of with model="),
+        ("source=pictures boxes=none.json", "There is no file of boxes none.json"),
+        ("source=pictures track_threshold=2", "track_threshold is 2"),
+        ("source=pictures oks_threshold=few", "oks_threshold is few"),
+        ("source=pictures decoder=sharp", "sharp"),
+    ],
+)
+def test_a_mistake_costs_one_sentence(typed, pictures: Path, words: str, sentence: str) -> None:
+    answer = typed(f"predict {words} out=found")
+    assert answer.code in (1, 2) and sentence in answer.err
+    assert answer.err.count("\n") == 1 and "Traceback" not in answer.text
+    assert not (pictures.parent / "found").exists()
