@@ -219,7 +219,22 @@ def test_every_file_that_can_be_predicted_with_can_be_scored(run, sets, onnx_fil
         np.testing.assert_allclose(other, keypoints[0], atol=0.01)
 
 
-def test_detected_boxes_take_the_place_of_the_annotated(run, sets, checkpoints, tmp_path):
+@pytest.fixture
+def as_the_box_lies(monkeypatch):
+    """A network that finds one and the same pose in every box: who is shifted is found shifted."""
+
+    def predict(estimator, batches, quiet=False):
+        boxes = np.array([p.box for p in batches.dataset.people.persons])
+        pose = np.random.default_rng(5).random((17, 2))
+        keypoints = boxes[:, None, :2] + pose * boxes[:, None, 2:]
+        return Predictions(np.arange(len(boxes)), keypoints[None], np.ones((1, len(boxes), 17)))
+
+    monkeypatch.setattr(network, "predict", predict)
+
+
+def test_detected_boxes_take_the_place_of_the_annotated(
+    run, sets, checkpoints, tmp_path, as_the_box_lies
+):
     annotations = json.loads(
         (sets / "coco" / "annotations" / "person_keypoints_val2017.json").read_text()
     )
@@ -228,7 +243,12 @@ def test_detected_boxes_take_the_place_of_the_annotated(run, sets, checkpoints, 
         for p in annotations["annotations"]
         if p["num_keypoints"]
     ]
-    (tmp_path / "boxes.json").write_text(json.dumps(boxes + boxes[:3]))
+    again = []
+    for n, share in enumerate((0.02, 0.02, 0.02, 0.5, 0.5)):
+        x, y, width, height = boxes[n]["bbox"]
+        shift = share * (width * height) ** 0.5
+        again.append({**boxes[n], "bbox": [x + shift, y, width, height], "score": 0.4})
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes + again))
     common = [
         *on(sets, "coco"),
         f"checkpoint={checkpoints / 'coco.ckpt'}",
@@ -238,9 +258,10 @@ def test_detected_boxes_take_the_place_of_the_annotated(run, sets, checkpoints, 
         run(*common)
     _, folder = run(*common, f"data.detections={tmp_path / 'boxes.json'}")
     found = record(folder)
-    assert found["persons"] == len(boxes) + 3
+    assert found["persons"] == len(boxes) + 5
     results = json.loads((folder / "keypoints_results.json").read_text())
-    assert len(results) <= len(boxes)  # the boxes that came twice are suppressed
+    # a fiftieth of a person's size is an OKS of 0.98: found twice; half of it is somebody else
+    assert len(results) == len(boxes) + 2
     assert {"image_id", "category_id", "keypoints", "score"} == set(results[0])
     assert len(found["annotations"]) == 2
 
