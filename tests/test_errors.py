@@ -46,3 +46,9 @@ def test_a_full_disk_is_known_behind_what_torch_says_of_it() -> None:
 def test_what_was_caught_on_the_way_is_not_blamed() -> None:
     assert known(wrapped(FileNotFoundError(2, "No such file", "optional.txt"), False)) is None
     assert known(TypeError("a bug")) is None
+
+
+def test_an_error_that_names_no_file_is_no_sentence_about_one() -> None:
+    assert known(OSError(errno.EIO, "Input/output error")) is None
+    assert known(OSError("broken", "pipe", "a/b")) is not None
+    assert known(OSError("something else")) is None

@@ -24,6 +24,13 @@ def test_a_file_is_replaced_whole_and_keeps_its_ending(tmp_path: Path) -> None:
     assert path.read_text() == "second"
 
 
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        write_atomically(tmp_path / "run.json", "{}")
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 def test_a_failed_writer_leaves_the_old_file_and_nothing_beside(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     path.write_text("old")

@@ -30,6 +30,14 @@ def test_a_number_lies_in_its_range(value):
         number("rate", value, above=0, most=2)
 
 
+def test_the_ends_of_a_range_belong_to_it_unless_it_has_to_lie_above():
+    assert [number("rate", value, least=0, most=2) for value in (0, 2)] == [0, 2]
+    assert [whole("workers", value, least=1, most=9) for value in (1, 9)] == [1, 9]
+    for value in (-0.001, 2.001):
+        with pytest.raises(PoseError, match="from 0 to 2"):
+            number("rate", value, least=0, most=2)
+
+
 def test_the_sentence_shows_what_was_typed():
     with pytest.raises(PoseError, match="workers is null; it has to be a whole number from 0 to 9"):
         whole("workers", None, least=0, most=9)

@@ -229,7 +229,7 @@ def as_the_box_lies(monkeypatch):
         keypoints = boxes[:, None, :2] + pose * boxes[:, None, 2:]
         return Predictions(np.arange(len(boxes)), keypoints[None], np.ones((1, len(boxes), 17)))
 
-    monkeypatch.setattr(network, "predict", predict)
+    monkeypatch.setattr(by_network, "predict", predict)
 
 
 def test_detected_boxes_take_the_place_of_the_annotated(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -141,6 +142,15 @@ def test_joints_that_leave_the_crop_become_invisible_but_stay():
         expected, known = expected[order], known[order]
     np.testing.assert_allclose(sample["joints"].numpy()[known], expected[known], atol=1e-3)
     assert not torch.isnan(sample["joints"]).any()
+
+
+def test_a_skeleton_that_names_no_upper_body_is_always_shown_whole():
+    own, person = replace(COCO, upper=()), people(1).persons[0]
+    crops = [
+        Augment(flip=0.0, half_body=share)(PICTURE, person, own, (72, 96), (3, 4))[1]
+        for share in (0.0, 1.0)
+    ]
+    np.testing.assert_array_equal(*crops)
 
 
 def test_half_body_shows_one_half():

@@ -149,6 +149,9 @@ def test_detected_boxes_in_pictures_without_anybody_count(folder, tmp_path):
         {"image_id": picture, "category_id": 3, "bbox": [1, 2, 30, 60], "score": 0.9},
         {"image_id": 123_456, "category_id": 1, "bbox": [1, 2, 30, 60], "score": 0.9},
         {"image_id": picture, "category_id": 1, "bbox": [1, 2, 0, 60], "score": 0.9},
+        {"image_id": picture, "category_id": 1, "bbox": [1, 2, 60], "score": 0.9},
+        {"image_id": picture, "category_id": 1, "bbox": ["1", 2, 30, 60], "score": 0.9},
+        {"image_id": picture, "category_id": 1, "score": 0.9},
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     people = detected_people(
@@ -156,7 +159,7 @@ def test_detected_boxes_in_pictures_without_anybody_count(folder, tmp_path):
     )
     assert [person.image_id for person in people.persons] == [picture, 77_000]
     assert [person.score for person in people.persons] == [0.9, 0.8]
-    assert people.skipped == {"of other categories": 1, "in other pictures": 1, "without size": 1}
+    assert people.skipped == {"of other categories": 1, "in other pictures": 1, "without size": 4}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes[3:]))
     with pytest.raises(PoseError, match="no box to use"):
         detected_people(

@@ -87,6 +87,14 @@ def test_a_picture_in_one_line(pose: Pose) -> None:
         pose(np.zeros((4, 4)))
 
 
+def test_joints_of_just_the_threshold_are_drawn(pose: Pose) -> None:
+    points = np.linspace(20, 90, 2 * len(MPII)).reshape(-1, 2).tolist()
+    person = seen(points, 0.25, np.array([10.0, 10, 90, 90]))
+    black = dot(5, 5)
+    assert (pose.draw(black, [person], 0.25) != black).any()
+    assert (pose.draw(black, [person], 0.26) == black).all()
+
+
 def test_the_whole_picture_is_the_crop() -> None:
     box = whole_picture(Frame("", 0, np.zeros((90, 60, 3), np.uint8)))[0][0]
     matrix = crop.crop_matrix(*crop.centre_and_scale(box), (60, 90))
@@ -264,6 +272,24 @@ def test_a_broken_frame_does_not_end_a_video(pose: Pose) -> None:
     assert source.problems == ["clip.mp4: 2 frames before frame 5 can't be read."]
 
 
+def test_a_video_has_ended_after_thirty_broken_frames_in_a_row(pose: Pose) -> None:
+    patient = source_of(Broken(set(range(3, 32)), 40), 40)
+    assert [f.index for f in patient.frames()] == [0, 1, 2, *range(32, 40)]
+    ended = source_of(Broken(set(range(3, 33)), 40), 40)
+    assert [f.index for f in ended.frames()] == [0, 1, 2]
+    assert ended.problems == ["clip.mp4 breaks off after frame 3 of 40; what came before is kept."]
+
+
+def test_nobody_in_a_picture_is_an_answer_too(pose: Pose, tmp_path: Path) -> None:
+    with Results(tmp_path / "out", MPII, pictures=False) as results:
+        results.add(Frame("a.jpg", 0, dot(5, 5)), [], dot(5, 5))
+    assert json.loads((tmp_path / "out" / "keypoints.json").read_text()) == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "keypoints.csv",
+        "keypoints.json",
+    ]
+
+
 def test_a_video_that_breaks_off_keeps_what_came(pose: Pose) -> None:
     source = source_of(Broken(set(), 6), 10)
     assert len(list(predict(source, pose, whole_picture))) == 6
@@ -322,7 +348,7 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         Pose(tmp_path / "a.onnx", runtime="tensorrt")
 
 
-def constant_detector(path: Path, outputs: list[np.ndarray], size: int = 64) -> Path:
+def constant_detector(path: Path, outputs: list[np.ndarray], size: int | str = 64) -> Path:
     """An ONNX file that answers every picture with the same arrays, plus 0 times the picture's mean."""
     nodes = [helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0)]
     nodes.append(helper.make_node("Mul", ["mean", "zero"], ["nothing"]))
@@ -436,6 +462,17 @@ def test_detectors_see_what_they_were_trained_on(tmp_path: Path) -> None:
     assert inputs[0, :, 32, 0].tolist() == [1, 0, 0]
     np.testing.assert_allclose(inputs[0, :, 0, 0], 114 / 255, rtol=1e-6)
     assert letterbox(picture, (32, 32), middle=True)[2].tolist() == [0, 8]
+
+
+def test_a_detector_of_any_size_sees_640_by_640(tmp_path: Path) -> None:
+    rows = np.concatenate([CORNERS, SCORES[:, None]], axis=1)[None]
+    path = constant_detector(tmp_path / "open.onnx", [rows, np.zeros((1, 3))], size="side")
+    detector = Detector(path)
+    assert detector.size == (640, 640)
+    boxes, _ = detector(
+        np.full((320, 640, 3), 50, np.uint8)
+    )  # as large as it is: nothing is scaled
+    np.testing.assert_allclose(boxes, [[10, 4, 20, 20], [40, 8, 20, 20]], atol=1e-3)
 
 
 def test_detectors_that_do_not_fit(tmp_path: Path) -> None:

@@ -72,10 +72,16 @@ def test_norms_and_activations_melt_into_convolutions(tmp_path):
     assert "Relu" not in kinds and "Conv" in kinds
 
 
+def test_the_smallest_there_is():
+    tiny = FastHourglass(1, stages=1, channels=(16, 16), stem_attention=None, neck=None).eval()
+    assert [tuple(each.shape) for each in tiny(torch.zeros(1, 3, 64, 48))] == [(1, 1, 16, 12)]
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (lambda: FastHourglass(16, channels=(20, 24)), "multiples of 8"),
+        (lambda: FastHourglass(0), "one joint"),
         (lambda: FastHourglass(16, channels=(32,)), "two sizes"),
         (lambda: FastHourglass(16, stages=0), "at least one stage"),
         (lambda: small()(torch.empty(1, 3, 66, 64)), "multiples of 4 and at least 16"),

@@ -248,6 +248,15 @@ def test_an_unsuitable_size_is_told_in_one_sentence(name, size, says):
         NETWORKS[name][0]().to("meta")(torch.empty(1, 3, *size, device="meta"))
 
 
+@pytest.mark.parametrize(("name", "least"), [("lapx", 16), ("le_hrnet", 64), ("repose", 16)])
+def test_the_least_size_that_is_named_is_taken(name, least):
+    with torch.device("meta"):
+        network = NETWORKS[name][0]()
+    assert network.check(least, least) is None
+    with pytest.raises(PoseError, match=f"at least {least}"):
+        network.check(least // 2, least)
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -351,6 +351,8 @@ def test_places_from_vectors():
         (lambda: SimpleBaseline(16, "resnet51"), (64, 64), "resnet50 or mobilenet_v2"),
         (lambda: RTMPose(16), (256, 256), "built for 256x192, not 256x256"),
         (lambda: RTMPose(16, input_size=(250, 192)), (64, 64), "multiples of 32"),
+        (lambda: RTMPose(16, input_size=(256, 190)), (64, 64), "multiples of 32"),
+        (lambda: LiteHRNet(16), (32, 64), "multiples of 32 and at least 64, not 32x64"),
         (lambda: RTMPose(16, output="points"), (64, 64), "heatmaps or vectors"),
         (lambda: StackedHourglass(16, stages=0), (64, 64), "at least one stage"),
     ],

@@ -69,6 +69,7 @@ class Source:
         failed = 0
         begun = time.perf_counter()
         good = 0
+        upto = 0  # the frame after the last one that could be read
         while self.total is None or index < self.total or failed == 0:
             grabbed, picture = self.capture.read()
             if grabbed and picture is not None and picture.size:
@@ -76,7 +77,7 @@ class Source:
                     self.problems.append(
                         f"{self.name}: {failed} frames before frame {index} can't be read."
                     )
-                failed, good = 0, good + 1
+                failed, good, upto = 0, good + 1, index + 1
                 seconds = time.perf_counter() - begun if self.live else index / self.rate
                 yield Frame(self.name, index, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), seconds)
             else:
@@ -88,9 +89,9 @@ class Source:
             raise PoseError(f"{self.name} gives no frame that can be read.")
         if self.live:
             self.problems.append(f"{self.name} stopped giving frames after {good}.")
-        elif self.total is not None and index - failed < self.total:
+        elif self.total is not None and upto < self.total:
             self.problems.append(
-                f"{self.name} breaks off after frame {index - failed} of {self.total}; what came before is kept."
+                f"{self.name} breaks off after frame {upto} of {self.total}; what came before is kept."
             )
 
 

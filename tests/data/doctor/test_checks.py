@@ -120,7 +120,11 @@ def test_people(sound):
     def change(content):
         a = content["annotations"]
         a[1]["id"] = a[0]["id"]  # twice the same id
-        a[2].update(image_id=4, keypoints=a[3]["keypoints"])  # twice the same person
+        a[2].update(image_id=4, keypoints=list(a[3]["keypoints"]))  # twice the same person
+        a[2]["keypoints"][:3], a[3]["keypoints"][:3] = (
+            [7, 7, 0],
+            [0, 0, 0],
+        )  # its nose is not annotated
         table = np.array(a[0]["keypoints"]).reshape(17, 3)
         order = [COCO.index(n) for n in ("left_hip", "right_hip")]
         table[order] = table[order[::-1]]  # hips exchanged

@@ -64,6 +64,13 @@ def test_coco_leaves_out_and_counts(tiny_coco):
     }
 
 
+@pytest.mark.parametrize("box", [[300, 10, 30, 50], [40, 300, 50, 20], [40, 10, 1, 1]])
+def test_a_box_beside_the_picture_or_of_one_pixel_is_none(tiny_coco, box):
+    edit(tiny_coco, lambda c: c["annotations"][0].update(bbox=box, area=900))
+    people = coco.read(tiny_coco, "val")
+    assert people.skipped == {"box without size": 1} and len(people.persons) == 5
+
+
 def test_coco_box_is_clipped_to_the_picture(tiny_coco):
     edit(tiny_coco, lambda c: c["annotations"][0].update(bbox=[-20, 30, 400, 500]))
     np.testing.assert_allclose(coco.read(tiny_coco, "val").persons[0].box, [0, 30, 159, 89])

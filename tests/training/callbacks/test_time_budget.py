@@ -84,7 +84,9 @@ def test_a_run_that_goes_on_spends_its_time_on_the_rest(monkeypatch, tmp_path):
 
 def test_the_rates_shapes():
     assert rate_factor(0.5, "cosine") == pytest.approx(0.5)
-    assert rate_factor(1.0, "cosine", final=0.1) == pytest.approx(0.1)
+    for share, factor in ((0, 1), (0.5, 0.55), (1, 0.1)):
+        assert rate_factor(share, "cosine", final=0.1) == pytest.approx(factor)
+        assert rate_factor(share, "linear", final=0.1) == pytest.approx(factor)
     assert rate_factor(0.25, "linear") == pytest.approx(0.75)
     assert rate_factor(0.9, "constant") == 1.0
     assert rate_factor(0.01, "constant", warmup=0.02) == pytest.approx(0.5)
@@ -109,3 +111,15 @@ def test_what_cannot_be_is_a_sentence(keys, words):
 def test_a_start_that_took_all_the_time_is_a_sentence(monkeypatch):
     with pytest.raises(PoseError, match="Nothing is left of 9 seconds"):
         fitted(Ticking(monkeypatch), TimeBudget(9, reserve=1))
+
+
+def test_each_validation_of_the_training_is_told_once(monkeypatch, capsys):
+    clock, budget = Ticking(monkeypatch), TimeBudget(40, reserve=10)
+    trainer, module = fitted(clock, budget, check_val_every_n_epoch=5)
+    told = [line for line in capsys.readouterr().out.splitlines() if "of the time" in line]
+    assert [line.split(": ")[0] for line in told] == [
+        " 50% of the time, step 10, epoch 4",
+        "100% of the time, step 20, epoch 9",
+    ]
+    trainer.validate(module, datamodule=Data(), verbose=False)
+    assert "of the time" not in capsys.readouterr().out

@@ -100,7 +100,8 @@ def test_three_phases_of_gamma() -> None:
     torch.manual_seed(0)
     watch, module = Watch(), Module()
     start = module.network["neck"].theta.weight.detach().clone()
-    train(module, GammaWarmup(target=0.2, freeze_epochs=2, ramp_epochs=2), watch)
+    trainer = train(module, GammaWarmup(target=0.2, freeze_epochs=2, ramp_epochs=2), watch)
+    assert float(trainer.callback_metrics["gamma/stage1"]) == pytest.approx(watch.gamma[-1])
     assert watch.gamma[:4] == pytest.approx([0.0, 0.0, 0.0, 0.1])
     assert watch.gamma[4] == pytest.approx(0.2, abs=0.025)
     assert watch.gamma[4] not in (0.2, watch.gamma[5]), "free: it is learned from 0.2 on"

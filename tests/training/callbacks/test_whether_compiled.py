@@ -20,10 +20,13 @@ def no_compiler(graph: Any, examples: Any) -> Any:
 register_backend(no_compiler, name="no_compiler")
 
 
-@pytest.mark.parametrize(("backend", "worked"), [("eager", True), ("no_compiler", False)])
+@pytest.mark.parametrize(
+    ("backend", "worked"), [("eager", True), ("no_compiler", False), ("false", True)]
+)
 def test_the_record_says_whether_the_compiler_worked(
     fit: Any, tmp_path: Path, backend: str, worked: bool
 ) -> None:
+    """With `compile=false` it is not asked: what the record says stays."""
     record = Recording(tmp_path)
     record.update(compile=True)
     fit(tmp_path, *FEW, f"compile={backend}", extra=(WhetherCompiled(record),))

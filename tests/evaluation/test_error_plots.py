@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from featherpose.evaluation import plots
+from featherpose.evaluation import error_plots as plots
 from featherpose.metrics.pck import PCKh
 from featherpose.person import Person
 from featherpose.skeletons import MPII
@@ -81,6 +81,7 @@ def test_a_bar_for_each_joint_and_a_curve(tmp_path: Path, monkeypatch: pytest.Mo
     assert "50.0" in {text.get_text() for text in bars.texts}
     assert bars.get_legend() is not None
     assert [len(line.get_xdata()) for line in curve.lines] == [51, 51]
+    assert [line.get_color() for line in curve.lines] == [plots.ORANGE, plots.BLUE]
     assert curve.lines[-1].get_ydata()[-1] == pytest.approx(100 * (14 * 4 - 2) / (14 * 4))
     plots.by_joint(tmp_path / "joints.png", [metric], MPII, "a run")
     assert figures[1].axes[0].get_legend() is None
