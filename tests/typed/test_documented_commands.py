@@ -23,24 +23,10 @@ WRITTEN = {
     for line in in_page(page.read_text(encoding="utf-8"))
 }
 LINES = list(reversed(WRITTEN))
-RUNS = (
-    "list",
-    "show",
-    "diff",
-    "table",
-    "report",
-    "curves",
-    "samples",
-    "status",
-    "watch",
-    "command",
-    "pack",
-    "upload",
-)
 HELPS = [
     "featherpose --help",
     *(f"featherpose {verb} --help" for verb in VERBS),
-    *(f"featherpose runs {verb} --help" for verb in RUNS),
+    *(f"featherpose runs {verb} --help" for verb in VERBS["runs"].split(", ")),
     *(f"python src/{verb}.py --help" for verb in COMPOSED),
     *(f"python scripts/{path.name} --help" for path in sorted((ROOT / "scripts").glob("*.py"))),
 ]
