@@ -38,6 +38,12 @@ def test_a_run_folder_says_neither_options_nor_what_to_run(word: str, tmp_path: 
         first_overrides(folder)
 
 
+@pytest.mark.parametrize("text", ["a: {", "abc", "[" * 100_000, "\x00"])
+def test_words_that_are_no_list_are_one_sentence(text: str, tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match="is damaged: it has to be a list of overrides"):
+        first_overrides(folder_with(tmp_path, text))
+
+
 def test_values_choices_and_parts_of_featherpose_are_taken(tmp_path: Path) -> None:
     words = [
         "model=lapx",

@@ -77,7 +77,10 @@ def first_overrides(folder: Path) -> list[str]:
     import yaml
 
     path = folder / ".hydra" / "overrides.yaml"
-    words = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    try:
+        words = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        words = None
     if not isinstance(words, list):
         raise PoseError(f"{path} is damaged: it has to be a list of overrides.")
     for word in words:
