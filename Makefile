@@ -39,7 +39,7 @@ test-fast: $(STAMP) ## The tests that neither train nor export nor start program
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 .PHONY: test-typed
-test-typed: $(STAMP) ## Every documented command as it is written, every training for two steps (half an hour)
+test-typed: $(STAMP) ## Every documented command as it is written, every training for two steps
 	$(BIN)/python -m pytest tests/typed --timeout=1800 $(ARGS)
 
 .PHONY: check
