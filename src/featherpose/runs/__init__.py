@@ -1,0 +1,44 @@
+"""Runs from Python: `import featherpose.runs; run = featherpose.runs.open("last")`.
+
+`run.config`, `run.metrics`, `run.steps`, `run.scores`, `run.predictions`: see `featherpose.runs.folder.Run`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from featherpose.runs.folder import Run
+
+
+def open(name: str | Path = "last", root: str | Path | None = None) -> Run:
+    """One run.
+
+    Args:
+        name: its folder, the id that `runs list` shows, any part of its name that fits one run only, or `last`.
+        root: where runs lie; None: $FEATHERPOSE_RUNS, or runs/.
+    """
+    from featherpose.runs.folder import find_run
+
+    return find_run(name, _root(root))
+
+
+def dataframe(*places: str | Path, root: str | Path | None = None) -> pd.DataFrame:
+    """One row per run: name, id, state, score, sizes, protocol, time.
+
+    Args:
+        places: folders of runs or sweeps; none: all runs below the root.
+        root: as for `open`.
+    """
+    from featherpose.runs.dataframes import runs_frame
+    from featherpose.runs.folder import find_runs
+
+    return runs_frame(find_runs(*(places or [_root(root)])))
+
+
+def _root(root: str | Path | None) -> Path:
+    return Path(root or os.environ.get("FEATHERPOSE_RUNS", "runs"))

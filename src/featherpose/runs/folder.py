@@ -60,6 +60,12 @@ class Run:
         return pd.DataFrame(rows) if rows else pd.DataFrame({"epoch": pd.Series(dtype=int)})
 
     @cached_property
+    def steps(self) -> pd.DataFrame:
+        """steps.csv: one row in so many steps, `trainer.log_every_n_steps`; empty for runs made without it."""
+        rows = metrics_csv.read(self.folder / "steps.csv", "step")
+        return pd.DataFrame(rows) if rows else pd.DataFrame({"step": pd.Series(dtype=int)})
+
+    @cached_property
     def damage(self) -> str | None:
         """What of the files that tables and reports need can't be read, in a sentence; None where all can."""
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -212,6 +214,47 @@ def test_a_bad_key_or_no_network_goes_offline_with_one_line(
     said = capsys.readouterr().out
     assert said.count("W&B: offline") == said.count("runs.py upload") == 1
     assert when_closed(facts["dir"]).history["val/score"].tolist() == [2.5]
+
+
+WITHOUT_ROUTES = """
+import json, sys
+from omegaconf import OmegaConf
+from featherpose.training.loggers import dashboards
+loggers = dashboards.build_loggers(OmegaConf.create(json.loads(sys.argv[1])), sys.argv[2], "cut off")
+for epoch in range(3):
+    loggers[0].log_metrics({"epoch": epoch, "val/score": float(epoch)}, step=epoch)
+print(json.dumps(dashboards.facts(loggers)["wandb"]))
+dashboards.finish(loggers, 0)
+"""
+
+
+def test_without_routes_a_run_with_a_key_is_whole_offline(
+    root: Path, loggers_config, tmp_path: Path, logged_out: None
+) -> None:
+    """A network namespace of its own: no route to anywhere, not even a refusal."""
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not make network namespaces")
+    cfg = loggers_config("wandb")
+    cfg.logger.wandb.init_timeout = 2
+    config = json.dumps(OmegaConf.to_container(cfg))
+    line = ["unshare", "-n", sys.executable, "-c", WITHOUT_ROUTES, config, str(tmp_path / "run")]
+    done = subprocess.run(
+        line,
+        env={**os.environ, "WANDB_API_KEY": "0123456789" * 4, "PYTHONPATH": str(root / "src")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "W&B: offline" in done.stdout
+    facts = json.loads(next(each for each in done.stdout.splitlines() if each.startswith("{")))
+    assert facts["mode"] == "offline"
+    run = when_closed(facts["dir"])
+    assert run.exit_code == 0
+    assert run.history["val/score"].tolist() == [0, 1, 2]
+    assert run.summary["val/score"] == {"max": 2}
+    assert run.config["model"] == {"stages": 3}
 
 
 def test_a_key_is_found_without_asking(
