@@ -207,6 +207,7 @@ def test_in_place_activations_leave_gradients_right(name):
     assert float(slope) == pytest.approx(float(gradient.norm()), rel=1e-3)
 
 
+@pytest.mark.slow
 @every_network
 def test_onnx_gives_the_same_heatmaps(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -287,6 +288,7 @@ def test_the_first_output_of_a_fresh_gate_ignores_its_skip():
     assert all(not p.any() for p in scales.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lapx", "lap", "le_hrnet", "hrnet_w32", "repose of 2 stages"])
 @torch.no_grad()
 def test_torch_compile_takes_the_network_as_one_graph(name):

@@ -19,6 +19,8 @@ from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.weights import load_published, to_published
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = np.load(Path(__file__).with_name("lapx_published.npz"))
 LAPX = {
     "soft_gate": True,

@@ -14,6 +14,8 @@ import pytest
 
 from featherpose.training.loggers.identity import on_first_rank
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -21,6 +21,8 @@ from featherpose.cli.train import refuse_ranks_that_sweep
 from featherpose.errors import PoseError
 from featherpose.models.layers import NonLocal
 
+pytestmark = pytest.mark.slow
+
 TWO = ("trainer.devices=2", "+trainer.strategy=ddp_fork")
 # Batch norm would see halves of the batch; and Adam makes whole steps of the last bits of a sum
 COMPARABLE = (

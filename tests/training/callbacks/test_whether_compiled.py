@@ -10,6 +10,8 @@ from featherpose.runs.record import RunRecord
 from featherpose.runs.recording import Recording
 from featherpose.training.callbacks.whether_compiled import WhetherCompiled
 
+pytestmark = pytest.mark.slow
+
 FEW = ("schedule.epochs=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=0")
 
 
