@@ -177,7 +177,7 @@ def test_wandb_ranks_by_the_best_epoch(loggers_config, tmp_path: Path, logged_ou
     loggers = dashboards.build_loggers(loggers_config("wandb"), tmp_path / "train" / "run", "three")
     for epoch, score in enumerate([1.0, 3.0, 2.0]):
         loggers[0].log_metrics({"train/step/loss": score}, step=10 * epoch)
-        values = dict.fromkeys(("val/score", "val/joint/wrist", "val/loss", "lr"), score)
+        values = dict.fromkeys(("val/score", "val/joint/wrist", "val/loss", "val/EPE", "lr"), score)
         loggers[0].log_metrics({"epoch": epoch} | values, step=10 * epoch + 5)
     place = dashboards.facts(loggers)["wandb"]["dir"]
     dashboards.finish(loggers, 0)
@@ -185,6 +185,7 @@ def test_wandb_ranks_by_the_best_epoch(loggers_config, tmp_path: Path, logged_ou
     assert run.summary["val/score"] == {"max": 3}
     assert run.summary["val/joint/wrist"] == {"max": 3}
     assert run.summary["val/loss"] == run.summary["train/step/loss"] == {"min": 1}
+    assert run.summary["val/EPE"] == {"min": 1}
     assert run.summary["lr"] == 2
     assert run.axes["train/step/loss"] == "trainer/global_step"
     assert run.axes["val/score"] == run.axes["lr"] == "epoch"

@@ -123,7 +123,9 @@ def define(run: Any, name: str) -> None:
         run.define_metric(name, hidden=True)
         return
     best = None
-    if "loss" in name.split("/"):
+    if {"loss", "EPE"} & set(
+        name.split("/")
+    ):  # the mean error in pixels; of all others more is better
         best = "min"
     elif name.startswith("val/"):
         best = "max"
