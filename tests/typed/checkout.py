@@ -18,10 +18,11 @@ from .laid_out import lay_out
 from .stand_ins import NEEDS, SWEEP, Way, way
 
 BIN = Path(sys.executable).parent
-# What the verbs import besides featherpose. ONNX Runtime starts a thread, which a fork would lose: left to the children
+# What the verbs import besides featherpose. Left to the children: ONNX Runtime, which starts a thread that a fork would
+# lose, and W&B, which makes a folder for pictures that the first child would clear away for all
 LIBRARIES = (
     "torch lightning torchmetrics hydra omegaconf rich cv2 albumentations scipy.io h5py pandas simplejpeg"
-    " matplotlib.pyplot pycocotools.coco wandb onnx psutil"
+    " matplotlib.pyplot pycocotools.coco onnx psutil"
 ).split()
 # Of the server alone: no question about newer versions, and no threads, which a fork would lose
 FOR_IMPORTS = {"NO_ALBUMENTATIONS_UPDATE": "1", "OPENBLAS_NUM_THREADS": "1"}
