@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from featherpose.errors import PoseError
+from featherpose.inference.backends import openvino_core
 from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from featherpose.zoo.weight_files import load_weights, read_weights
 
@@ -50,14 +51,15 @@ def test_a_file_or_network_of_another_kind_is_refused_in_one_sentence(tmp_path):
 
 
 def test_heatmaps_are_openvinos(real_data):
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     path = real_data / "teachers" / "tinypose256.xml"
     if not path.is_file():
         pytest.skip("no teachers/tinypose256.xml beside the real data")
     network = NaiveLiteHRNet(17).eval()
     load_weights(network, path)
     images = torch.randn(1, 3, 256, 192, generator=torch.Generator().manual_seed(0))
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino_core().compile_model(path, "CPU", options)
     theirs = next(each for each in compiled({0: images.numpy()}).values() if each.ndim == 4)
     with torch.no_grad():
         ours = network(images)[0].numpy()
