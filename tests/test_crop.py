@@ -103,11 +103,6 @@ def test_pixel_follows_its_joint():
         )
 
 
-def test_inside_means_on_a_pixel():
-    points = np.array([[-0.5, 0], [-0.51, 0], [63.49, 10], [63.5, 10], [5, 127.4], [5, 127.6]])
-    assert crop.inside(points, (64, 128)).tolist() == [True, False, True, False, True, False]
-
-
 def test_the_square_around_a_person_has_him_in_its_middle_and_a_border_outside():
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[45:56, 145:156] = 255

@@ -104,8 +104,3 @@ def around(
     matrix = crop_matrix(centre, scale, (side, side))
     colour = (border, border, border)
     return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=colour)
-
-
-def inside(points: np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
-    """Which points (..., 2) lie on one of the crop's pixels."""
-    return np.all((points >= -0.5) & (points < np.asarray(size_wh) - 0.5), axis=-1)

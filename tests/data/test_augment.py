@@ -129,11 +129,13 @@ def test_flip_swaps_left_and_right():
     assert COCO.joints[order[COCO.index("left_wrist")]] == "right_wrist"
 
 
-def test_joints_that_leave_the_crop_become_invisible_but_stay():
+def test_joints_that_leave_the_crop_stay_and_stay_annotated():
     data = dataset(Augment(scale=(0.3, 0.3)))
     sample, plain = data[(0, 0)], dataset(None)[0]
-    left = (plain["visible"] > 0) & (sample["visible"] == 0)
-    assert left.any()
+    assert sample["visible"].sum() == plain["visible"].sum()
+    size = torch.tensor(data.size_wh)
+    outside = ((sample["joints"] < -0.5) | (sample["joints"] >= size - 0.5)).any(dim=-1)
+    assert outside.any()
     person = data.people.persons[0]
     expected = crop.apply(sample["matrix"].numpy(), person.joints)
     known = person.visible > 0

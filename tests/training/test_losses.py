@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 
 from featherpose.errors import PoseError
-from featherpose.training.losses import HeatmapLoss, lapx, le_hrnet, repose
+from featherpose.targets import build
+from featherpose.training.losses import HeatmapLoss, inside, lapx, le_hrnet, repose
 
 
 @pytest.fixture
@@ -95,3 +99,29 @@ def test_the_target_itself_has_no_loss(reduction: str) -> None:
 def test_a_wrong_setting_is_refused_in_one_sentence(wrong: dict, sentence: str) -> None:
     with pytest.raises(PoseError, match=sentence):
         HeatmapLoss(**wrong)
+
+
+def test_inside_means_on_a_pixel() -> None:
+    points = torch.tensor([[-0.5, 0], [-0.51, 0], [63.49, 10], [63.5, 10], [5, 127.4], [5, 127.6]])
+    assert inside(points, (64, 128)).tolist() == [True, False, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("paper", "counted"),
+    [
+        ("lapx", [True, False, False, False]),  # masked outside the crop
+        ("le_hrnet", [True, True, False, False]),  # HRNet's: the Gaussian still touches the heatmap
+        ("repose", [True, True, True, False]),  # all that are annotated
+    ],
+)
+def test_joints_outside_the_crop_count_as_in_the_paper_s_code(
+    paper: str, counted: list[bool], root: Path
+) -> None:
+    loss = build(yaml.safe_load((root / "conf" / "loss" / f"{paper}.yaml").read_text()))
+    # in the crop of 64 x 64, two heatmap pixels outside, far outside, and not annotated
+    joints = torch.tensor([[[30.0, 30.0], [-8.0, 30.0], [-900.0, 30.0], [0.0, 0.0]]])
+    visible = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
+    output = torch.zeros(1, 4, 16, 16, requires_grad=True)
+    total, _ = loss([output + 0.5], joints, visible, 4)
+    total.backward()
+    assert (output.grad[0].abs().amax(dim=(1, 2)) > 0).tolist() == counted

@@ -66,11 +66,10 @@ class CropDataset(Dataset):
         points = np.where(
             known[:, None], crop.apply(matrix, np.where(known[:, None], joints, 0.0)), 0.0
         )
-        visible = known & crop.inside(points, self.size_wh)
         return {
             "image": torch.from_numpy(crop.split_channels(image)),
             "joints": torch.from_numpy(points.astype(np.float32)),
-            "visible": torch.from_numpy(visible.astype(np.float32)),
+            "visible": torch.from_numpy(known.astype(np.float32)),
             "matrix": torch.from_numpy(matrix),
             "index": index,
         }

@@ -119,14 +119,10 @@ class DeviceCrops:
         known = torch.where(flip[:, None], known[:, self.order], known)
         points = (joints[..., None, :] * matrix[:, None, :, :2]).sum(-1) + matrix[:, None, :, 2]
         points = torch.where(known[..., None], points, 0.0)
-        # A joint outside the crop has no target
-        x, y = points.unbind(-1)
-        visible = known & (points >= -0.5).all(dim=-1)
-        visible = visible & (x < self.size_wh[0] - 0.5) & (y < self.size_wh[1] - 0.5)
         return {
             "image": image.permute(0, 3, 1, 2),  # (B, 3, H, W), channels last in memory
             "joints": points.float(),
-            "visible": visible.float(),
+            "visible": known.float(),
             "matrix": matrix,
             "index": index,
         }

@@ -50,6 +50,8 @@ class HeatmapLoss:
         quantised: round the target's centre to a heatmap pixel (the reference protocol).
         truncate: cut the Gaussian at so many sigma; None keeps all of it.
         stage_weights: one weight per output instead of equal ones.
+        mask_outside: joints outside the crop have no target, as in LAPX. Else those whose Gaussian still touches the
+            heatmap have one, as in HRNet's code, and where it is not cut (RePose) all annotated joints.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class HeatmapLoss:
         quantised: bool = True,
         truncate: float | None = 3.0,
         stage_weights: Sequence[float] | None = None,
+        mask_outside: bool = True,
     ) -> None:
         self.single, self.average = REDUCTIONS[
             choice("loss.reduction", reduction, tuple(REDUCTIONS))
@@ -66,6 +69,7 @@ class HeatmapLoss:
         self.sigma = number("loss.sigma", sigma, above=0)
         self.quantised = switch("loss.quantised", quantised)
         self.truncate = None if truncate is None else number("loss.truncate", truncate, above=0)
+        self.mask_outside = switch("loss.mask_outside", mask_outside)
         self.stage_weights = stage_weights
         if stage_weights is not None:
             self.stage_weights = numbers("loss.stage_weights", stage_weights, least=0)
@@ -82,6 +86,8 @@ class HeatmapLoss:
     ) -> tuple[Tensor, Tensor]:
         """The total and, detached, each output's own loss. `joints` are crop pixels; `images` are for teachers."""
         height, width = outputs[-1].shape[2:]
+        if self.mask_outside:
+            visible = visible * inside(joints, (width * stride, height * stride))
         target, weight = encode(
             joints / stride, visible, (height, width), self.sigma, self.quantised, self.truncate
         )
@@ -98,6 +104,12 @@ class HeatmapLoss:
         weights = torch.tensor(self.stage_weights, device=each.device, dtype=each.dtype)
         total = (each * weights).sum()
         return total / weights.sum() if self.average else total
+
+
+def inside(joints: Tensor, size_wh: tuple[int, int]) -> Tensor:
+    """Which joints (B, K, 2) lie on one of the crop's pixels; an integer is a pixel's centre."""
+    last = torch.tensor(size_wh, device=joints.device) - 0.5
+    return ((joints >= -0.5) & (joints < last)).all(dim=-1)
 
 
 def names_of(loss: object, count: int) -> list[str]:
