@@ -93,6 +93,7 @@ def writer_of_runs(tmp_path: Path) -> Callable[..., Path]:
                 "parameters": 2311111,
                 "macs": 3.4e9,
                 "thop_macs": 3.445e9,
+                "thop_parameters": 2298000,
             },
             "data": {"name": "mpii", "val": 2958, "input_size": [256, 256]} | (data or {}),
             "protocol": {

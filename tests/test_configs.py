@@ -321,3 +321,10 @@ def test_repose_is_scored_by_its_own_mean_unless_another_protocol_is_asked_for()
     assert composed("train", "experiment=repose_table5_add").protocol.mean == "unweighted"
     assert composed("train", "model=repose", "protocol=paper_tta").protocol.mean == "weighted"
     assert composed("train", "model=lapx").protocol.mean == "weighted"
+
+
+def test_repose_s_probable_training_set_has_three_sets_and_repose_s_schedule() -> None:
+    cfg = composed("train", "model=repose", "data=lsp_lspet_mpii")
+    assert set(cfg.data.read.sets) == {"lsp", "lspet", "mpii"}
+    assert cfg.data.read.validate == "lsp"
+    assert cfg.schedule.steps == 2_000_000

@@ -26,6 +26,16 @@ DEFAULT = (
 )
 
 
+def arithmetic(precision: str, device: str) -> str:
+    """The precision that is used, with float32's products where they are not exact: on GPUs they may be TF32."""
+    import torch
+
+    products = torch.get_float32_matmul_precision()
+    if device.startswith("cuda") and precision.startswith("32") and products != "highest":
+        return f"{precision}, matmul {products}"
+    return precision
+
+
 def calm_threads() -> None:
     """Threads that spin briefly, then sleep, and no more of them than there are cores for this process.
 

@@ -25,6 +25,7 @@ from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
+from featherpose.runs.folder import Run
 from featherpose.skeletons import MPII
 from featherpose.synthetic.formats import write
 from featherpose.targets import build
@@ -350,3 +351,44 @@ def test_a_trained_checkpoint_scores_as_its_training_did(run, tiny_run):
     assert len(found["stages"]) == 3
     for number, stage in enumerate(found["stages"][:-1], start=1):
         assert stage["PCKh@0.5"] == pytest.approx(trained[f"val/stage{number}/score"], abs=1e-4)
+
+
+def test_a_score_of_a_run_s_best_checkpoint_is_kept_beside_the_run(
+    run, sets, checkpoints, nearly_right, tmp_path
+):
+    folder = tmp_path / "runs" / "train" / "a"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "best.ckpt").write_bytes((checkpoints / "coco.ckpt").read_bytes())
+    best = {"path": "best.ckpt", "epoch": 3, "score": 50.0}
+    record_of_run = {"name": "a", "state": "finished", "best": best, "scores": {"val/score": 50.0}}
+    (folder / "run.json").write_text(json.dumps(record_of_run))
+    score, _ = run(f"checkpoint={folder}", *on(sets, "coco"))
+    _, later = Run(folder).all_scores
+    assert later.value == score
+    assert later.metric == "AP"
+    assert later.protocol["flip"] is True
+    assert later.persons == record(tmp_path / "out")["annotated"] > 0
+    assert later.precision == "32-true"
+    run(f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}", "protocol=raw", *on(sets, "coco"))
+    assert len(Run(folder).all_scores) == 3
+    run(f"checkpoint={checkpoints / 'coco.ckpt'}", *on(sets, "coco"))  # of no run: nothing is kept
+    assert len(list(tmp_path.rglob("scores/*.json"))) == 2
+
+
+def test_a_submission_needs_no_annotations(run, sets, checkpoints, nearly_right, tmp_path):
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    images = [{"id": n, "file_name": f"{n:012d}.jpg", "width": 64, "height": 64} for n in (1, 2)]
+    listed = root / "annotations" / "image_info_test-dev2017.json"
+    listed.write_text(json.dumps({"images": images}))
+    box = {"category_id": 1, "bbox": [5, 5, 40, 50], "score": 0.9}
+    (root / "boxes.json").write_text(json.dumps([{**box, "image_id": n} for n in (1, 2)]))
+    words = ["data=coco", f"data.root={root}", f"data.detections={root / 'boxes.json'}"]
+    words += ["data.input_size=[64,64]", "protocol.boxes=detections", "submit=test-dev2017"]
+    _, out = run(f"checkpoint={checkpoints / 'coco.ckpt'}", *words, "name=mine")
+    name = "person_keypoints_test-dev2017_mine_results"
+    records = json.loads((out / f"{name}.json").read_text())
+    assert [record["image_id"] for record in records] == [1, 2]
+    assert (out / f"{name}.zip").is_file()
+    with pytest.raises(UsageError, match="submit= needs a network, data=coco"):
+        run(f"checkpoint={checkpoints / 'coco.ckpt'}", "submit=test-dev2017")

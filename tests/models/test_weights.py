@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
+from featherpose.models.layers import attention
 from featherpose.models.weights import load_published, to_published
 
 pytestmark = pytest.mark.slow
@@ -189,3 +190,38 @@ def test_code_in_a_file_is_not_run(tmp_path, capsys):
     with pytest.raises(PoseError, match="read safely"):
         load_published(Hourglass(16, stages=1, channels=16, depth=1), tmp_path / "weights.pth")
     assert "code ran" not in capsys.readouterr().out
+
+
+class AuthorsCbam(nn.Module):
+    """CBAM by the equations and names of the authors' model file: one perceptron, two sigmoids."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        layers = (channels, channels // 16), (channels // 16, channels)
+        first, second = (nn.Linear(a, b, bias=False) for a, b in layers)
+        self.fc = nn.Sequential(first, nn.ReLU(), second, nn.Sigmoid())
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x * (self.fc(x.amax((2, 3))) + self.fc(x.mean((2, 3))))[:, :, None, None]
+        both = torch.stack([x.amax(1), x.mean(1)], dim=1)
+        return x * self.conv(both).sigmoid()
+
+
+def test_cbam_is_the_authors_and_has_their_names() -> None:
+    torch.manual_seed(0)
+    network = Hourglass(16, stages=1, channels=32, depth=1, stage_attention="cbam_apart")
+    published = to_published(network)
+    theirs = AuthorsCbam(32)
+    start = "backbone_attention.0."
+    state = {k.removeprefix(start): v for k, v in published.items() if k.startswith(start)}
+    theirs.load_state_dict(state)  # every name, and no more
+    x = torch.randn(2, 32, 8, 8)
+    ours = network.stages[0].attention
+    torch.testing.assert_close(ours(x), theirs(x))
+    cited = attention("cbam", 32)
+    cited.load_state_dict(ours.state_dict())  # earlier files load into both
+    assert (cited(x) - theirs(x)).abs().max() > 0.3 * theirs(x).abs().max()
+    again = Hourglass(16, stages=1, channels=32, depth=1, stage_attention="cbam_apart")
+    load_published(again, published)
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in network.state_dict().items())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from featherpose.runs.folder import Run
-from featherpose.runs.published import Row, published, rows, rows_frame
+from featherpose.runs.published import OWN_RECIPE, Row, nearest, published, rows, rows_frame
 from featherpose.runs.table import csv, latex, markdown, tables
+
+PEERS = 24  # rows of networks in conf/model whose own training is not HRNet's
 
 LAPX = {
     "model": {
+        "_target_": "featherpose.models.hourglass.Hourglass",
         "stages": 3,
         "channels": None,
         "depth": 4,
@@ -27,6 +33,8 @@ LAPX = {
         "neck": "eca_nonlocal_at_ends",
     },
     "callbacks": {"gamma_warmup": {"target": 0.2}},
+    "schedule": {"unit": "epoch", "epochs": 200},
+    "loss": {"reduction": "lapx", "sigma": 2.0},
 }
 
 
@@ -128,11 +136,15 @@ def compared() -> dict[str, Row]:
 
 def fake_run(write_run: Any, cfg: DictConfig, row: Row, **data: Any) -> Run:
     """A finished run of this config on the whole validation set."""
-    config = {key: OmegaConf.to_container(cfg[key], resolve=False) for key in ("model",)}
+    config = {
+        key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "schedule", "loss")
+    }
+    config["data"] = {"name": cfg.data.name}
     gamma = OmegaConf.select(cfg, "callbacks.gamma_warmup.target")
     config["callbacks"] = {"gamma_warmup": {"target": gamma}}
     protocol = OmegaConf.to_container(cfg.protocol, resolve=True)
-    facts = {"name": cfg.data.name, "val": row.persons, "input_size": list(row.input or ())} | data
+    facts = {"name": cfg.data.name, "val": row.persons, "input_size": list(row.input or ())}
+    facts |= {"scored_on": row.data} | data
     folder = write_run("run", config=config, data=facts, protocol=protocol)
     text = (folder / "run.json").read_text().replace("PCKh@0.5", row.metric)
     (folder / "run.json").write_text(text)
@@ -199,11 +211,11 @@ def test_mean_deviation_and_difference(write_run: Any) -> None:
     assert record["difference"] == pytest.approx(0.03)
     text = markdown(found, left)
     assert (
-        "| 12 | 3-stage + ECA-CBAM + SG + stem-ECA-CBAM + ECA-NonLocal gamma=0.2 | 2.31M | 3.44G |"
-        in text
+        "| 12 | 3-stage + ECA-CBAM + SG + stem-ECA-CBAM + ECA-NonLocal gamma=0.2 | 2.31M | 2.30M |"
+        " 3.44G |" in text
     )
     assert "| 88.00 ± 0.10 | 3 | +0.03 |" in text
-    assert "published: LAPX, Table 3, row 12 | 2.30M |" in text
+    assert "published: LAPX, Table 3, row 12 |  | 2.30M |" in text
     assert "| 87.97 ± 0.06 | 3 |" in text
     assert "lapx-seed3 (failed)" in text
     assert pd.read_csv(io.StringIO(csv(found)))["mean"].tolist() == pytest.approx([88.0])
@@ -259,3 +271,189 @@ def test_latex_is_escaped_and_balanced(write_run: Any) -> None:
     columns = len(text.split(r"\begin{tabular}{")[1].split("}")[0])
     assert {line.count(" & ") + 1 for line in body} == {columns}
     assert text.count(r"\begin") == text.count(r"\end") == 2
+
+
+def changed(config: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """The config with other values at dotted names, dots written as two underscores."""
+    new = copy.deepcopy(config)
+    for key, value in values.items():
+        *path, last = key.split("__")
+        place = new
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return new
+
+
+def differs(write_run: Any, **keys: Any) -> tuple[str, str]:
+    """The nearest row's source, and what differs."""
+    match = nearest(Run(write_run("run", **keys)))
+    assert match is not None
+    assert not match.repeats
+    return match.row.source, "; ".join(match.differs)
+
+
+REPOSE = {
+    "model": {
+        "_target_": "featherpose.models.repose.RePose", "levels": 3, "stages": 1, "update_blocks": 4,
+        "update": "trainable", "updates": "kinematic", "order": "hips_first", "heatmaps": "independent",
+    },
+    "data": {"name": "lsp_mpii"},
+    "schedule": {"unit": "step", "steps": 2_000_000},
+    "loss": {"reduction": "repose", "sigma": 5.0},
+}  # fmt: skip
+ON_LSP = {
+    "data": {"name": "lsp_mpii", "scored_on": "lsp", "val": 1000, "input_size": [128, 128]},
+    "protocol": {"mean": "unweighted"},
+}
+
+
+def as_metric(folder: Path, metric: str) -> Run:
+    record = (folder / "run.json").read_text().replace("PCKh@0.5", metric)
+    (folder / "run.json").write_text(record)
+    return Run(folder)
+
+
+def test_one_epoch_repeats_no_row(write_run: Any) -> None:
+    source, what = differs(write_run, config=changed(LAPX, schedule__epochs=1))
+    assert source.startswith("LAPX, Table")
+    assert what == "schedule.epochs 1, not 200"
+
+
+def test_another_loss_repeats_no_row(write_run: Any) -> None:
+    _, what = differs(write_run, config=changed(LAPX, loss__reduction="le_hrnet"))
+    assert what == "loss.reduction le_hrnet, not lapx"
+
+
+def test_weights_from_elsewhere_repeat_no_row(write_run: Any) -> None:
+    _, what = differs(write_run, config=changed(LAPX, init="runs/train/other"))
+    assert what == "started from other weights"
+
+
+def test_each_sigma_of_repose_is_its_own_row(write_run: Any) -> None:
+    """`repose_table7_input_128_sigma_10` scores its printed figure: no difference, and no other row's."""
+    wide = changed(REPOSE, loss__sigma=10.0)
+    run = as_metric(write_run("sigma 10", config=wide, score=90.25, **ON_LSP), "PCK@0.2")
+    assert [row.method for row in published(run)] == ["128x128, sigma 10"]
+    found, _ = tables([run])
+    assert found[0].frame()["difference"].tolist() == [pytest.approx(0.0)]
+    run = as_metric(write_run("sigma 5", config=REPOSE, score=91.66, **ON_LSP), "PCK@0.2")
+    assert "128x128, sigma 10" not in [row.method for row in published(run)]
+    assert "RePose" in [row.method for row in published(run)]
+
+
+def test_a_weighted_mean_is_not_repose_s(write_run: Any) -> None:
+    keys = ON_LSP | {"protocol": {"mean": "weighted"}}
+    match = nearest(as_metric(write_run("run", config=REPOSE, **keys), "PCK@0.2"))
+    assert match is not None
+    assert match.differs == ("mean weighted, not unweighted",)
+
+
+LE_HRNET = {
+    "model": {
+        "_target_": "featherpose.models.hrnet.HRNet", "channels": 32, "block": "leema", "scope": "all",
+        "modules": [1, 4, 3], "blocks": 4,
+    },
+    "schedule": {"unit": "epoch", "epochs": 300},
+    "loss": {"reduction": "le_hrnet", "sigma": 2.0},
+}  # fmt: skip
+ON_COCO = {"name": "coco", "val": 6352, "input_size": [256, 192]}
+
+
+def test_a_score_on_few_people_repeats_no_row_of_coco(write_run: Any) -> None:
+    whole = as_metric(write_run("all", config=LE_HRNET, data=ON_COCO), "AP")
+    assert "LE-HRNet, Table 1" in [row.source for row in published(whole)]
+    assert "LE-HRNet, Table 2" not in [row.source for row in published(whole)]  # the test set
+    few = as_metric(write_run("few", config=LE_HRNET, data=ON_COCO | {"val": 109}), "AP")
+    match = nearest(few)
+    assert match is not None
+    assert match.differs == ("persons 109, not 6352",)
+
+
+def test_scopes_are_two_networks(write_run: Any) -> None:
+    other = changed(LE_HRNET, model__scope="branches")
+    match = nearest(as_metric(write_run("run", config=other, data=ON_COCO), "AP"))
+    assert match is not None
+    assert match.differs == ("model.scope branches, not all",)
+
+
+def test_peers_are_never_said_to_repeat_their_papers(write_run: Any) -> None:
+    model = {"_target_": "featherpose.models.peers.lpn.LPN", "blocks": [3, 4, 6, 3]}
+    keys = {"data": ON_COCO, "protocol": {"flip": True, "boxes": "detections"}}
+    run = as_metric(write_run("lpn", config=changed(LE_HRNET, model=model), **keys), "AP")
+    assert published(run) == []
+    match = nearest(run)
+    assert match is not None
+    assert match.row.method == "LPN"
+    assert match.differs == (OWN_RECIPE,)
+    text = markdown(tables([run])[0])
+    assert OWN_RECIPE in text
+
+
+def test_every_network_of_the_project_that_a_paper_lists_is_named_in_its_row() -> None:
+    named = [row for row in rows() if row.config is not None and row.recipe]
+    assert len(named) == PEERS
+
+
+def test_coco_s_tables_have_coco_s_columns(write_run: Any) -> None:
+    scores = {
+        "AP50": 91.0,
+        "AP75": 80.0,
+        "AP(M)": 70.0,
+        "AP(L)": 77.0,
+        "AR": 76.5,
+        "joint/nose": 99.0,
+    }
+    run = as_metric(
+        write_run("run", config=LE_HRNET, data=ON_COCO, scores=scores, score=74.5), "AP"
+    )
+    head, (ours, printed) = tables([run])[0][0].cells()
+    assert head[2:] == [
+        *("#Params", "thop's", "MACs", "AP50", "AP75", "AP(M)", "AP(L)", "AR"),
+        *("Total", "Runs", "Difference"),
+    ]
+    assert ours[5:11] == ["91.00", "80.00", "70.00", "77.00", "76.50", "74.50"]
+    assert printed[5:11] == ["91.90", "80.50", "70.60", "77.40", "77.10", "74.00"]
+    assert "not stated: flip test, boxes" in printed[1]
+
+
+def test_later_evaluations_are_rows_too(write_run: Any) -> None:
+    """LAPX's Table 1, both rows, from one training: validated without the flip test, evaluated with it."""
+    folder = write_run("lapx", config=LAPX, score=88.0)
+    own = Run(folder).own_score
+    flipped = replace(own, values={"score": 88.7}, protocol=own.protocol | {"flip": True})
+    flipped.write(folder)
+    replace(flipped, epoch=77, values={"score": 3.0}, data="coco").write(folder)  # of an older best
+    found, _ = tables([Run(folder)])
+    differences = {t.protocol.split(", ")[3]: t.frame()["difference"].item() for t in found}
+    assert differences == {
+        "no flip": pytest.approx(0.03),
+        "flip + shift": pytest.approx(0.1),
+    }
+
+
+def test_the_same_evaluation_again_takes_the_first_one_s_place(write_run: Any) -> None:
+    folder = write_run("lapx", config=LAPX)
+    own = Run(folder).own_score
+    for value in (88.6, 88.7):
+        replace(own, values={"score": value}, protocol=own.protocol | {"flip": True}).write(folder)
+    assert [score.value for score in Run(folder).all_scores] == [80.0, 88.7]
+
+
+def test_scores_of_another_arithmetic_stand_in_another_table(write_run: Any) -> None:
+    runs = [Run(write_run(kind, config=LAPX, precision=kind)) for kind in ("32-true", "bf16-mixed")]
+    assert len(tables(runs)[0]) == 2
+
+
+def test_the_docs_say_how_many_rows_of_each_table_can_be_filled(root: Path) -> None:
+    counts: dict[tuple[str, str], list[int]] = {}
+    for row in rows():
+        several = row.paper == "RePose" and row.table not in "12"
+        table = f"{row.paper}, {'3 to 7 and text' if several else row.table}"
+        count = counts.setdefault((table, f"{row.data} {row.split}"), [0, 0, 0])
+        count[0] += 1
+        if row.config:
+            count[2 if row.recipe else 1] += 1
+    text = (root / "docs" / "tracking.md").read_text()
+    said = re.findall(r"^\| ([^|]+) \| (\w+ \w+) \| (\d+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
+    assert {(table, data): [int(n) for n in numbers] for table, data, *numbers in said} == counts

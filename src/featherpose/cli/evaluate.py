@@ -12,21 +12,21 @@ from omegaconf import DictConfig
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError, UsageError
-from featherpose.evaluation import by_network, score_report
+from featherpose.evaluation import by_network, score_report, submission
 from featherpose.evaluation.predictions import Predictions, read_keypoints
-from featherpose.evaluation.scoring import score, score_results, use_detections
+from featherpose.evaluation.scoring import keep_beside_run, score, score_results, use_detections
 from featherpose.inference.backends import Backend, FileBackend
 from featherpose.inference.checkpoints import TorchBackend, from_checkpoint, from_weights
 from featherpose.inference.estimator import Estimator
-from featherpose.machine import set_matmul
+from featherpose.machine import arithmetic, set_matmul
 from featherpose.metrics.oks import OKS
 from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import Protocol
 from featherpose.settings import exactly_one
-from featherpose.skeletons import Skeleton
+from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build
 from featherpose.training.build import data_of_checkpoint
-from featherpose.zoo.checkpoint import load_checkpoint
+from featherpose.zoo.checkpoint import find_checkpoint, load_checkpoint
 
 SOURCES = ("checkpoint", "weights", "onnx", "predictions")
 
@@ -39,8 +39,11 @@ def main(cfg: DictConfig) -> float:
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
     protocol = Protocol.of(as_dict(cfg.protocol))
+    if cfg.submit:
+        return submit(cfg, source, protocol, folder)
     how_much = {"stages": cfg.stages, "worst": int(cfg.worst or 0), "oracle": cfg.oracle}
     earlier = [score_report.read(path) for path in cfg.compare]
+    backend: Backend | None = None
     if source == "predictions":
         data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
         metric = data.new_metric(protocol.mean)
@@ -54,8 +57,8 @@ def main(cfg: DictConfig) -> float:
             )
             found = score(predictions, data, protocol.mean, folder, **how_much)
     else:
-        data, predictions, stride = run_network(cfg, source, protocol)
-        how = data.stamp(protocol, stride, data.new_metric(protocol.mean))
+        data, predictions, backend = run_network(cfg, source, protocol)
+        how = data.stamp(protocol, backend.description.stride, data.new_metric(protocol.mean))
         found = score(predictions, data, protocol.mean, folder, **how_much)
     record: score_report.Record = {
         "name": Path(str(cfg[source])).stem,
@@ -63,6 +66,7 @@ def main(cfg: DictConfig) -> float:
         "dataset": data.name,
         "split": "val",
         "protocol": how,
+        "precision": score_report.UNKNOWN if backend is None else precision_of(backend),
         **found,
         "skipped": data.val_people.skipped,
         "annotations": dict(data.val_people.sources),
@@ -70,6 +74,8 @@ def main(cfg: DictConfig) -> float:
         "versions": {name: version(name) for name in ("featherpose", "torch", "numpy")},
     }
     score_report.write(folder / "metrics.json", record)
+    if source == "checkpoint":
+        keep_beside_run(find_checkpoint(cfg.checkpoint), data, record, folder)
     score_report.show(console, record)
     if earlier:
         score_report.compare(console, [record, *earlier])
@@ -102,26 +108,61 @@ def build_data(
     read = config.get("read") or {}
     if not pictures_needed and "pictures" in read:
         config = config | {"read": read | {"pictures": "ignore"}}
+    if cfg.submit:
+        config = config | {"read": _read_submitted(cfg.submit, config)}
     data: PoseDataModule = build(config, **plain, **shape)
     data.setup("validate")
     return data
+
+
+def _read_submitted(of: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The node that reads the detected people of a set without annotations."""
+    return {
+        "_target_": "featherpose.evaluation.submission.people",
+        "_partial_": True,
+        "of": of,
+        "detections": config.get("detections"),
+        "joints": len(skeleton_of(config["skeleton"])),
+    }
+
+
+def submit(cfg: DictConfig, source: str, protocol: Protocol, folder: Path) -> float:
+    """Writes the file for COCO's server: the score is known there alone."""
+    if cfg.get("data") is None or source == "predictions" or protocol.boxes != "detections":
+        raise UsageError(
+            "submit= needs a network, data=coco, protocol.boxes=detections and data.detections=FILE.json."
+        )
+    data, predictions, _ = run_network(cfg, source, protocol)
+    name = Path(str(cfg.name or cfg[source])).stem
+    packed = submission.write(folder, data, predictions, cfg.submit, name)
+    console.print(
+        f"{len(predictions.index):,} people predicted, the file is checked; upload {packed}"
+    )
+    return float("nan")
 
 
 def _first_pixel(cfg: DictConfig, data: PoseDataModule) -> int:
     return int(data.name == "mpii") if cfg.first_pixel is None else int(cfg.first_pixel)
 
 
+def precision_of(backend: Backend) -> str:
+    """In which arithmetic the network ran."""
+    if isinstance(backend, TorchBackend):
+        return arithmetic("32-true", str(backend.device))
+    written = backend.description.precision
+    return "32-true" if written == "float32" else written
+
+
 def run_network(
     cfg: DictConfig, source: str, protocol: Protocol
-) -> tuple[PoseDataModule, Predictions, int]:
-    """Everybody's keypoints by a network, on the data chosen or on its own; and its stride."""
+) -> tuple[PoseDataModule, Predictions, Backend]:
+    """Everybody's keypoints by a network, on the data chosen or on its own."""
     backend, data = open_network(cfg, source, protocol)
-    description = backend.description
-    _check_skeleton(description.skeleton, data.skeleton)
-    if protocol.boxes == "detections":
+    _check_skeleton(backend.description.skeleton, data.skeleton)
+    if protocol.boxes == "detections" and data.val_people.boxes != "detections":
         use_detections(data)
     estimator = Estimator(backend, protocol)
-    return data, by_network.predict(estimator, data.val_dataloader()), description.stride
+    return data, by_network.predict(estimator, data.val_dataloader()), backend
 
 
 def open_network(

@@ -21,7 +21,7 @@ from featherpose.cli import own_conf, resume
 from featherpose.console import console
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
-from featherpose.machine import set_matmul
+from featherpose.machine import arithmetic, set_matmul
 from featherpose.overrides.as_dict import as_dict
 from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
@@ -82,7 +82,9 @@ def main(cfg: DictConfig) -> float | None:
         trainer.loggers = loggers
         code = 1
         try:
-            record.update(**dashboards.facts(loggers), device=str(trainer.strategy.root_device))
+            device = str(trainer.strategy.root_device)
+            used = arithmetic(str(trainer.precision), device)
+            record.update(**dashboards.facts(loggers), device=device, precision=used)
             summary.start(record, trainer)
             if cfg.baselines.untrained and not checkpoint:
                 record.update(baseline={"untrained": score(trainer, module, data)["val/score"]})

@@ -105,6 +105,11 @@ class PoseDataModule(L.LightningDataModule):
         self._train_sampler: PersonSampler | None = None
         self._kept: dict[str, DeviceCrops] = {}  # by split, with cache="device"
 
+    @property
+    def scored_on(self) -> str:
+        """The set that validates: one of several (lsp_mpii), or the only one."""
+        return getattr(self.read, "keywords", {}).get("validate", self.name)
+
     @cached_property
     def train_people(self) -> People:
         return self.read(root=self.root, split="train")

@@ -28,6 +28,7 @@ CONDITIONS = {
     "protocol.decoder": "decoder",
     "protocol.boxes": "boxes",
     "protocol.mean": "mean over joints",
+    "precision": "arithmetic",
     "persons": "persons scored",
     "annotations": "annotations",
 }
@@ -94,7 +95,27 @@ def show(console: Console, record: Record) -> None:
     others = {name: value for name, value in scores.items() if name not in columns and name != main}
     if others:
         console.print("  ".join(f"{name} {_number(value, 3)}" for name, value in others.items()))
+    for line in wrong(record):
+        console.print(line)
     console.print(f"[dim]{conditions(record)}[/]")
+
+
+def wrong(record: Record) -> list[str]:
+    """The errors by kind with what mending them would give, and right joints by occlusion; nothing of old records."""
+    found = record.get("errors")
+    if not found:
+        return []
+    total = sum(n for joint in found["joints"].values() for n in joint.values())
+    kinds = [
+        f"{name} {100 * sum(joint[name] for joint in found['joints'].values()) / total:.1f}% "
+        f"({gain:+.2f})"
+        for name, gain in found["gain"].items()
+    ]
+    right = [f"{name} {share:.1f}%" for name, share in found["right"].items()]
+    return [
+        f"wrong joints, and the {record['main']} that mending them gives: {', '.join(kinds)}",
+        f"right joints: {', '.join(right)}",
+    ]
 
 
 def conditions(record: Record) -> str:
@@ -116,6 +137,9 @@ def conditions(record: Record) -> str:
     people = f"{record['persons']:,} persons"
     if record["persons"] != record["expected"]:
         people = f"{record['persons']:,} of {record['expected']:,} persons only"
+    bounds = record.get("interval")
+    if bounds and None not in bounds:
+        people = f"95% of draws over pictures in {bounds[0]:.2f} to {bounds[1]:.2f}; {people}"
     return f"{how}{boxes}{mean}; {people}{skipped}; annotations {fingerprint(record)}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from featherpose import intervals
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError
@@ -18,9 +19,13 @@ from featherpose.evaluation.predictions import (
     write_mpii,
     write_run,
 )
-from featherpose.metrics.average_precision import average_precision
+from featherpose.intervals import Evidence
+from featherpose.metrics import errors
+from featherpose.metrics.average_precision import average_precision, matches
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
+from featherpose.runs.record import RunRecord
+from featherpose.runs.score import EVIDENCE, Score
 
 
 def use_detections(data: PoseDataModule) -> None:
@@ -76,19 +81,103 @@ def score(
     error_plots.by_joint(folder / "joints.png", metrics, data.skeleton, title)
     if worst and not error_plots.worst(folder / "worst.png", last, data.load, data.skeleton, worst):
         console.print("[dim]no picture is there to show the worst cases on[/]")
+    evidence = last.evidence()
+    intervals.save(folder / EVIDENCE, evidence)
     values, counts = last.by_joint()
     return {
         "main": last.main,
         "persons": len(predictions.index),
         "expected": len(data.val_people.persons),
+        "annotated": annotated(last),
         "scores": scores[-1],
+        "interval": _bounds(evidence),
         "stages": scores,
         "joints": {
             joint: {"score": float(value), "annotated": int(count)}
             for joint, value, count in zip(data.skeleton.joints, values, counts, strict=True)
         },
+        **what_goes_wrong(last, data, scores[-1][last.main], mean, folder),
         **(ask_pycocotools(data, results, scores[-1]) if oracle and results else {}),
     }
+
+
+def what_goes_wrong(
+    metric: KeypointMetric, data: PoseDataModule, score: float, mean: str | None, folder: Path
+) -> dict[str, Any]:
+    """Errors by kind and joint, what mending each kind would give, and how many joints are right where occluded.
+
+    Of detected boxes nothing can be said: they are nobody's.
+    """
+    if data.val_people.boxes != "ground_truth":
+        return {}
+    index, predicted, confidence = metric.collected()
+    persons = [metric.persons[i] for i in index]
+    kind = errors.classify(predicted, persons, metric.radii(index), data.skeleton)
+    if not (kind >= 0).any():
+        return {}
+    gain = {}
+    for which, name in enumerate(errors.KINDS, start=1):
+        better = data.new_metric(mean)
+        better.update(
+            *map(
+                torch.from_numpy,
+                (index, errors.mended(predicted, persons, kind, which), confidence),
+            )
+        )
+        gain[name] = better.compute()[metric.main] - score
+    names = ("right", *errors.KINDS)
+    counts = np.stack([(kind == n).sum(axis=0) for n in range(len(names))])  # (5, K)
+    error_plots.by_kind(folder / "errors.png", counts, data.skeleton)
+    visible = np.array([person.visible for person in persons])
+    return {
+        "errors": {
+            "joints": {
+                joint: dict(zip(names, map(int, each), strict=True))
+                for joint, each in zip(data.skeleton.joints, counts.T, strict=True)
+            },
+            "gain": gain,
+            "right": {
+                word: float(100 * (kind == 0)[chosen].mean())
+                for word, flag in (("visible", 2), ("occluded", 1))
+                if (chosen := (visible == flag) & (kind >= 0)).any()
+            },
+        }
+    }
+
+
+def _bounds(evidence: Evidence) -> list[float]:
+    """The main score's 95% interval."""
+    found = intervals.interval(evidence)
+    return [found.low, found.high]
+
+
+def annotated(metric: KeypointMetric) -> int:
+    """How many annotated people count, whichever boxes were predicted on."""
+    if isinstance(metric, OKS):
+        return int((~metric.official_truth().ignore).sum())
+    return len(metric.persons)
+
+
+def keep_beside_run(
+    checkpoint: Path, data: PoseDataModule, record: dict[str, Any], folder: Path
+) -> None:
+    """A score of a finished run's best checkpoint becomes one of the run's scores, which tables show."""
+    place = checkpoint.parent.parent
+    run = RunRecord.read(place)
+    if run is None or run.best is None or checkpoint.name != "best.ckpt":
+        return
+    kept = Score(
+        metric=record["main"],
+        values={"score": record["scores"][record["main"]], **record["scores"]},
+        data=data.scored_on,
+        persons=record["annotated"],
+        input_size=list(data.input_size),
+        protocol=record["protocol"],
+        precision=record["precision"],
+        epoch=run.best.epoch,
+        interval=record["interval"],
+    ).write(place, intervals.load(folder / EVIDENCE))
+    console.print(f"[dim]kept beside the run, for tables: {kept}[/]")
 
 
 def write_submission(
@@ -120,6 +209,7 @@ def score_results(path: Path, data: PoseDataModule, metric: OKS, oracle: bool) -
         "expected": persons,
         "detections": len(found),
         "scores": scores,
+        "interval": _bounds(matches(truth, found, metric.sigmas)),
         "stages": [],
         **(ask_pycocotools(data, path, scores) if oracle else {}),
     }

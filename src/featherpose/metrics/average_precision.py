@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from featherpose.intervals import Matches
 from featherpose.metrics.similarity import Detections, GroundTruth, similarity
 from featherpose.nms import MAX_DETECTIONS
 
@@ -29,6 +30,29 @@ def average_precision(
         found: detections; the best 20 of each picture count.
         sigmas: (K,) per-joint constants of the similarity.
     """
+    matched, excused, ignored, _ = _matched(truth, found, sigmas)
+    precision, recall = _curves(matched, excused, (~ignored).sum(axis=1))
+    return _summary(precision, recall)
+
+
+def matches(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> Matches:
+    """What the AP over all areas is made of, picture by picture."""
+    matched, excused, ignored, image_id = _matched(truth, found, sigmas)
+    pictures = np.unique(truth.images)
+    counting = truth.image_id[np.isin(truth.image_id, pictures)][~ignored[0]]
+    return Matches(
+        pictures=pictures,
+        persons=np.bincount(np.searchsorted(pictures, counting), minlength=len(pictures)),
+        place=np.searchsorted(pictures, image_id),
+        right=matched[0] & ~excused[0],
+        counted=~excused[0],
+    )
+
+
+def _matched(
+    truth: GroundTruth, found: Detections, sigmas: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Matched and excused detections (A, T, M) by falling score, ignored persons (A, N), detections' pictures (M,)."""
     truth = truth[np.isin(truth.image_id, truth.images)]
     counting = np.flatnonzero(np.isin(found.image_id, truth.images))
     found = found[counting[best_of_each_picture(found.image_id[counting], found.score[counting])]]
@@ -39,8 +63,7 @@ def average_precision(
     matched, excused = _match(truth, found, ignored, np.asarray(sigmas, np.float64))
     excused |= ~matched & outside[:, None]
     order = np.argsort(-found.score, kind="stable")
-    precision, recall = _curves(matched[..., order], excused[..., order], (~ignored).sum(axis=1))
-    return _summary(precision, recall)
+    return matched[..., order], excused[..., order], ignored, found.image_id[order]
 
 
 def best_of_each_picture(

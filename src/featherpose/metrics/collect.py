@@ -11,6 +11,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import Self
 
+from featherpose.intervals import Evidence
+from featherpose.metrics.errors import Radii
 from featherpose.person import Person
 from featherpose.skeletons import Skeleton
 
@@ -57,6 +59,14 @@ class KeypointMetric(Metric):
 
     def by_person(self) -> tuple[np.ndarray, np.ndarray]:
         """Index (N,) and error from 0 to 1 of the persons that can be measured."""
+        raise NotImplementedError
+
+    def evidence(self) -> Evidence:
+        """What the main score is made of, picture by picture: for its interval."""
+        raise NotImplementedError
+
+    def radii(self, index: np.ndarray) -> Radii:
+        """How far the joints of the persons at `index` may be off, for what `metrics.errors` calls them."""
         raise NotImplementedError
 
     def collected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from featherpose.crop import PIXEL_STD, fit_aspect
-from featherpose.metrics.average_precision import average_precision
+from featherpose.intervals import Matches
+from featherpose.metrics.average_precision import average_precision, matches
 from featherpose.metrics.collect import KeypointMetric
+from featherpose.metrics.errors import Radii, similarity_radii
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
 from featherpose.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.person import Person
@@ -77,17 +79,26 @@ class OKS(KeypointMetric):
         return float(np.prod(scale * PIXEL_STD))
 
     def compute(self) -> dict[str, float]:
-        predicted, _, _ = self.collected()
-        index, kept, _, score = self.results()
-        image = np.array([self.persons[i].image_id for i in index], np.int64)
-        found = Detections(image, kept, score, extent_area(kept))
-        result = self.named(average_precision(self._truth_of(predicted), found, self.sigmas))
+        result = self.named(average_precision(*self._compared(), self.sigmas))
         by_joint, _ = self.by_joint()
         for column, members in self.skeleton.columns.items():
             values = by_joint[list(members)]
             if np.isfinite(values).any():
                 result[f"joint/{column}"] = float(np.nanmean(values))
         return result
+
+    def evidence(self) -> Matches:
+        return matches(*self._compared(), self.sigmas)
+
+    def radii(self, index: np.ndarray) -> Radii:
+        return similarity_radii([self.persons[i] for i in index], self.sigmas)
+
+    def _compared(self) -> tuple[GroundTruth, Detections]:
+        """The annotated persons that count, and what is submitted."""
+        predicted, _, _ = self.collected()
+        index, kept, _, score = self.results()
+        image = np.array([self.persons[i].image_id for i in index], np.int64)
+        return self._truth_of(predicted), Detections(image, kept, score, extent_area(kept))
 
     def named(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """COCO's ten numbers in percent, the first under this metric's own name."""

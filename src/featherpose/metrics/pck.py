@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from featherpose.errors import PoseError
+from featherpose.intervals import Counts
 from featherpose.metrics.collect import KeypointMetric
+from featherpose.metrics.errors import Radii, size_radii
 from featherpose.person import Person
 from featherpose.protocol import MEANS
 from featherpose.settings import choice, number
@@ -36,6 +38,9 @@ class Pck:
     weighted: float  # mean over the scored joints, each by its count: HRNet's mean
     unweighted: float  # mean over the scored joints, each alike
 
+    def mean(self, which: str | None) -> float:
+        return self.unweighted if which == "unweighted" else self.weighted
+
 
 def pck(errors: np.ndarray, threshold: float, scored: Sequence[int]) -> Pck:
     """Scores `distances` at a threshold; a distance of just the threshold is correct."""
@@ -51,10 +56,10 @@ def pck(errors: np.ndarray, threshold: float, scored: Sequence[int]) -> Pck:
 
 
 def area_under_curve(
-    errors: np.ndarray, until: float, scored: Sequence[int], mean: str = "weighted"
+    errors: np.ndarray, until: float, scored: Sequence[int], mean: str | None = "weighted"
 ) -> float:
     """Area under the curve of mean PCK over thresholds 0 to `until` in steps of a fiftieth, as a percentage."""
-    curve = [getattr(pck(errors, until * i / 50, scored), mean) for i in range(51)]
+    curve = [pck(errors, until * i / 50, scored).mean(mean) for i in range(51)]
     return float(np.mean((np.array(curve[1:]) + curve[:-1]) / 2))
 
 
@@ -107,7 +112,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
 
     def overall(self, found: Pck) -> float:
         """The mean that is the main score."""
-        return found.unweighted if self.mean == "unweighted" else found.weighted
+        return found.mean(self.mean)
 
     def compute(self) -> dict[str, float]:
         _, errors, pixels = self.measured()
@@ -118,7 +123,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
             f"{self.name}@{self.fine:g}": self.overall(fine),
             f"{self.main} weighted": coarse.weighted,
             f"{self.main} unweighted": coarse.unweighted,
-            "AUC": area_under_curve(errors, self.threshold, scored, str(self.mean)),
+            "AUC": area_under_curve(errors, self.threshold, scored, self.mean),
             "EPE": end_point_error(pixels, scored),
         }
         for column, members in self.skeleton.columns.items():
@@ -127,6 +132,20 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
                 float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
             )
         return result
+
+    def evidence(self) -> Counts:
+        index, errors, _ = self.measured()
+        errors = errors[:, list(self.skeleton.scored)]
+        image = np.array([self.persons[i].image_id for i in index], np.int64)
+        pictures, place = np.unique(image, return_inverse=True)
+        right, annotated = np.zeros((2, len(pictures), errors.shape[1]))
+        np.add.at(right, place, errors <= self.threshold)
+        np.add.at(annotated, place, ~np.isnan(errors))
+        return Counts(pictures, right, annotated, self.mean != "unweighted")
+
+    def radii(self, index: np.ndarray) -> Radii:
+        sizes = np.where(np.isfinite(self.sizes[index]), self.sizes[index], 0.0)
+        return size_radii([self.persons[i] for i in index], sizes, self.threshold)
 
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) percentages at the main threshold, and how many persons have each joint annotated."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ class Size:
     convolution_outputs: int  # elements that convolutions put out
     layer_parameters: int  # without bare nn.Parameters (alpha, gamma), as thop counts
     norm_statistics: int  # running means and variances
+    own_operations: (
+        int  # what modules say of arithmetic of their own (`own_operations`): RePose's equation 2
+    )
 
     @property
     def thop_macs(self) -> int:
@@ -34,14 +38,15 @@ class Size:
 
     @property
     def flops(self) -> int:
-        """RePose's convention: 2 per MAC, then 1 each for bias, ReLU, and a batch norm's scale and shift."""
-        return 2 * (self.convolution_macs + self.convolution_outputs + self.norm_elements)
+        """RePose's convention: 2 per MAC, 1 each for bias, ReLU, a batch norm's scale and shift, and equation 2."""
+        layers = self.convolution_macs + self.convolution_outputs + self.norm_elements
+        return 2 * layers + self.own_operations
 
 
 def count(network: nn.Module, height: int, width: int) -> Size:
     """Count a network for one image of that size; the network itself is left as it was."""
     network = copy.deepcopy(network).to("meta").eval()
-    macs = norms = outputs = resizes = 0
+    macs = norms = outputs = resizes = own = 0
 
     def on_convolution(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs, outputs
@@ -59,7 +64,13 @@ def count(network: nn.Module, height: int, width: int) -> Size:
             inputs[0].numel() if isinstance(layer, nn.AdaptiveAvgPool2d) else 0
         )
 
+    def on_own(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        nonlocal own
+        own += layer.own_operations(output)  # ty: ignore[call-non-callable]
+
     for module in network.modules():
+        if hasattr(module, "own_operations"):
+            module.register_forward_hook(on_own)
         if isinstance(module, _CONVOLUTIONS):
             module.register_forward_hook(on_convolution)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -85,6 +96,7 @@ def count(network: nn.Module, height: int, width: int) -> Size:
         norm_statistics=sum(
             b.numel() for n, b in network.named_buffers() if n.endswith(("_mean", "_var"))
         ),
+        own_operations=own,
     )
 
 

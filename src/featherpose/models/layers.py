@@ -74,17 +74,23 @@ class ECA(nn.Module):
 
 
 class ChannelMLP(nn.Module):
-    """CBAM's channel half: one perceptron, reduction 16, over the average and over the maximum."""
+    """CBAM's channel half: one perceptron, reduction 16, over the average and over the maximum.
 
-    def __init__(self, channels: int, reduction: int = 16):
+    `apart`: the sum of both sigmoids (0 to 2), as LAPX's authors compute it; else the sigmoid of the sum, as in CBAM.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, apart: bool = False):
         super().__init__()
+        self.apart = apart
         self.average = nn.AdaptiveAvgPool2d(1)
         self.reduce = nn.Linear(channels, channels // reduction, bias=False)
         self.expand = nn.Linear(channels // reduction, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.stack((self.average(x).flatten(1), x.amax((2, 3))))
-        return x * self.expand(self.reduce(pooled).relu()).sum(0).sigmoid()[:, :, None, None]
+        each = self.expand(self.reduce(pooled).relu())  # (2, B, C)
+        weights = each.sigmoid().sum(0) if self.apart else each.sum(0).sigmoid()
+        return x * weights[:, :, None, None]
 
 
 class SpatialAttention(nn.Module):
@@ -131,10 +137,12 @@ def attention(name: str | None, channels: int) -> nn.Module:
             return ECA(channels)
         case "cbam":
             return nn.Sequential(ChannelMLP(channels), SpatialAttention())
+        case "cbam_apart":
+            return nn.Sequential(ChannelMLP(channels, apart=True), SpatialAttention())
         case "eca_cbam":
             return nn.Sequential(ECA(channels), SpatialAttention())
         case "eca_nonlocal":
             return nn.Sequential(ECA(channels), NonLocal(channels))
     raise PoseError(
-        f"There is no attention module {name!r}; known: null, eca, cbam, eca_cbam, eca_nonlocal."
+        f"There is no attention module {name!r}; known: null, eca, cbam, cbam_apart, eca_cbam, eca_nonlocal."
     )

@@ -81,6 +81,10 @@ class KeypointUpdate(nn.Module):
             return new
         return own + (new if self.weight is None else self.weight.to(new.dtype) * new)
 
+    def own_operations(self, output: Tensor) -> int:
+        """Equation 2's multiplication and addition, for `models.count`."""
+        return 0 if self.replace else output.numel() * (1 if self.weight is None else 2)
+
 
 class KinematicUpdates(nn.Module):
     """Every keypoint in turn, in the graph's order and then backwards; the passes share no weights."""
@@ -151,10 +155,12 @@ class Stage(nn.Module):
         updates: str,
         heatmaps: str,
         first: bool,
+        handover: bool = False,
     ):
         super().__init__()
         joints = len(graph.order)
         before = 0 if first else WIDTH
+        self.handover = Block(WIDTH, WIDTH, 1) if handover and not first else None
         self.start = blocks(3 if first else WIDTH + joints, WIDTH)
         self.down = nn.ModuleList(Block(WIDTH + before, WIDTH, 5, 2) for _ in range(levels))
         self.decouple = nn.Sequential(
@@ -171,11 +177,14 @@ class Stage(nn.Module):
         self.up = nn.ModuleList(Refinement(joints) for _ in range(levels))
 
     def forward(self, x: Tensor, earlier: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Heatmaps from the first to the last, and features from the finest size to the coarsest."""
+        """Heatmaps from the first to the last, and features from the finest size to that of the updates."""
         skips = [self.start(x)]
         for i, down in enumerate(self.down):
             skips.append(down(torch.cat((skips[-1], earlier[i]), 1) if earlier else skips[-1]))
-        features = self.decouple(skips.pop())
+        coarsest = skips.pop()
+        if self.handover is not None:
+            coarsest = coarsest + self.handover(earlier[-1])
+        features = self.decouple(coarsest)
         heatmaps = [self.before(features)[1]]
         features = self.update(features)
         if self.after is not None:
@@ -184,7 +193,7 @@ class Stage(nn.Module):
         x = self.merge(features)
         if self.joint is not None:
             heatmaps.append(self.joint(x))
-        refined: list[Tensor] = []
+        refined: list[Tensor] = [x]
         for up in self.up:
             x, maps = up(x, skips.pop())
             heatmaps.append(maps)
@@ -208,6 +217,7 @@ class RePose(PoseNetwork):
         updates: str = "kinematic",
         order: str = "hips_first",
         heatmaps: str = "independent",
+        handover: str = "plain",
         skeleton: str | Mapping | None = None,
     ):
         super().__init__()
@@ -215,6 +225,7 @@ class RePose(PoseNetwork):
             ("update", update, ("trainable", "add", "replace")),
             ("updates", updates, ("kinematic", "sequential")),
             ("heatmaps", heatmaps, ("independent", "joint")),
+            ("handover", handover, ("plain", "block")),
         ):
             if value not in known:
                 raise PoseError(f"model.{key} is one of {', '.join(known)}, not {value!r}.")
@@ -225,7 +236,16 @@ class RePose(PoseNetwork):
         self.levels = levels
         self.graph = graph_of(body, order)
         self.stages = nn.ModuleList(
-            Stage(self.graph, levels, update_blocks, update, updates, heatmaps, first=i == 0)
+            Stage(
+                self.graph,
+                levels,
+                update_blocks,
+                update,
+                updates,
+                heatmaps,
+                i == 0,
+                handover == "block",
+            )
             for i in range(stages)
         )
 

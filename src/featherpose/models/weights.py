@@ -102,11 +102,23 @@ def _attention_name(leaf: str) -> str:
     return f"{('channel_attention', 'position_attention')[int(which)]}.{re.sub('^project', 'out_proj', rest)}"
 
 
+def published_names(network: Hourglass) -> dict[str, str]:
+    """The authors' names of all entries, by ours."""
+    names = {name: published_name(name, network.depth) for name in network.state_dict()}
+    for name in [name for name in names if name.endswith(".0.reduce.weight")]:
+        # their CBAM is one module, with other names than the halves of their ECA-CBAM
+        inside = name.removesuffix("0.reduce.weight")
+        outside = names[name].removesuffix("channel_attention.reduce.weight")
+        names[name] = f"{outside}fc.0.weight"
+        names[f"{inside}0.expand.weight"] = f"{outside}fc.2.weight"
+        names[f"{inside}1.conv.weight"] = f"{outside}conv.weight"
+    return names
+
+
 def to_published(network: Hourglass) -> dict[str, Tensor]:
     """The network's weights under the authors' names: a state dict that their code would load."""
-    return {
-        published_name(name, network.depth): value for name, value in network.state_dict().items()
-    }
+    names = published_names(network)
+    return {names[name]: value for name, value in network.state_dict().items()}
 
 
 def load_published(
@@ -137,7 +149,7 @@ def _file_names(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, s
     """Under which name the file would have each of the network's entries."""
     ours = network.state_dict()
     if isinstance(network, Hourglass) and not any(name in theirs for name in ours):
-        return {name: published_name(name, network.depth) for name in ours}
+        return published_names(network)
     return {name: name for name in ours}
 
 

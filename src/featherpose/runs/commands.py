@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from featherpose.errors import PoseError
+from featherpose.intervals import difference
 from featherpose.place import command
 from featherpose.runs import repeat
 from featherpose.runs import table as tables
@@ -90,6 +91,8 @@ def show_diff(runs: Sequence[Run], console: Console, incidental: bool = False) -
         console.print(
             "[yellow]the runs were scored in different ways: their scores do not compare[/]"
         )
+    for line in score_differences(runs):
+        console.print(escape(line))
     frame = diff(runs, incidental)
     kinds = {
         "settings": frame[~made_by(frame)],
@@ -110,6 +113,21 @@ def _differences(frame: pd.DataFrame) -> Grid:
     for key, *values in rounded(frame).itertuples():
         grid.add_row(*[escape(str(value)) for value in (key, *values)])
     return grid
+
+
+def score_differences(runs: Sequence[Run]) -> list[str]:
+    """Each run's score minus the first one's, paired by pictures, where both were measured alike."""
+    first, *others = runs
+    lines = []
+    for run in others:
+        evidence = [each.evidence(each.own_score) for each in (first, run)]
+        if any(e is None for e in evidence) or run.protocol != first.protocol:
+            continue
+        found = difference(evidence[:1], evidence[1:])  # ty: ignore[invalid-argument-type]
+        if found is not None:
+            verdict = "noise" if found.noise else "more than noise"
+            lines.append(f"{run.metric}: {run.name} minus {first.name}: {found}, {verdict}")
+    return lines
 
 
 def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:

@@ -15,10 +15,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from featherpose import intervals
 from featherpose.errors import PoseError
-from featherpose.runs import metrics_csv
+from featherpose.intervals import Evidence
+from featherpose.runs import metrics_csv, score
 from featherpose.runs.heartbeat import died
 from featherpose.runs.record import FILE, RunRecord
+from featherpose.runs.score import Score
 from featherpose.skeletons import Skeleton, skeleton_of
 
 DONE = "finished"
@@ -69,7 +72,7 @@ class Run:
     def damage(self) -> str | None:
         """What of the files that tables and reports need can't be read, in a sentence; None where all can."""
         try:
-            _ = self.record, self.config, self.overrides, self.metrics
+            _ = self.record, self.config, self.overrides, self.metrics, self.all_scores
         except PoseError as error:
             return str(error)
         return None
@@ -132,33 +135,30 @@ class Run:
         """All final scores of the best checkpoint, by names without `val/`."""
         return {name.removeprefix("val/"): value for name, value in self.record.scores.items()}
 
+    @cached_property
+    def own_score(self) -> Score:
+        """What training itself measured of the best checkpoint."""
+        return score.of_training(self.record, self.select("data.input_size"))
+
+    @cached_property
+    def all_scores(self) -> list[Score]:
+        """The own score and those of later evaluations of the same checkpoint."""
+        later = score.of_evaluations(self.folder)
+        return [self.own_score, *(each for each in later if each.epoch == self.own_score.epoch)]
+
+    def evidence(self, score: Score) -> Evidence | None:
+        """What a score's interval was drawn from; None of runs that kept none."""
+        return intervals.load(self.folder / score.evidence) if score.evidence else None
+
     @property
     def metric(self) -> str:
         """The main score's published name, e.g. PCKh@0.5."""
-        plain = [
-            n for n in self.scores if "/" not in n and n not in ("score", "loss", "epoch", "step")
-        ]
-        same = [n for n in plain if self.scores[n] == self.scores.get("score")]
-        return (same or plain or ["score"])[0]
+        return self.own_score.metric
 
     @property
     def protocol(self) -> str:
-        """Everything that a score depends on beside the network, in a few words; equal words mean comparable scores."""
-        data, protocol = self.record.data, self.record.protocol
-        size = data.input_size or self.select("data.input_size") or []
-        flip = "no flip"
-        if protocol.get("flip"):
-            flip = "flip + shift" if protocol.get("shift") else "flip"
-        words = [
-            data.name or "?",
-            f"{'?' if data.val is None else data.val} persons",
-            "x".join(map(str, size)) or "?",
-            flip,
-            str(protocol.get("decoder", "?")),
-            f"{str(protocol.get('boxes', '?')).replace('_', ' ')} boxes",
-            f"{protocol.get('mean', '?')} mean",
-        ]
-        return ", ".join(words)
+        """All that the score depends on beside the network; equal words mean comparable scores."""
+        return self.own_score.words
 
     def select(self, key: str, default: Any = None) -> Any:
         """A value of the config by its dotted name."""

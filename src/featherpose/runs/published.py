@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -11,13 +12,16 @@ import pandas as pd
 import yaml
 
 from featherpose.runs.folder import Run
+from featherpose.runs.score import Score
 
 _MISSING = object()
+SPLITS = {"lsp": "test"}  # what validates here, by the papers' names where they call it otherwise
+OWN_RECIPE = "trained by HRNet's recipe, the paper's own differs"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One printed row: where it stands, what it says (`values`, as printed) and which configs it speaks of."""
+    """One printed row: where it stands, what it says (`values`, as printed) and which runs may claim it."""
 
     paper: str
     table: str
@@ -26,12 +30,12 @@ class Row:
     metric: str
     method: str
     values: dict[str, Any]
-    config: dict[str, Any] | None = None
+    config: dict[str, Any] | None = None  # of the network; None: no network here is that of the row
+    training: dict[str, Any] = field(default_factory=dict)  # epochs or steps, and loss
+    recipe: str | None = None  # why no run here trains as the paper did
     tta: bool | None = None  # flip test; None where the paper does not say
     protocol: dict[str, Any] = field(default_factory=dict)  # further settings that the paper states
-    persons: int | None = (
-        None  # in the whole validation set; a score on part of it does not compare
-    )
+    persons: int | None = None  # in the whole validation set
     input: tuple[int, int] | None = None
     index: int | None = None
     note: str | None = None
@@ -43,25 +47,55 @@ class Row:
         place = self.table if self.table.startswith("Section") else f"Table {self.table}"
         return f"{self.paper}, {place}{number}"
 
-    def fits(self, run: Run) -> bool:
-        """Whether the run's config, data, input size and flip test are those of the row."""
-        name = run.record.data.name
-        if (
-            self.config is None or self.data not in name.split("_") or not self.same_protocol(run)
-        ):  # also lsp_mpii
-            return False
-        return all(_fits(run.select(key, _MISSING), wanted) for key, wanted in self.config.items())
+    @property
+    def unstated(self) -> list[str]:
+        """What a score depends on and the paper does not say."""
+        given = self.protocol | ({} if self.tta is None else {"flip": self.tta})
+        names = {"flip": "flip test", "boxes": "boxes"}
+        if self.metric.startswith("PCK"):
+            names["mean"] = "mean"
+        return [name for key, name in names.items() if key not in given]
 
-    def same_protocol(self, run: Run) -> bool:
-        """Whether the numbers compare: measure, flip test, input size and people, as far as the paper states them."""
-        protocol, data = run.record.protocol, run.record.data
-        wanted = self.protocol | ({} if self.tta is None else {"flip": self.tta})
-        return (
-            all(protocol.get(key) == value for key, value in wanted.items())
-            and self.input in (None, tuple(data.input_size))
-            and self.persons in (None, data.val)
-            and (not run.scores or run.metric == self.metric)
-        )
+    def differs(self, run: Run, score: Score) -> list[str]:
+        """In what a run's score is not that of the row, in a few words each; nothing where it repeats the row."""
+        network = [*_unlike(run, self.config or {}), *([] if self.config else ["network"])]
+        training = [self.recipe] if self.recipe else _unlike(run, self.training)
+        if run.select("init"):
+            training.append("started from other weights")
+        return [*network, *training, *self.differs_in_score(score)]
+
+    def differs_in_score(self, score: Score) -> list[str]:
+        """People, measure and protocol."""
+        wanted: dict[str, Any] = {"data": self.data, "split": self.split, "measure": self.metric}
+        found: dict[str, Any] = {
+            "data": score.data,
+            "split": SPLITS.get(score.data, score.split) if score.split == "val" else score.split,
+            "measure": score.metric,
+        }
+        if self.persons is not None:
+            wanted["persons"], found["persons"] = self.persons, score.persons
+        if self.input is not None:
+            wanted["input"], found["input"] = list(self.input), list(score.input_size)
+        stated = self.protocol | ({} if self.tta is None else {"flip": self.tta})
+        if not self.metric.startswith("PCK"):
+            stated = {key: value for key, value in stated.items() if key != "mean"}
+        for key, value in stated.items():
+            wanted[key], found[key] = value, score.protocol.get(key)
+        return [
+            f"{k} {_word(found[k])}, not {_word(v)}" for k, v in wanted.items() if found[k] != v
+        ]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A published row beside a score, and in what they differ: nothing where the score repeats the row."""
+
+    row: Row
+    differs: tuple[str, ...] = ()
+
+    @property
+    def repeats(self) -> bool:
+        return not self.differs
 
 
 @cache
@@ -97,16 +131,58 @@ def rows_frame() -> pd.DataFrame:
     )
 
 
-def published(run: Run) -> list[Row]:
-    """The rows that a run repeats, the most detailed (with joints) first."""
-    return sorted((row for row in rows() if row.fits(run)), key=lambda row: -len(row.values))
+def published(run: Run, score: Score | None = None) -> list[Row]:
+    """The rows that a run's score (its own, unless given) repeats, the most detailed (with joints) first."""
+    score = score or run.own_score
+    repeated = [row for row in rows() if row.config and not row.differs(run, score)]
+    return sorted(repeated, key=lambda row: -len(row.values))
+
+
+def nearest(run: Run, score: Score | None = None) -> Match | None:
+    """The row that a score repeats, else the one of the same network that differs in least; None without any."""
+    score = score or run.own_score
+    found = [
+        Match(row, tuple(row.differs(run, score)))
+        for row in rows()
+        if row.config and row.data == score.data and _same_kind(run, row.config)
+    ]
+    return min(found, key=lambda m: (len(m.differs), -len(m.row.values)), default=None)
+
+
+def _same_kind(run: Run, config: dict[str, Any]) -> bool:
+    """Whether the network is of the row's class; which of its settings differ is told in words."""
+    return _fits(run.select("model._target_", _MISSING), config["model._target_"])
+
+
+def _unlike(run: Run, wanted: dict[str, Any]) -> list[str]:
+    """The settings of a run's config that are not as the row wants them."""
+    found = {key: run.select(key, _MISSING) for key in wanted}
+    return [
+        f"{key} {_word(found[key])}, not {_word(value)}"
+        for key, value in wanted.items()
+        if not _fits(found[key], value)
+    ]
+
+
+def _word(value: Any) -> str:
+    if value is _MISSING:
+        return "missing"
+    if isinstance(value, dict):  # {any: [...]}
+        return " or ".join(map(_word, value["any"]))
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _row(document: dict[str, Any], table: dict[str, Any], row: dict[str, Any]) -> Row:
     row = dict(row)
-    config = None
-    if "network" in row:
-        config = document["networks"][row.pop("network")] | row.pop("config", {})
+    config, name = None, row.pop("network", None)
+    if name is not None:
+        config = document["networks"][name] | row.pop("config", {})
+    recipe = OWN_RECIPE if name in document.get("peers", ()) else None
+    training = document["training"].get(table["data"], {}) if config and not recipe else {}
+    # what a row says of its own (sigma) stands with the network and overrides the paper's usual
+    training = {key: value for key, value in training.items() if key not in (config or {})}
     size = row.pop("input", table.get("input"))
     known = ("method", "index", "note", "tta")
     extra = {
@@ -124,8 +200,10 @@ def _row(document: dict[str, Any], table: dict[str, Any], row: dict[str, Any]) -
         method=row["method"],
         values={key: value for key, value in row.items() if key not in known},
         config=config,
+        training=training,
+        recipe=recipe,
         tta=row.get("tta", table.get("tta")),
-        protocol=table.get("protocol") or {},
+        protocol=document.get("protocol", {}) | (table.get("protocol") or {}),
         persons=table.get("persons"),
         input=(int(size[0]), int(size[1])) if size else None,
         index=row.get("index"),

@@ -32,6 +32,7 @@ class NetworkFacts:
     parameters: int | None = None
     macs: float | None = None  # of the convolutions
     thop_macs: float | None = None  # as the papers' tool counts them
+    thop_parameters: int | None = None  # likewise: without bare ones as alpha and gamma
     stages: Any = None  # numbers, or one for each branch
     channels: Any = None
     stride: int | None = None
@@ -44,6 +45,8 @@ class DataFacts:
     name: str = ""
     train: int | None = None
     val: int | None = None
+    scored_on: str | None = None  # the set that validates, where there are several
+    split: str = "val"
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     input_size: list[int] = field(default_factory=list)  # height, width
@@ -79,6 +82,7 @@ class RunRecord:
     pid: int | None = None
     machine: str | None = None  # see `heartbeat.machine`
     device: str | None = None
+    precision: str | None = None  # of the arithmetic, as it was used
     compile: bool | None = None  # whether torch.compile was asked for and worked
     network: NetworkFacts = field(default_factory=NetworkFacts)
     data: DataFacts = field(default_factory=DataFacts)
@@ -86,6 +90,7 @@ class RunRecord:
     baseline: dict[str, float] = field(default_factory=dict)
     best: Best | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    interval: list[float] = field(default_factory=list)  # 95% of the main score: low, high
     extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

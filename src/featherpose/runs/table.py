@@ -5,27 +5,40 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from featherpose.intervals import Interval, difference
 from featherpose.runs.dataframes import is_incidental
 from featherpose.runs.flat import flat
 from featherpose.runs.folder import DONE, Run
-from featherpose.runs.published import Row, published
+from featherpose.runs.published import Match, Row, nearest
+from featherpose.runs.score import AVERAGE_PRECISION, Score
 
 _HARDWARE = ("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.num_nodes")
 JOINTS = ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
+# Our names of a table's columns beside joints, by the papers' names in their rows
+PUBLISHED_NAMES = {"AP(M)": "APM", "AP(L)": "APL"}
+
+
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed only."""
+    """Scores of runs that differ in their seed only, all measured alike."""
 
     runs: tuple[Run, ...]
-    row: Row | None
+    scores: tuple[Score, ...]
+    match: Match | None
+
+    @property
+    def row(self) -> Row | None:
+        """The published row that these runs repeat; one that is only near is none."""
+        return self.match.row if self.match and self.match.repeats else None
 
     @property
     def label(self) -> str:
@@ -37,14 +50,32 @@ class Group:
     def seeds(self) -> list[int]:
         return sorted(run.record.seed or 0 for run in self.runs)
 
-    def mean(self, score: str) -> float:
-        values = [run.scores[score] for run in self.runs if run.scores.get(score) is not None]
+    def mean(self, name: str) -> float:
+        values = self._values(name)
         return float(np.mean(values)) if values else math.nan
 
-    def deviation(self, score: str) -> float:
+    def deviation(self, name: str) -> float:
         """Sample standard deviation (n - 1); NaN for a single run."""
-        values = [run.scores[score] for run in self.runs if run.scores.get(score) is not None]
+        values = self._values(name)
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+    @property
+    def interval(self) -> list[float]:
+        """The 95% interval of a single run's score; over seeds the deviation says more."""
+        return self.scores[0].interval if len(self.runs) == 1 else []
+
+    def against(self, other: Group) -> Interval | None:
+        """This group's score minus another's, paired by pictures; None where a run kept nothing to draw from."""
+        sides = [
+            [run.evidence(score) for run, score in zip(group.runs, group.scores, strict=True)]
+            for group in (other, self)
+        ]
+        if any(evidence is None for side in sides for evidence in side):
+            return None
+        return difference(*sides)  # ty: ignore[invalid-argument-type]
+
+    def _values(self, name: str) -> list[float]:
+        return [score.values[name] for score in self.scores if score.values.get(name) is not None]
 
 
 @dataclass(frozen=True)
@@ -60,66 +91,80 @@ class Table:
         return f"{self.metric} on {self.protocol}"
 
     @property
-    def joints(self) -> list[str]:
-        found = dict.fromkeys(
-            n.removeprefix("joint/")
-            for g in self.groups
-            for r in g.runs
-            for n in r.scores
-            if n.startswith("joint/")
-        )
-        return [j for j in JOINTS if j in found] + [j for j in found if j not in JOINTS]
+    def columns(self) -> dict[str, str]:
+        """What stands between sizes and total: COCO's other numbers beside an AP, else joints; by the scores' names."""
+        there = dict.fromkeys(name for g in self.groups for s in g.scores for name in s.values)
+        if self.metric.startswith("AP"):
+            return {name: name for name in AVERAGE_PRECISION if name in there}
+        found = [name.removeprefix("joint/") for name in there if name.startswith("joint/")]
+        ordered = [j for j in JOINTS if j in found] + [j for j in found if j not in JOINTS]
+        return {f"joint/{joint}": joint for joint in ordered}
 
     def frame(self) -> pd.DataFrame:
         """Numbers, unrounded: the CSV."""
         return pd.DataFrame([_record(self, group) for group in self.groups])
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
-        """Head and rows as printed: two digits, a published row below each of ours that repeats one."""
-        head = [
-            "#",
-            "Methods",
-            "#Params",
-            "MACs",
-            *[j.capitalize() for j in self.joints],
-            "Total",
-            "Runs",
-            "Difference",
-        ]
+        """Head and rows as printed: two digits, below each of ours the published row that it repeats or comes near."""
+        columns = self.columns
+        head = ["#", "Methods", "#Params", "thop's", "MACs"]
+        head += [name[:1].upper() + name[1:] for name in columns.values()]
+        head += ["Total", "Runs", "Difference"]
+        paired = self.paired
+        if any(paired):
+            head.append("Against the first")
         rows = []
-        for record, group in zip(self.frame().to_dict("records"), self.groups, strict=True):
-            total = _two(record["mean"]) + (
-                f" ± {_two(record['deviation'])}" if len(group.runs) > 1 else ""
-            )
+        for record, group, each in zip(
+            self.frame().to_dict("records"), self.groups, paired, strict=True
+        ):
+            total = _two(record["mean"])
+            if group.interval:
+                total += " [{:.2f}, {:.2f}]".format(*group.interval)
+            if len(group.runs) > 1:
+                total += f" ± {_two(record['deviation'])}"
             index = "" if group.row is None or group.row.index is None else str(group.row.index)
-            scores = [_two(record[joint]) for joint in self.joints]
-            size = [f"{record['parameters'] / 1e6:.2f}M", f"{record['macs'] / 1e9:.2f}G"]
+            size = [_million(record["parameters"]), _million(record["thop_parameters"])]
+            size.append(f"{record['macs'] / 1e9:.2f}G")
+            scores = [_two(record[name]) for name in columns.values()]
             difference = "" if math.isnan(record["difference"]) else f"{record['difference']:+.2f}"
-            rows.append(
-                [index, group.label, *size, *scores, total, str(len(group.runs)), difference]
-            )
-            if group.row is not None:
-                rows.append(_printed(group.row, self.joints))
+            row = [index, group.label, *size, *scores, total, str(len(group.runs)), difference]
+            rows.append([*row, _paired(each)][: len(head)])
+            if group.match is not None:
+                rows.append([*_printed(group.match, columns), ""][: len(head)])
         return head, rows
+
+    @cached_property
+    def paired(self) -> list[Interval | None]:
+        """Each group's score minus the first one's."""
+        first, *others = self.groups
+        return [None, *(group.against(first) for group in others)]
 
 
 def tables(runs: Sequence[Run]) -> tuple[list[Table], list[Run]]:
-    """One table for each way of measuring, never mixed, and the runs that have no final score."""
+    """One table for each way of measuring, never mixed, and the runs that have no final score.
+
+    Every score of a run is a row: its own, and those of later evaluations.
+    """
     scored = [run for run in runs if run.state == DONE and run.score is not None]
     left = [run for run in runs if run not in scored]
-    by_protocol: dict[tuple[str, str], dict[str, list[Run]]] = {}
+    measured: dict[tuple[str, str], dict[str, list[tuple[Run, Score]]]] = {}
     for run in scored:
-        by_protocol.setdefault((run.protocol, run.metric), {}).setdefault(
-            signature(run), []
-        ).append(run)
+        for score in run.all_scores:
+            alike = measured.setdefault((score.words, score.metric), {})
+            alike.setdefault(signature(run), []).append((run, score))
     found = []
-    for (protocol, metric), grouped in by_protocol.items():
-        groups = [Group(tuple(same), _best_row(same[0])) for same in grouped.values()]
+    for (protocol, metric), grouped in measured.items():
+        groups = [_group(same) for same in grouped.values()]
         groups.sort(
             key=lambda g: (g.row is None, (g.row.source, g.row.index or 0) if g.row else ("", 0))
         )
         found.append(Table(protocol, metric, tuple(groups)))
     return found, left
+
+
+def _group(same: Sequence[tuple[Run, Score]]) -> Group:
+    runs, scores = zip(*same, strict=True)
+    return Group(runs, scores, nearest(*same[0]))
 
 
 def signature(run: Run) -> str:
@@ -176,11 +221,14 @@ def _record(table: Table, group: Group) -> dict[str, object]:
         "index": None if group.row is None else group.row.index,
         "method": group.label,
         "parameters": float(network.parameters or math.nan),
+        "thop_parameters": float(network.thop_parameters or math.nan),
         "macs": float(network.thop_macs or network.macs or math.nan),
     }
-    record |= {joint: group.mean(f"joint/{joint}") for joint in table.joints}
-    mean, row = group.mean("score"), group.row
-    printed = row.values.get("score") if row is not None else None
+    record |= {name: group.mean(key) for key, name in table.columns.items()}
+    low, high = group.interval or (math.nan, math.nan)
+    record |= {"low": low, "high": high}
+    mean, match = group.mean("score"), group.match
+    printed = group.row.values.get("score") if group.row is not None else None
     return record | {
         "mean": mean,
         "deviation": group.deviation("score"),
@@ -188,32 +236,30 @@ def _record(table: Table, group: Group) -> dict[str, object]:
         "seeds": " ".join(map(str, group.seeds)),
         "published": math.nan if printed is None else float(printed),
         "difference": math.nan if printed is None else mean - float(printed),
-        "source": None if row is None else row.source,
+        "source": None if group.row is None else group.row.source,
+        "nearest": None if match is None or match.repeats else match.row.source,
+        "differs": None if match is None else "; ".join(match.differs),
     }
 
 
-def _best_row(run: Run) -> Row | None:
-    fitting = published(run)
-    return fitting[0] if fitting else None
-
-
-def _printed(row: Row, joints: Sequence[str]) -> list[str]:
-    size = [f"{row.values['parameters']:.2f}M" if "parameters" in row.values else ""]
+def _printed(match: Match, columns: Mapping[str, str]) -> list[str]:
+    """A published row, below ours; of one that is only near it is said what differs, and nothing is compared."""
+    row = match.row
+    parameters = f"{row.values['parameters']:.2f}M" if "parameters" in row.values else ""
     macs = row.values.get("gmacs")
+    # LAPX prints what thop counts
+    size = ["", parameters] if row.paper == "LAPX" else [parameters, ""]
     size.append("" if macs is None else f"{macs:.2f}G")
     total = _two(row.values.get("score"))
     if "deviation" in row.values:
         total += f" ± {_two(row.values['deviation'])}"
-    runs = str(row.extra.get("runs", ""))
-    return [
-        "",
-        f"published: {row.source}",
-        *size,
-        *[_two(row.values.get(joint)) for joint in joints],
-        total,
-        runs,
-        "",
-    ]
+    words = f"published: {row.source}"
+    if not match.repeats:
+        words = f"published, nearest: {row.source}; differs: {'; '.join(match.differs)}"
+    elif row.unstated:
+        words += f" (not stated: {', '.join(row.unstated)})"
+    scores = [_two(row.values.get(PUBLISHED_NAMES.get(name, name))) for name in columns.values()]
+    return ["", words, *size, *scores, total, str(row.extra.get("runs", "")), ""]
 
 
 def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
@@ -224,6 +270,11 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
         )
     if any(len(group.runs) > 1 for table in found for group in table.groups):
         remarks.append("± is the sample standard deviation over seeds.")
+    if any(any(table.paired) for table in found):
+        remarks.append(
+            "[low, high] hold 95% of 1,000 draws over pictures; differences are of the same people, paired, and "
+            "noise where 0 lies inside."
+        )
     if left:
         remarks.append(
             "Without a final score: " + ", ".join(f"{run.name} ({run.state})" for run in left) + "."
@@ -235,6 +286,14 @@ def _two(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return f"{float(value):.2f}"  # ty: ignore[invalid-argument-type]
+
+
+def _paired(difference: Interval | None) -> str:
+    return "" if difference is None else f"{difference}{' noise' if difference.noise else ''}"
+
+
+def _million(value: float) -> str:
+    return "" if math.isnan(value) else f"{value / 1e6:.2f}M"
 
 
 def _tex(text: str) -> str:

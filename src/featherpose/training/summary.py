@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.panel import Panel
 from rich.table import Table
 
-from featherpose import image
+from featherpose import image, intervals
 from featherpose.console import console
 from featherpose.crop import around
 from featherpose.data.baseline import mean_pose, predict_mean_pose
@@ -22,6 +22,7 @@ from featherpose.models.count import count
 from featherpose.place import command
 from featherpose.runs.record import DataFacts, NetworkFacts
 from featherpose.runs.recording import Recording
+from featherpose.runs.score import EVIDENCE
 from featherpose.training.module import PoseModule
 from featherpose.zoo.start import Start
 
@@ -40,6 +41,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
             parameters=size.parameters,
             macs=size.convolution_macs,
             thop_macs=size.thop_macs,
+            thop_parameters=size.layer_parameters,
             stages=config["model"].get("stages"),
             channels=getattr(network, "channels", config["model"].get("channels")),
             stride=module.stride,
@@ -48,6 +50,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
             name=data.name,
             train=len(data.train_people.persons),
             val=len(data.val_people.persons),
+            scored_on=data.scored_on,
             skipped={split: found.skipped for split, found in people.items() if found.skipped},
             sources=dict(data.val_people.sources) | dict(data.train_people.sources),
             input_size=list(data.input_size),
@@ -108,7 +111,14 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     main = module.keypoint_metrics()[-1].main
     scored = {f"mean pose/{name}": value for name, value in baseline.items()}
     before = record.baseline
-    recording.update(scores=scores, baseline={**before, "mean pose": baseline[main], **scored})
+    evidence = evidence_of(module, data)
+    bounds = intervals.interval(evidence)
+    intervals.save(folder / EVIDENCE, evidence)
+    recording.update(
+        scores=scores,
+        interval=[bounds.low, bounds.high],
+        baseline={**before, "mean pose": baseline[main], **scored},
+    )
     predictions = save_predictions(folder, module, data)
     picture = prediction_picture(folder, data, predictions)
 
@@ -130,6 +140,7 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
         table.add_row("untrained", *[""] * len(columns), f"{before['untrained']:.2f}")
     console.print(table)
     best = record.best.path if record.best else ""
+    console.print(f"95% interval     {bounds.low:.2f} to {bounds.high:.2f}, drawn over pictures")
     console.print(f"best checkpoint  {best}\npredictions      {picture}")
     console.print(f"try next         {command(f'predict checkpoint={best} source=PICTURE.jpg')}")
 
@@ -142,6 +153,16 @@ def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
     points = torch.as_tensor(np.asarray(keypoints), dtype=torch.float32)
     metric.update(torch.arange(len(points)), points, torch.ones(points.shape[:2]))
     return metric.compute()
+
+
+def evidence_of(module: PoseModule, data: Any) -> intervals.Evidence:
+    """What the last validation's score is made of, picture by picture."""
+    assert module.last_predictions is not None
+    index, keypoints, confidence = module.last_predictions
+    metric = data.new_metric(module.protocol.mean)
+    metric.distributed_available_fn = lambda: False  # only the first rank is here
+    metric.update(*map(torch.as_tensor, (index, keypoints[-1], confidence[-1])))
+    return metric.evidence()
 
 
 def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, np.ndarray]:
