@@ -119,7 +119,7 @@ def _settings(runs: Sequence[Run]) -> pd.DataFrame:
     table = diff([same[0] for same in groups.values()])
     table = rounded(table[~made_by(table)].drop(index="seed", errors="ignore"))
     table.columns = [
-        f"{Group(tuple(same), None).label}{more}"
+        f"{Group(tuple(same), tuple(run.own_score for run in same), None).label}{more}"
         for same, more in zip(groups.values(), seeds, strict=True)
     ]
     return table.reset_index(names="setting")
