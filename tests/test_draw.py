@@ -53,6 +53,12 @@ def test_unannotated_and_impossible_joints_are_left_out() -> None:
     assert not drawn[:, 60:].any()  # no limb leads to a joint that is nowhere
 
 
+def test_lines_are_a_ninetieth_of_the_person_thick() -> None:
+    picture, joints = np.zeros((450, 460, 3), np.uint8), 2 * spread(LSP)  # 320 pixels wide
+    wanted = draw_pose(picture, joints, None, LSP, thickness=4)
+    np.testing.assert_array_equal(draw_pose(picture, joints, None, LSP), wanted)
+
+
 def test_an_occluded_joint_is_a_ring() -> None:
     picture, joints = np.zeros((220, 230, 3), np.uint8), spread(LSP)
     drawn = draw_pose(picture, joints, np.where(np.arange(14) == 0, 1, 0), LSP, thickness=6)

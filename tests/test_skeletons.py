@@ -51,6 +51,9 @@ def test_own_skeleton() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(PoseError, match="Did you mean mpii"):
         skeleton_of("mpi")
+    for torso in ("ab", ["a"], ["a", "a"], ["a", "b", "c"]):
+        with pytest.raises(PoseError, match=r"skeleton\.torso is .*; it has to name two joints"):
+            skeleton_of({"name": "x", "joints": ["a", "b", "c"], "torso": torso})
     with pytest.raises(PoseError, match="names a joint"):
         skeleton_of({"name": "x", "joints": ["a"], "limbs": ["a-b"]})
     with pytest.raises(

@@ -150,7 +150,12 @@ WRONG = {
         (None, "e.g."),
     ],
     "reference_batch": [(0, "above 0")],
-    "milestones": [([5, 3], "has to rise"), ([-1], "above 0"), (3, "a list of numbers")],
+    "milestones": [
+        ([5, 3], "has to rise"),
+        ([5, 5], "has to rise"),
+        ([-1], "above 0"),
+        (3, "a list of numbers"),
+    ],
     "factors": [([0.5], "1 numbers for 4 milestones"), (0, "above 0"), ("half", "above 0")],
     "warmup": [(-3, "at least 0")],
     "validate_every": [(0, "at least 1")],
