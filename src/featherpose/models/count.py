@@ -66,7 +66,7 @@ def count(network: nn.Module, height: int, width: int) -> Size:
 
     def on_own(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         nonlocal own
-        own += layer.own_operations(output)  # ty: ignore[call-non-callable]
+        own += layer.own_operations(output)  # ty: ignore[not-callable]
 
     for module in network.modules():
         if hasattr(module, "own_operations"):
