@@ -201,6 +201,7 @@ ACCEPTED = {
     "w_train_warmup_long": "schedule.warmup=50",
     "w_train_gamma_beyond": "schedule.gamma.unit=epochs schedule.gamma.freeze=30 schedule.gamma.ramp=50",
     "w_train_workers100": "data.workers=100",
+    "w_train_stages99": "model.stages=33 model.channels=16",  # 99 take 45 s
     "w_train_minutes": "callbacks.resume.every_minutes=-1",
 }
 
@@ -224,6 +225,7 @@ def test_of_words_that_contradict_each_other_the_last_counts(
 
 # going on with a run
 RESUMES = {
+    "w_resume_other": ("model=le_hrnet", r"Could not override 'model\.|another network"),
     "w_resume_stages": ("model.stages=4", r"is of another network than the one chosen"),
     "w_resume_skel": ("data=synthetic_coco", r"is of the skeleton mpii \(16 joints\)"),
     "w_resume_fewer": ("schedule.epochs=1", r"has 2 epochs behind it"),
@@ -265,6 +267,7 @@ def test_a_place_that_cannot_be(name: str, typed: Typed, tmp_path: Path) -> None
 OTHERS = {
     "w_runs_typo": ("runs lst", 2, r"invalid choice: 'lst'"),
     "w_check_typo": ("data check data=mpi", 2, r"mpi"),
+    "w_ms_typo": ("data paint --format mpii --people -5 --out painted", 1, r"-5"),
     "w_plot_typo": ("schedule nolapx", 2, r"There is no schedule=nolapx"),
     "w_get_typo": ("data get coc", 2, r"coc"),
 }

@@ -49,7 +49,11 @@ def main(cfg: DictConfig) -> float | None:
     """One training run; gives its best score, which sweepers may optimise."""
     folder = Path(cfg.paths.output)
     name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
-    checkpoint, before = checkpoint_to_resume(cfg, folder), RunRecord.read(folder)
+    try:
+        checkpoint, before = checkpoint_to_resume(cfg, folder), RunRecord.read(folder)
+    except PoseError:
+        resume.forget(folder)  # a run that cannot go on stays as it was
+        raise
     if checkpoint and before:
         name, group = before.name, before.group
     first = on_first_rank()
