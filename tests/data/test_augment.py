@@ -222,7 +222,7 @@ def test_sample_is_what_the_trainer_expects():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"scale": 1.0}, r"augment\.scale is 1\.0; it has to be a list of 2 numbers"),
+        ({"scale": 1.0}, r"augment\.scale is 1; it has to be a list of 2 numbers"),
         ({"scale": (0, 1)}, r"augment\.scale\[0\] is 0"),
         ({"scale": (1.3, 0.7)}, "the smaller number comes first"),
         ({"rotation": -5}, r"augment\.rotation is -5; it has to be a number from 0 to 180"),

@@ -26,6 +26,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "annotations": {"gt_valid.mat": "0123456789abcdef" * 4},
         "dataset": "mpii",
         "split": "val",
+        "precision": "32-true",
         **changes,
     }
 
