@@ -105,10 +105,11 @@ def _attention_name(leaf: str) -> str:
 def published_names(network: Hourglass) -> dict[str, str]:
     """The authors' names of all entries, by ours."""
     names = {name: published_name(name, network.depth) for name in network.state_dict()}
-    for name in [name for name in names if name.endswith(".0.reduce.weight")]:
+    ending = "channel_attention.reduce.weight"
+    for name in [name for name, theirs in names.items() if theirs.endswith(ending)]:
         # their CBAM is one module, with other names than the halves of their ECA-CBAM
         inside = name.removesuffix("0.reduce.weight")
-        outside = names[name].removesuffix("channel_attention.reduce.weight")
+        outside = names[name].removesuffix(ending)
         names[name] = f"{outside}fc.0.weight"
         names[f"{inside}0.expand.weight"] = f"{outside}fc.2.weight"
         names[f"{inside}1.conv.weight"] = f"{outside}conv.weight"
