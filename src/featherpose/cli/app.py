@@ -17,8 +17,8 @@ from featherpose.cli import own_conf, resume
 from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
 from featherpose.overrides import experiments
+from featherpose.overrides.quoting import quoted
 from featherpose.place import CHECKOUT, CONF, command
-from featherpose.sweeps.command import quoted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
