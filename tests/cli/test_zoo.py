@@ -11,7 +11,7 @@ from featherpose.cli import app, zoo
 from featherpose.data import download
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.zoo import known
-from featherpose.zoo.names import _renamers
+from featherpose.zoo.names import name_maps
 from featherpose.zoo.weight_files import file_of
 
 NAME = "rtmpose_t_coco_256x192"
@@ -68,8 +68,8 @@ def test_a_file_is_known_by_its_entries(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = RTMPose(17, input_size=(256, 192))
-    (rename,) = _renamers(network)
-    theirs = {f"head.{rename(name)}": value for name, value in network.state_dict().items()}
+    (names,) = name_maps(network)
+    theirs = {f"head.{names[name]}": value for name, value in network.state_dict().items()}
     torch.save({"state_dict": theirs}, tmp_path / "published.pth")
     monkeypatch.setattr(zoo, "model_names", lambda: ["rtmpose_s", "rtmpose_t"])
     assert asked("identify", str(tmp_path / "published.pth")) == 0

@@ -83,15 +83,15 @@ def show(name: str) -> None:
 
 def get(name: str) -> None:
     from featherpose.data.download import download
-    from featherpose.data.readers.source import checksum
     from featherpose.zoo.known import by_name
+    from featherpose.zoo.weight_files import sha256_of
 
     found = by_name(name)
     if not found.path.is_file():
         found.path.parent.mkdir(parents=True, exist_ok=True)
         download(found.url, found.path)
     if not found.file:
-        digest = checksum(found.path)
+        digest = sha256_of(found.path)
         if not digest.startswith(found.sha256):
             found.path.unlink()
             raise PoseError(
@@ -144,15 +144,15 @@ def fits_of(content: object, origin: str) -> Iterator[Fit]:
     """Every network of conf/model against the file, once for each number of joints."""
     import torch
 
-    from featherpose.models.weights import our_names, state_dict_of
+    from featherpose.models.weights import state_dict_of
     from featherpose.zoo.names import to_ours
 
     state = state_dict_of(content, origin)
     sides = {side for value in state.values() for side in value.shape}
+    meta = {name: torch.empty(value.shape, device="meta") for name, value in state.items()}
     for line, network in networks([joints for joints in DATA if joints in sides]):
         ours = network.state_dict()
-        meta = {name: torch.empty(value.shape, device="meta") for name, value in state.items()}
-        theirs = our_names(network, to_ours(network, meta))
+        theirs = to_ours(network, meta)
         counted = [name for name in ours if not name.endswith("num_batches_tracked")]
         fitting = sum(name in theirs and theirs[name].shape == ours[name].shape for name in counted)
         left = sum(name not in ours for name in theirs)

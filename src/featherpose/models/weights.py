@@ -140,12 +140,6 @@ def load_published(
     network.load_state_dict({name: theirs.get(names[name], value) for name, value in ours.items()})
 
 
-def our_names(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A file's entries under the network's names; those that it does not know keep theirs."""
-    ours = {theirs: ours for ours, theirs in _file_names(network, theirs).items()}
-    return {ours.get(name, name): value for name, value in theirs.items()}
-
-
 def _file_names(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, str]:
     """Under which name the file would have each of the network's entries."""
     ours = network.state_dict()

@@ -5,6 +5,7 @@ Each map goes from one of our names to theirs, without the parts that frameworks
 
 | network | whose names |
 |---|---|
+| Hourglass | the LAPX authors |
 | HRNet | leoxiaobin/deep-high-resolution-net.pytorch, mmpose, timm's hrnet_w32 |
 | SimpleBaseline with ResNet-50 | the same repository, mmpose, torchvision's resnet50 |
 | SimpleBaseline with MobileNetV2 | mmpose, torchvision's mobilenet_v2 |
@@ -17,11 +18,12 @@ Each map goes from one of our names to theirs, without the parts that frameworks
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from featherpose.models.hourglass import Hourglass
 from featherpose.models.hrnet import HRNet
 from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.branches import Branches, Transition
@@ -30,11 +32,13 @@ from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.models.peers.simple_baseline import InvertedResidual, SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
+from featherpose.models.weights import published_names
 
 # HRFormer's files keep an index that follows from the window's size, and a table of biases that their public pose
 # code reads and does not add: it counts for nothing in what they learned
 _INDEX, _UNUSED = "attn.relative_position_index", "attn.relative_position_bias_table"
 _FRONT = re.compile(r"^(backbone|keypoint_head|head)\.")
+Rename = Callable[[str], str]
 _CONV_NORM = ("conv", "bn")  # mmcv's names for a convolution and the norm behind it
 
 
@@ -42,18 +46,24 @@ def to_ours(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, Tenso
     """A file's entries under the network's names; those that no map knows keep theirs."""
     ours = network.state_dict()
     given = {_FRONT.sub("", name): v for name, v in theirs.items() if not name.endswith(_INDEX)}
-    maps = [{name: rename(name) for name in ours} for rename in _renamers(network)]
+    given |= {n: torch.zeros_like(v) for n, v in given.items() if n.endswith(_UNUSED)}
 
     def fitting(names: Mapping[str, str], entries: Mapping[str, Tensor]) -> int:
         shapes = ((value.shape, entries.get(names[name])) for name, value in ours.items())
         return sum(there is not None and there.shape == shape for shape, there in shapes)
 
-    given |= {n: torch.zeros_like(v) for n, v in given.items() if n.endswith(_UNUSED)}
-    best = max(maps, key=lambda names: fitting(names, given), default={})
+    best = max(name_maps(network), key=lambda names: fitting(names, given), default={})
     if not best or fitting(best, given) <= fitting({name: name for name in ours}, theirs):
         return dict(theirs)
     found = {name: given.pop(their) for name, their in best.items() if their in given}
     return found | _without_biases(network, found, best, given)
+
+
+def name_maps(network: nn.Module) -> list[dict[str, str]]:
+    """Their names by ours, once for each way to name such a network that is known."""
+    if isinstance(network, Hourglass):
+        return [published_names(network)]
+    return [{name: rename(name) for name in network.state_dict()} for rename in _renamers(network)]
 
 
 def _without_biases(
@@ -74,8 +84,8 @@ def _without_biases(
     return means | left
 
 
-def _renamers(network: nn.Module) -> list:
-    """The functions from our names to theirs that are known for such a network."""
+def _renamers(network: nn.Module) -> list[Rename]:
+    """The functions from our names to theirs; the hourglasses of LAPX and LAP have theirs in `models.weights`."""
     match network:
         case HRNet():
             return [_hrnet]
@@ -118,7 +128,7 @@ def _head_of_baseline(name: str) -> str:
     return re.sub(r"^heatmaps\.", "final_layer.", name)
 
 
-def _resnet(network: SimpleBaseline):
+def _resnet(network: SimpleBaseline) -> Rename:
     """torchvision's names; a block with a convolution beside it begins a new layer."""
     places: dict[int, tuple[int, int]] = {}
     layer = block = 0
@@ -144,7 +154,7 @@ def _resnet(network: SimpleBaseline):
     return rename
 
 
-def _mobilenet_of_torchvision(network: SimpleBaseline):
+def _mobilenet_of_torchvision(network: SimpleBaseline) -> Rename:
     """`features.N`; of a block's last convolution and norm each stands in the row for itself."""
     last = len(network.backbone) - 1
 
@@ -167,7 +177,7 @@ def _mobilenet_of_torchvision(network: SimpleBaseline):
     return rename
 
 
-def _mobilenet_of_mmpose(network: SimpleBaseline):
+def _mobilenet_of_mmpose(network: SimpleBaseline) -> Rename:
     """`layerN.I` counts the rows of the paper's table, which the width of the blocks tells apart."""
     places: dict[int, tuple[int, int]] = {}
     layer = block = 0
@@ -224,7 +234,7 @@ def _hourglass(name: str, depth: int) -> str:
     return _by_rules(name, rules)
 
 
-def _lite(network: Branches):
+def _lite(network: Branches) -> Rename:
     """Transitions and fusion modules are counted apart there, and a separable convolution's four layers are one row."""
     stage, module = -1, 0
     places: dict[int, tuple[int, int]] = {}

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
-from featherpose.models.weights import load_published, our_names, read, state_dict_of
+from featherpose.models.weights import load_published, read, state_dict_of
 from featherpose.skeletons import COCO, Skeleton, skeleton_of
 from featherpose.zoo import names
 from featherpose.zoo.checkpoint import description_of, find_checkpoint
@@ -41,7 +41,7 @@ def read_weights(source: str | Path, network: nn.Module) -> Weights:
     if path.suffix == ".xml":
         return Weights(path, state_of(read_convolutions(path), network, str(path)), COCO, True)
     content = read_file(path)
-    state = our_names(network, names.to_ours(network, state_dict_of(content, str(path))))
+    state = names.to_ours(network, state_dict_of(content, str(path)))
     return Weights(path, state, _skeleton(content), _folded(state))
 
 
