@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from featherpose.runs.dataframes import curves
+from featherpose.runs.dataframes import best_curves, curves
 from featherpose.runs.folder import Run
 from featherpose.runs.plots import COLOURS
 
@@ -47,10 +47,8 @@ class Chart:
 def by_run(runs: Sequence[Run], column: str, title: str = "") -> Chart:
     """One column of metrics.csv, a curve per run; of many runs the best few have colours and names."""
     table = curves(runs, column)
-    best = table.min() if "loss" in column else -table.max()
-    named = list(table.columns)
-    if len(named) > len(COLOURS):
-        named = list(best.sort_values().index[: len(COLOURS)])
+    named = best_curves(table, column, len(COLOURS))
+    if len(named) < len(table.columns):
         title = f"{title or column}: the best {len(named)} of {len(runs)} runs"
     colours = dict(zip(named, COLOURS, strict=False))
     order = sorted(table.columns, key=lambda name: name in colours)  # the grey ones lie below

@@ -83,6 +83,14 @@ def curves(runs: Sequence[Run], column: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def best_curves(table: pd.DataFrame, column: str, most: int) -> list[str]:
+    """The curves that a picture names: all, or of many the best by their best value."""
+    if len(table.columns) <= most:
+        return list(table.columns)
+    best = table.min() if "loss" in column else -table.max()
+    return list(best.sort_values().index[:most])
+
+
 def is_incidental(key: str) -> bool:
     """Whether a config key says where and how a run was made, and not what was learned."""
     return key.startswith(_INCIDENTAL) and not key.startswith(_ACTING)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from featherpose.errors import PoseError
-from featherpose.runs.dataframes import curves
+from featherpose.runs.dataframes import best_curves, curves
 from featherpose.runs.folder import Run
 
 # Okabe and Ito's colours: told apart by people who see colours differently too.
@@ -34,10 +34,8 @@ def curve_figure(
     """One column of metrics.csv by epoch, a line per run; of many runs the best few have colours and names."""
     figure, axes = _new(title or column, "epoch", column)
     table = curves(runs, column)
-    named = list(table.columns)
-    if len(named) > len(COLOURS):
-        best = table.min() if "loss" in column else -table.max()
-        named = list(best.sort_values().index[: len(COLOURS)])
+    named = best_curves(table, column, len(COLOURS))
+    if len(named) < len(table.columns):
         for name in table.columns.difference(named):
             axes.plot(table[name].dropna(), color="0.8", linewidth=0.8)
         axes.set_title(f"the best {len(named)} of {len(runs)} runs", fontsize=8, loc="right")
