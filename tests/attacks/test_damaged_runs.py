@@ -233,17 +233,6 @@ def test_a_look_at_no_run(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_sweep_with_a_damaged_job_is_told_job_by_job(
-    write_run, said: Said, tmp_path: Path
-) -> None:
-    write_run("a", "sweeps/s", overrides=("seed=0",))
-    bad = write_run("b", "sweeps/s", overrides=("seed=1",))
-    (bad / "run.json").write_text("[]")
-    code, told, _ = said("runs", "status", str(tmp_path / "sweeps" / "s"))
-    assert code == 1
-    assert "1 finished, 1 damaged" in told
-
-
 # going on with a damaged run
 
 
