@@ -35,7 +35,7 @@ test: $(STAMP) ## The test suite
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-fast
-test-fast: $(STAMP) ## The tests that neither train nor export nor start programs, in under two minutes
+test-fast: $(STAMP) ## The tests that neither train nor export nor start programs
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 .PHONY: test-typed
