@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,17 @@ def choices(group: str) -> list[str]:
 
 
 def composed(primary: str, *overrides: str, output: str = "/tmp/run") -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        words = [
-            *overrides,
-            f"hydra.runtime.output_dir={output}",
-        ]
-        cfg = compose(primary, words, return_hydra_config=True)
+    cfg = compose_once(primary, (*overrides, f"hydra.runtime.output_dir={output}"))
     HydraConfig.instance().set_config(cfg)
+    return cfg
+
+
+@cache
+def compose_once(primary: str, words: tuple[str, ...]) -> DictConfig:
+    """Composing takes half a second, and the experiments are looked at in several ways."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(primary, list(words), return_hydra_config=True)
+    OmegaConf.set_readonly(cfg, True)
     return cfg
 
 
@@ -87,6 +92,7 @@ def unread(plain: dict, cfg: DictConfig) -> Iterator[str]:
             yield ".".join(path)
 
 
+@cache  # each look reads all of the code, and most keys are in every config
 def in_the_code(node: tuple[str, ...]) -> bool:
     key, whole = node[-1], ".".join(node)
     made = TYPES.get(".".join(node[:-1]))

@@ -7,6 +7,7 @@ import os
 import time
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -20,9 +21,6 @@ from featherpose.models.hourglass import Hourglass
 from featherpose.runs.speed_plot import family_of
 
 pytestmark = pytest.mark.slow
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
 
 
 def model(path, batch: int | str = "batch", channels: int = 3, width: int = 4, layers: int = 1):

@@ -114,7 +114,8 @@ def test_the_design_cards_sweep(root: Path, tmp_path: Path, tiny: tuple[str, ...
         *tiny,
         "schedule.epochs=1",
     ]
-    command += ["evaluate_best=false", f"paths.runs={tmp_path}", "-m", "model.stages=2,3,4,5"]
+    command += ["evaluate_best=false", "logger=none", "callbacks.previews=null"]
+    command += [f"paths.runs={tmp_path}", "-m", "model.stages=2,3,4,5"]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False
     )
