@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .laid_out import lay_out
-from .stand_ins import NEEDS, SWEEP, Way, way
+from .stand_ins import COCO, NEEDS, SWEEP, Way, way
 
 BIN = Path(sys.executable).parent
 # What the verbs import besides featherpose. Left to the children: ONNX Runtime, which starts a thread that a fork would
@@ -135,6 +135,8 @@ class Checkout:
             return self.stopped()
         if name == "run":
             return self.made_by("python src/train.py")
+        if name == "coco":
+            return self.made_by(COCO)
         sweep = self.made_by(SWEEP)
         return sweep if name == "sweep" else f"{sweep}/0_lapx-mpii"
 

@@ -38,6 +38,7 @@ def lay_out(folder: Path) -> None:
     own_people(folder / "data" / "custom")
     shutil.copyfile(folder / "conf/data/custom.yaml", folder / "conf/data/mine.yaml")
     pictures(folder)
+    test_dev(folder)
     weights(folder)
     predictions(folder)
 
@@ -80,6 +81,24 @@ def pictures(folder: Path) -> None:
         video.write(smooth_picture(number))
     video.release()
     constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])
+
+
+def test_dev(folder: Path) -> None:
+    """Some of COCO's pictures as those of test-dev, and the people that a detector found there."""
+    coco = folder / "data" / "coco"
+    listed = json.loads((coco / "annotations" / "person_keypoints_val2017.json").read_text())
+    pictures = listed["images"][:3]
+    (coco / "test2017").mkdir()
+    for picture in pictures:
+        name = picture["file_name"]
+        shutil.copyfile(coco / "val2017" / name, coco / "test2017" / name)
+    content = {"images": pictures, "categories": listed["categories"]}
+    (coco / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(content))
+    found = [
+        {"image_id": picture["id"], "category_id": 1, "bbox": [40, 40, 120, 160], "score": 0.9}
+        for picture in pictures
+    ]
+    (folder / "FILE.json").write_text(json.dumps(found))
 
 
 def weights(folder: Path) -> None:

@@ -14,6 +14,7 @@ FILLED = {
     r"resume=(runs/train/(RUN|20\S+)|RUN_DIR)$": "resume={stopped}",
     r"\bruns/train/(RUN|\.\.\.)(?![\w])": "{run}",
     r"\bRUN OTHER\b": "{run} {other}",
+    r"checkpoint=RUN data=coco\b": "checkpoint={coco} data=coco",
     r"\b(RUN_FOLDER|RUN)\b(?!=)": "{run}",
     r"\bruns/sweeps/(NAME|SWEEP)\b": "{sweep}",
     r"data\.root=/data/coco\b": "data.root=data/coco",
@@ -69,7 +70,7 @@ REFUSED = {
     r"python src/evaluate\.py$|featherpose evaluate$": "checkpoint=",
     r"python -m featherpose": "== Verbs",  # it asks for one
     r"python scripts/get_data\.py \w+|featherpose data get \w+": "can't be reached",
-    r"python scripts/build_people17\.py( .*)?": "FOLDER|required",
+    r"python scripts/build_people17\.py(?! --help)( .*)?": "FOLDER|required",
     r"python src/predict\.py .*source=0 .*": "There is no camera 0",
     r".*experiment=people17_gpu_.*": "GPU",
     r"bash scripts/reproduce_lspet\.sh gpu .*": "GPU",
@@ -89,6 +90,8 @@ NEEDS = {
     r"runs\.py (list|show last)|RUN=last|^wandb ": "python src/train.py",
     r"runs\.py status|featherpose (sweep|runs status)": SWEEP,
 }
+
+COCO = "python src/train.py data=coco data.root=data/synthetic_coco"
 
 # A process of its own, as at the prompt, imports and all
 ALONE = (

@@ -20,7 +20,7 @@ def main(words: list[str]) -> int:
         prog="featherpose schedule",
         description=__doc__,
         epilog=f"examples:\n  {command('schedule lapx data=mpii out=schedule.png')}\n"
-        f"  {command('schedule lapx schedule.gamma.freeze=10 schedule.epochs=100')}",
+        f"  {command('schedule lapx schedule.gamma.freeze=0.1 schedule.epochs=100')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

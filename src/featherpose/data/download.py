@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 import tarfile
 import time
@@ -177,7 +178,10 @@ def _with_retries(step: Callable[[], None], url: str, wait: float) -> None:
                 ) from error
             reason = f"{error.code} {error.reason}"
         except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            cause = getattr(error, "reason", error)
+            reason = str(cause) or type(error).__name__
+            if attempt and isinstance(cause, (ConnectionRefusedError, socket.gaierror)):
+                break  # nobody is there, or there is no network: waiting longer would not help
         if attempt + 1 < TRIES:
             pause = wait * 2**attempt
             print(f"{reason}: trying again in {pause:.0f} s", file=sys.stderr)

@@ -27,7 +27,12 @@ PICTURES = "test2017"  # the folder of test-dev's pictures, too
 
 def listing(root: Path | None, of: str) -> Path:
     """The file that lists the pictures and says nothing of who is in them."""
-    return Path(root or ".") / "annotations" / f"image_info_{of}.json"
+    path = Path(root or ".") / "annotations" / f"image_info_{of}.json"
+    if not path.is_file():
+        raise PoseError(
+            f"There is no file {path}: it is in image_info_test2017.zip of COCO's download page."
+        )
+    return path
 
 
 def people(root: Path | None, split: str, of: str, detections: str | None, joints: int) -> People:

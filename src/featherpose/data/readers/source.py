@@ -67,6 +67,8 @@ def read_json(path: Path) -> Any:
     try:
         with opener(path, "rb") as file:
             return json.loads(file.read())
+    except FileNotFoundError as error:
+        raise PoseError(f"There is no file {path}.") from error
     except (OSError, EOFError) as error:
         raise PoseError(f"{path} can't be read ({error}): fetch it again.") from error
     except RecursionError as error:
