@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import re
+from pathlib import Path
 
 import pytest
 
-from featherpose.errors import PoseError, UsageError, known
+from featherpose import errors
+from featherpose.errors import EXTRAS, PREDICTING, PoseError, UsageError, known
 
 
 def wrapped(cause: BaseException, explicit: bool = True) -> BaseException:
@@ -52,3 +55,45 @@ def test_an_error_that_names_no_file_is_no_sentence_about_one() -> None:
     assert known(OSError(errno.EIO, "Input/output error")) is None
     assert known(OSError("broken", "pipe", "a/b")) is not None
     assert known(OSError("something else")) is None
+
+
+def gone(name: str) -> BaseException:
+    return wrapped(ModuleNotFoundError(f"No module named {name!r}", name=name))
+
+
+def test_a_missing_package_comes_with_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "CHECKOUT", None)
+    for name, how in (
+        ("torch.nn", "This needs torch, which .* pip install 'featherpose[train]'."),
+        ("onnx_ir", "This needs onnx_ir, which .* pip install 'featherpose[onnx]'."),
+        ("cv2", "has no package cv2: install featherpose with its dependencies"),
+    ):
+        found = known(gone(name))
+        assert found is not None
+        assert re.search(how.replace("[", r"\["), found[1])
+    assert known(gone("my_network")) is None
+
+
+def test_in_a_checkout_the_environment_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(errors, "CHECKOUT", tmp_path)
+    assert "make install" in str(known(gone("torch")))
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").touch()
+    assert "source" in str(known(gone("torch")))
+
+
+def test_the_extras_are_those_of_the_project(root: Path) -> None:
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+
+    def named(key: str) -> set[str]:
+        block = re.search(rf"^{key} = \[(.*?)\]$", text, re.DOTALL | re.MULTILINE)
+        assert block is not None
+        return {name.replace("-", "_") for name in re.findall(r'"([a-z][\w-]*)', block[1])}
+
+    for extra, packages in EXTRAS.items():
+        assert named(extra) == set(packages)
+    imported = {"opencv_python_headless": "cv2", "hydra_core": "hydra"}
+    base = {imported.get(name, name) for name in named("dependencies")}
+    assert base == set(PREDICTING) - {"yaml"}  # which omegaconf brings

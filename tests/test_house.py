@@ -8,9 +8,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from featherpose.errors import EXTRAS
 
 # What each room may import besides the words. Whatever is not named here it may not.
 FLOORS = {
@@ -60,11 +63,21 @@ def room(module: str, root: Path) -> str:
     return first if (root / "src" / "featherpose" / first).is_dir() else "words"
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, wherever the import stands, but for type checkers."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path, at_once: bool = False) -> Iterator[str]:
+    """Every module that a file imports, wherever the import stands, but for type checkers.
+
+    `at_once`: without the imports inside functions.
+    """
+    waiting: list[ast.AST] = [tree_of(path)]
     while waiting:
         node = waiting.pop()
+        if at_once and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             waiting += node.orelse
             continue
@@ -75,10 +88,10 @@ def imports(path: Path) -> Iterator[str]:
         waiting += ast.iter_child_nodes(node)
 
 
-def inner(path: Path, known: dict[str, Path]) -> set[str]:
+def inner(path: Path, known: dict[str, Path], at_once: bool = False) -> set[str]:
     """The project's own modules that a file imports."""
     found = set()
-    for name in imports(path):
+    for name in imports(path, at_once):
         if name.split(".")[0] == "featherpose":
             inside = name.removeprefix("featherpose").lstrip(".")
             found.add(inside if inside in known else inside.rpartition(".")[0])
@@ -114,6 +127,22 @@ def test_rooms_do_without_what_they_need_not(where: str, root: Path) -> None:
             assert not used & WITHOUT[where], f"{module} imports {used & WITHOUT[where]}"
 
 
+def test_predicting_with_an_exported_file_loads_nothing_of_the_extras(root: Path) -> None:
+    known = modules(root)
+    waiting = ["cli.app", "cli.predict", "__init__"]
+    waiting += [name for name in known if room(name, root) == "inference"]
+    waiting.remove("inference.checkpoints")  # torch's own backend, imported where one is asked for
+    wrong, seen = set(), set()
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        for name in imports(known[module], at_once=True):
+            if name.partition(".")[0] in {each for extra in EXTRAS.values() for each in extra}:
+                wrong.add(f"{module} imports {name}")
+        waiting += inner(known[module], known, at_once=True) - seen
+    assert not wrong, "\n".join(sorted(wrong))
+
+
 def test_the_plan_names_every_room_and_word(root: Path) -> None:
     plan = (root / "docs" / "design.md").read_text(encoding="utf-8")
     tree = plan.split("```")[1]
@@ -128,7 +157,14 @@ def test_the_plan_names_every_room_and_word(root: Path) -> None:
 
 def test_every_test_mirrors_a_source_or_says_why(root: Path) -> None:
     """tests/a/test_b.py tests src/featherpose/a/b.py or the room a; whole programs stand in the list."""
-    wholes = {"test_house", "test_configs", "test_lspet_script", "test_skips", "test_wheel"}
+    wholes = {
+        "test_house",
+        "test_configs",
+        "test_programs",
+        "test_lspet_script",
+        "test_skips",
+        "test_wheel",
+    }
     wholes |= {"test_documented_commands", "test_every_training"}
     wholes |= {"test_wrong_use", "test_hostile_annotations", "test_hostile_files"}
     wholes |= {"test_damaged_runs", "test_code_execution", "test_full_disks"}

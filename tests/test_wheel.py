@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import email
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 pytestmark = pytest.mark.slow
 
@@ -109,3 +113,54 @@ def test_it_trains_evaluates_predicts_and_exports_from_an_empty_folder(
     run("export", f"checkpoint={folder}", "check=2", "rewrite=false")
     assert list(folder.rglob("*.onnx"))
     assert "finished" in run("runs", "list")
+
+
+def needed(requirement: str, found: set[str]) -> None:
+    """Adds the distributions that a requirement brings here, its own requirements with it."""
+    wanted = Requirement(requirement)
+    name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+    if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+        return
+    found.add(name)
+    for other in metadata.requires(name) or ():
+        needed(other, found)
+
+
+def test_what_it_brings_without_extras_is_enough_to_predict(
+    root: Path, wheel: Path, tmp_path: Path
+) -> None:
+    """An environment that has the wheel and, of this one's packages, those that it asks for."""
+    with zipfile.ZipFile(wheel) as file:
+        (about,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        asked = email.message_from_bytes(file.read(about)).get_all("Requires-Dist") or []
+    brought: set[str] = set()
+    for requirement in asked:
+        needed(requirement, brought)
+    assert not {"torch", "lightning", "scipy", "pandas", "matplotlib"} & brought
+    venv.create(tmp_path / "light", symlinks=True)
+    python = tmp_path / "light" / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    subprocess.run([*install, "--no-deps", "--no-index", str(wheel)], check=True)
+    (site,) = (tmp_path / "light").glob("lib/python*/site-packages")
+    for name in brought:
+        for path in metadata.distribution(name).files or ():
+            top = Path(path.parts[0])
+            here = Path(str(metadata.distribution(name).locate_file(top)))
+            if top.name not in ("..", "__pycache__") and not (site / top).exists():
+                (site / top).symlink_to(here)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        plain = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        command = [str(python.with_name("featherpose")), *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=plain, capture_output=True, text=True, check=False
+        )
+
+    done = run("predict", f"source={root / 'docs' / 'images' / 'astronaut_pose.jpg'}")
+    assert done.returncode == 0, done.stderr
+    assert "1 poses" in done.stdout
+    for words in (("train", "debug=tiny"), ("runs", "list")):
+        done = run(*words)
+        assert done.returncode == 1
+        assert done.stderr.count("error: ") == 1
+        assert "pip install 'featherpose[train]'" in done.stderr

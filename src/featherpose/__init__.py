@@ -6,19 +6,22 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from featherpose.errors import missing
 from featherpose.machine import calm_threads
 
 if TYPE_CHECKING:
     from featherpose.inference.pose import Pose
+    from featherpose.inference.supervision import to_supervision
     from featherpose.metrics.oks import OKS
     from featherpose.metrics.pck import PCK, PCKh
     from featherpose.zoo.checkpoint import load_checkpoint
 
 __version__ = "0.1.0"
-__all__ = ["OKS", "PCK", "PCKh", "Pose", "__version__", "load_checkpoint"]
+__all__ = ["OKS", "PCK", "PCKh", "Pose", "__version__", "load_checkpoint", "to_supervision"]
 
 _WHERE = {
     "Pose": "featherpose.inference.pose",
+    "to_supervision": "featherpose.inference.supervision",
     "load_checkpoint": "featherpose.zoo.checkpoint",
     "OKS": "featherpose.metrics.oks",
     "PCK": "featherpose.metrics.pck",
@@ -31,7 +34,10 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 
 def __getattr__(name: str) -> Any:
-    """`from featherpose import Pose` loads torch then, not with every import of the package."""
+    """Each is loaded when it is asked for: `Pose` needs no torch, the others do."""
     if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
+        try:
+            return getattr(import_module(_WHERE[name]), name)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(missing(error) or str(error), name=error.name) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

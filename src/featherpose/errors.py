@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 import errno
+import sys
+
+from featherpose.place import CHECKOUT
+
+# By its import, each package that the program needs: for predicting, and what the extras add to that
+PREDICTING = ("numpy", "cv2", "onnxruntime", "simplejpeg", "hydra", "omegaconf", "yaml", "rich")
+EXTRAS = {
+    "train": (
+        *("torch", "lightning", "torchmetrics", "pycocotools", "albumentations", "wandb", "scipy"),
+        *("h5py", "pandas", "matplotlib", "jinja2", "psutil"),
+    ),
+    "onnx": ("onnx", "onnxscript", "onnx_ir"),
+}
 
 
 class PoseError(Exception):
@@ -40,12 +53,37 @@ def known(error: BaseException) -> tuple[int, str] | None:
             return 1, f"{where} Choose another folder, e.g. paths.runs=DIR."
     # not what was caught and left behind on the way: that may be anything
     for cause in _chain(error, "__cause__"):
+        if isinstance(cause, ModuleNotFoundError) and (sentence := missing(cause)):
+            return 1, sentence
         if isinstance(cause, OSError) and cause.filename is not None and cause.strerror:
             where = f"{cause.filename} can't be used ({cause.strerror.lower()})."
             return 1, f"{where} Choose another file or folder, e.g. paths.runs=DIR."
         if isinstance(cause, MemoryError):
             return 1, f"Not enough memory{f': {cause}' if str(cause) else ''}."
     return None
+
+
+def missing(error: ModuleNotFoundError) -> str | None:
+    """Which package is not there and how it comes; None for a module that none of ours brings."""
+    package = str(error.name).partition(".")[0]
+    extra = next((name for name, packages in EXTRAS.items() if package in packages), None)
+    if extra is None and package not in PREDICTING:
+        return None
+    here = CHECKOUT / ".venv" / "bin" if CHECKOUT else None
+    if here and (here / "python").is_file():
+        how = f"`source {here / 'activate'}` first, or run {here / 'python'}"
+    elif CHECKOUT:
+        how = (
+            "`make install` makes an environment with everything, then `source .venv/bin/activate`"
+        )
+    elif extra:
+        return (
+            f"This needs {package}, which predicting with an exported file does without: "
+            f"pip install 'featherpose[{extra}]'."
+        )
+    else:
+        how = "install featherpose with its dependencies into it"
+    return f"This Python ({sys.executable}) has no package {package}: {how}."
 
 
 def _chain(error: BaseException, *ways: str) -> list[BaseException]:

@@ -170,24 +170,6 @@ def test_no_session_spins(tmp_path: Path) -> None:
     assert opened == ["backends.py"]  # one place opens them all
 
 
-def test_an_exported_file_is_predicted_with_without_torch(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.onnx", brightness(), MAPS)
-    program = f"""
-import sys
-import numpy as np
-from featherpose import Pose
-from featherpose.inference import predicting, results, detector
-pose = Pose({str(path)!r}, protocol={{"flip": True}})
-assert len(pose(np.zeros((20, 10, 3), np.uint8))) == 1
-heavy = {{"torch", "lightning", "hydra", "wandb"}} & set(sys.modules)
-assert not heavy, heavy
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_signals_arrive_after_two_openvino_files_were_open_and_closed(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     path = write(tmp_path / "a.onnx", brightness(), MAPS)

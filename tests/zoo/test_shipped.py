@@ -31,6 +31,16 @@ def test_only_names_that_ship_are_names() -> None:
         Pose("nobody")
 
 
+def test_a_folder_of_the_same_name_is_not_in_its_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "light").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Pose().skeleton.name == "coco"
+    with pytest.raises(PoseError, match="light"):
+        Pose("./light")
+
+
 def test_the_default_finds_painted_people() -> None:
     """It has seen photographs only; of painted people it finds most limbs all the same."""
     pose = Pose()

@@ -50,8 +50,6 @@ BARE = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r",
 MULTIRUN = ("-m", "--multirun")
 # What a value may hold without quotes
 IN_HYDRAS_GRAMMAR = r"[A-Za-z0-9_ /\\+.%*@?|:=-]*"
-# What the first imports need: without them, the wrong Python was asked
-NEEDED = ("hydra", "omegaconf", "yaml", "numpy", "torch", "lightning", "torchmetrics", "rich")
 
 
 def main(*words: str) -> None:
@@ -243,8 +241,9 @@ def report(error: BaseException) -> int:
 
 def describe(error: BaseException) -> tuple[int, str]:
     """The exit code and one clear sentence of any error."""
-    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in NEEDED:
-        return 1, wrong_python(str(error.name))
+    found = known(error)
+    if found:
+        return found
     from hydra.errors import (
         ConfigCompositionException,
         MissingConfigException,
@@ -252,9 +251,6 @@ def describe(error: BaseException) -> tuple[int, str]:
     )
     from omegaconf.errors import OmegaConfBaseException
 
-    found = known(error)
-    if found:
-        return found
     if isinstance(error, MissingConfigException):
         return UsageError.exit_code, _unknown_choice(error)
     if isinstance(error, (OverrideParseException, ConfigCompositionException)):
@@ -263,19 +259,6 @@ def describe(error: BaseException) -> tuple[int, str]:
         return 1, f"The configuration does not resolve: {_first_lines(error)}"
     kind = type(error).__name__
     return 1, f"{kind}: {_first_lines(error)} (run it again with --traceback to see where)"
-
-
-def wrong_python(package: str) -> str:
-    here = CHECKOUT / ".venv" / "bin" if CHECKOUT else None
-    if here and (here / "python").is_file():
-        how = f"`source {here / 'activate'}` first, or run {here / 'python'}"
-    elif CHECKOUT:
-        how = (
-            "`make install` makes an environment with everything, then `source .venv/bin/activate`"
-        )
-    else:
-        how = "install featherpose with its dependencies into it"
-    return f"This Python ({sys.executable}) has no package {package}: {how}."
 
 
 def _unknown_choice(error: BaseException) -> str:

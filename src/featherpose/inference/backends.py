@@ -47,7 +47,7 @@ def open_session(source: str | Path | bytes, threads: int = 0, small: bool = Tru
     try:
         import onnxruntime
     except ImportError as error:
-        raise PoseError("ONNX files need onnxruntime: pip install 'featherpose[onnx]'.") from error
+        raise PoseError("ONNX files need onnxruntime: pip install onnxruntime.") from error
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise PoseError(f"There is no ONNX file {source}.")
     options = onnxruntime.SessionOptions()

@@ -11,7 +11,7 @@ import numpy as np
 
 from featherpose import crop
 from featherpose.draw import draw_pose
-from featherpose.errors import PoseError
+from featherpose.errors import PoseError, missing
 from featherpose.image import read
 from featherpose.inference.backends import SUFFIXES, Backend, FileBackend, check_runtime
 from featherpose.inference.boxes import FARTHEST, extent, whole_picture
@@ -225,11 +225,13 @@ def open_backend(
 ) -> Backend:
     """What runs a checkpoint, a run folder, an exported file or a network in torch."""
     check_runtime(runtime)
-    if isinstance(source, str) and not Path(source).exists():
+    if isinstance(source, str):  # a folder of that name is ./light
         source = file_of_name(source) or source
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() in SUFFIXES:
         return FileBackend(source, runtime, threads)
-    from featherpose.inference.checkpoints import TorchBackend, from_checkpoint
-
+    try:
+        from featherpose.inference.checkpoints import TorchBackend, from_checkpoint
+    except ModuleNotFoundError as error:
+        raise PoseError(missing(error) or str(error)) from error
     trained = from_checkpoint(source, trust) if isinstance(source, (str, Path)) else source
     return TorchBackend(trained, device)

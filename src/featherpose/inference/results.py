@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from typing_extensions import Self
 
 from featherpose.errors import PoseError
 from featherpose.files import replacing, write_atomically
 from featherpose.inference.pose import FoundPose
 from featherpose.inference.streams import Frame
 from featherpose.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Results:
