@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from featherpose.cli.receptive_field import Wish, field_of
 from featherpose.errors import PoseError
 from featherpose.evaluation import look
 from featherpose.runs import charts
@@ -177,6 +178,7 @@ def test_what_a_network_sees(sweep: Path) -> None:
         torch.testing.assert_close(weights.sum(dim=(3, 4)), torch.ones(3, 4, 2))
     assert look.attention_sheet(module, batch, joint=9).shape[2] == 3
     assert preview(module, batch, side=64).shape[1] == 7 * 68 + 4
+    assert field_of(run.name, sweep, Wish(pictures=2)).gradient.shape == (64, 64)
     targets = look.target_sheet(batch, stride=4, sigma=2.0)
     assert targets.shape[2] == 3
     with pytest.raises(PoseError, match="has no checkpoint"):

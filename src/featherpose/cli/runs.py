@@ -1,4 +1,5 @@
-"""Look at runs: list, show, diff, table, report, curves, samples, status, watch; pass on: command, pack, upload."""
+"""Look at runs: list, show, diff, table, report, curves, samples, receptive-field, status, watch; pass on: command,
+pack, upload."""
 
 from __future__ import annotations
 
@@ -66,6 +67,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--bare", action="store_true", help="on white, without the pictures")
     verb.add_argument("--out", type=Path, default=Path("samples.png"))
 
+    verb = verbs.add_parser(
+        "receptive-field", help="a picture of which pixels move the heatmaps' centre, side by side"
+    )
+    verb.add_argument(
+        "networks", nargs="+", metavar="RUN|NAME",
+        help="a run, or an untrained network of conf/model or conf/experiment: 'lapx model.stages=2'",
+    )  # fmt: skip
+    verb.add_argument("--pictures", type=int, default=8, help="to ask with (%(default)s)")
+    verb.add_argument("--gamma", type=float, help="of untrained Non-Local modules (default: 0)")
+    verb.add_argument("--out", type=Path, default=Path("receptive_field.png"))
+
     verb = verbs.add_parser("command", help="the line that repeats a run, and what it needs beside")
     verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
 
@@ -126,6 +138,12 @@ def main(words: list[str]) -> int:
     if asked.verb == "samples":
         run = commands.find_run(asked.run, root)
         commands.write_samples(run, asked.each, asked.bare, asked.out)
+        return 0
+    if asked.verb == "receptive-field":
+        from featherpose.cli import receptive_field
+
+        wish = receptive_field.Wish(asked.pictures, asked.gamma)
+        receptive_field.write(asked.networks, root, wish, asked.out)
         return 0
     left_out: list[str] = []
     runs = commands.select(asked.places, root, left_out)
