@@ -44,6 +44,7 @@ def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(
     ]
     subprocess.run([*maker, "--out", str(data)], check=True, capture_output=True, timeout=120)
     words = ["smoke", f"data.root={data}", "data.read.train=[1,14]", "data.read.val=[15,20]"]
+    words += ["model.stages=1", "model.channels=32"]
 
     done = reproduce(root, out, *words)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
