@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from featherpose import __version__
-from featherpose.cli import own_conf, resume
+from featherpose.cli import groups, own_conf, resume
 from featherpose.errors import UsageError, known
 from featherpose.machine import keep_freed_memory
 from featherpose.overrides import experiments
@@ -208,8 +208,11 @@ def _run(verb: str) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
     from featherpose.overrides import unread
+
+    OmegaConf.register_new_resolver("groups", groups.listed, replace=True)
 
     def judged(cfg: DictConfig) -> float | None:
         unread.refuse(cfg)
