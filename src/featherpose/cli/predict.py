@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from featherpose.console import console
 from featherpose.errors import UsageError
+from featherpose.inference.beside import Beside
 from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
 from featherpose.inference.detector import Detector
-from featherpose.inference.pose import Pose
+from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results
 from featherpose.inference.smoothing import OneEuro
@@ -44,20 +48,18 @@ def main(cfg: DictConfig) -> None:
     alike = None if cfg.oks_threshold is None else number("oks_threshold", cfg.oks_threshold, 0, 1)
     rate = source.rate if source.moving else None
     name = Path(source.name).stem.replace(" ", "") or "video"
+    drawing = partial(pose.draw, threshold=cfg.draw_threshold) if cfg.pictures else None
     people = frames = 0
     started = time.perf_counter()
     with (
         Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name) as results,
         bar() as progress,
+        Beside() as write,
     ):
         task = progress.add_task("predicting", total=source.total, rate="")
         try:
             for frame, found in predict(source, pose, find, every, smooth, lost, alike, closer):
-                results.add(
-                    frame,
-                    found,
-                    pose.draw(frame.picture, found, cfg.draw_threshold) if cfg.pictures else None,
-                )
+                write(partial(add, results, frame, found, drawing))
                 frames, people = frames + 1, people + len(found)
                 speed = frames / (time.perf_counter() - started)
                 progress.update(task, completed=frame.index + 1, rate=f"{speed:.1f} frames/s")
@@ -78,6 +80,15 @@ def main(cfg: DictConfig) -> None:
     )
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
     console.print(f"written to {cfg.out}: {', '.join(written[:6])}{more}")
+
+
+def add(
+    results: Results,
+    frame: Frame,
+    found: list[FoundPose],
+    drawing: Callable[[np.ndarray, list[FoundPose]], np.ndarray] | None,
+) -> None:
+    results.add(frame, found, drawing(frame.picture, found) if drawing else None)
 
 
 def bar() -> Progress:

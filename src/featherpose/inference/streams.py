@@ -13,6 +13,7 @@ import numpy as np
 
 from featherpose.errors import PoseError
 from featherpose.image import read
+from featherpose.inference.beside import ahead
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
@@ -47,7 +48,8 @@ class Source:
             yield from self._pictures()
             return
         try:
-            yield from self._video()
+            # a camera's frame is shown when it comes, so nothing of it is kept waiting
+            yield from self._video() if self.live else ahead(self._video())
         finally:
             if self.capture is not None:
                 self.capture.release()
