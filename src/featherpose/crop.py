@@ -20,17 +20,20 @@ PADDING = 1.25
 def centre_and_scale(
     box_xywh: Sequence[float] | np.ndarray, padding: float = PADDING
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The centre (2,) of a box and its padded scale (2,): the crop before its aspect ratio is fitted."""
-    x, y, width, height = (float(side) for side in box_xywh)
-    centre = np.array([x + width * 0.5, y + height * 0.5])
-    return centre, np.array([width, height]) * (padding / PIXEL_STD)
+    """Boxes' (..., 4) centre (..., 2) and padded scale (..., 2): the crop before its aspect ratio is fitted."""
+    box = np.asarray(box_xywh, np.float64)
+    corner, sides = box[..., :2], box[..., 2:]
+    return corner + sides * 0.5, sides * (padding / PIXEL_STD)
 
 
 def fit_aspect(scale: Sequence[float] | np.ndarray, size_wh: Sequence[float]) -> np.ndarray:
-    """`scale` with its short side grown to the crop's aspect ratio."""
-    width, height = float(scale[0]), float(scale[1])
+    """`scale` (..., 2) with its short side grown to the crop's aspect ratio."""
+    sides = np.asarray(scale, np.float64)
+    width, height = sides[..., 0], sides[..., 1]
     aspect = size_wh[0] / size_wh[1]
-    return np.array([max(width, height * aspect), max(height, width / aspect)])
+    return np.stack(
+        [np.maximum(width, height * aspect), np.maximum(height, width / aspect)], axis=-1
+    )
 
 
 def crop_matrix(

@@ -62,3 +62,16 @@ def remove_leftovers(folder: Path) -> list[Path]:
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Held by one process at a time, and given back by the system when that process dies."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # Windows: two that build at once only cost time, the last rename wins
+            pass
+        yield

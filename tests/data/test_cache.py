@@ -20,6 +20,7 @@ from featherpose.data.augment import Augment
 from featherpose.data.dataset import CropDataset
 from featherpose.data.readers import coco
 from featherpose.errors import PoseError
+from featherpose.person import People
 from featherpose.skeletons import COCO
 
 SIZE = (96, 72)
@@ -68,7 +69,7 @@ def _refuse(person):
 def test_same_pixels_on_real_pictures(real_data, tmp_path):
     augment = Augment(**WILD)
     people = coco.read(real_data / "coco", "val")
-    people.persons[:] = people.persons[:60]
+    people = People(people.persons[:60])
     plan = cache.plan(people, image.load, COCO, (192, 256), augment)
     crops = cache.open_crops(plan, tmp_path, image.load)
     plain = CropDataset(people, image.load, COCO, (256, 192), augment)

@@ -18,7 +18,7 @@ from featherpose.metrics.errors import (
 )
 from featherpose.metrics.oks import truth_of_persons
 from featherpose.metrics.similarity import joint_similarity
-from featherpose.person import Person
+from featherpose.person import Person, Persons
 from featherpose.skeletons import COCO
 
 LEFT, RIGHT_WRIST, NOSE = (COCO.joints.index(j) for j in ("left_wrist", "right_wrist", "nose"))
@@ -38,7 +38,7 @@ def person(start: float, image: int, number: int) -> Person:
 
 @pytest.mark.parametrize("of", ["similarity", "size"])
 def test_every_kind(of: str) -> None:
-    persons = [person(0, 1, 0), person(1000, 1, 1), person(1000, 2, 2)]
+    persons = Persons.of([person(0, 1, 0), person(1000, 1, 1), person(1000, 2, 2)])
     radii = similarity_radii(persons, COCO.similarity_sigmas)
     if of == "size":
         radii = size_radii(persons, np.full(3, 20.0), 0.5)
@@ -63,15 +63,15 @@ def test_every_kind(of: str) -> None:
 
 
 def test_the_radii_are_those_of_coco_s_similarity() -> None:
-    persons = [person(0, 1, 0)]
+    persons = Persons.of([person(0, 1, 0)])
     radii = similarity_radii(persons, COCO.similarity_sigmas)
     for distance, similarity in ((radii.near, 0.85), (radii.far, 0.5)):
         moved = persons[0].joints[None] + np.stack([np.nan_to_num(distance)] * 2, -1) / np.sqrt(2)
-        found = joint_similarity(truth_of_persons(persons, 17), moved, np.array(COCO.sigmas))
+        found = joint_similarity(truth_of_persons(persons), moved, np.array(COCO.sigmas))
         np.testing.assert_allclose(found[0, :16], similarity, rtol=1e-6)
 
 
 def test_people_without_a_size_are_left_out() -> None:
-    persons = [person(0, 1, 0)]
+    persons = Persons.of([person(0, 1, 0)])
     radii = size_radii(persons, np.zeros(1), 0.5)
     assert (classify(np.array([persons[0].joints]), persons, radii, COCO) == -1).all()

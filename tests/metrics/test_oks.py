@@ -20,7 +20,7 @@ from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import NAMES, average_precision
 from featherpose.metrics.oks import OKS, truth_of_persons
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, similarity
-from featherpose.person import Person
+from featherpose.person import Person, Persons
 from featherpose.skeletons import COCO
 
 
@@ -256,7 +256,7 @@ def test_joints_of_low_confidence_do_not_raise_the_score():
 
 def test_truth_is_read_when_needed_and_all_its_pictures_count():
     persons = people()
-    truth = truth_of_persons(persons, 17)
+    truth = truth_of_persons(Persons.of(persons))
     with_empty = GroundTruth(**{**truth.__dict__, "images": np.append(truth.images, 500)})
     read = []
 
@@ -442,7 +442,7 @@ def test_who_has_no_annotated_joint_neither_helps_nor_harms():
     persons[0] = replace(persons[0], visible=np.zeros(17, np.uint8))
     persons[1] = replace(persons[1], visible=np.full(17, 2, np.uint8))
     persons[2] = replace(persons[2], visible=np.full(17, 2, np.uint8))
-    truth = truth_of_persons(persons, 17)
+    truth = truth_of_persons(Persons.of(persons))
     assert truth.ignore.tolist() == [True, False, False, False]
     assert not truth.crowd.any()  # readers leave crowds out
     assert truth.image_id.tolist() == [0, 0, 0, 1] and truth.images.tolist() == [0, 1]

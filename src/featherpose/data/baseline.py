@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featherpose.crop import apply, crop_matrix, invert
+from featherpose.crop import PIXEL_STD, apply, crop_matrix, fit_aspect, invert
 from featherpose.errors import PoseError
 from featherpose.person import People
 
@@ -16,15 +16,16 @@ def mean_pose(people: People, input_size: Sequence[int]) -> np.ndarray:
 
     Only annotated joints count; one that nobody has lies in the middle of the crop.
     """
-    if not people.persons:
+    persons = people.persons
+    if not len(persons):
         raise PoseError("A mean pose needs at least one person.")
     height, width = input_size
-    total, count = 0.0, 0.0
-    for person in people.persons:
-        annotated = (person.visible > 0)[:, None]
-        matrix = crop_matrix(person.centre, person.scale, (width, height))
-        total = total + np.where(annotated, apply(matrix, person.joints), 0.0)
-        count = count + annotated
+    annotated = (persons.visible > 0)[..., None]  # (N, K, 1)
+    # what `crop_matrix` says of upright crops: zoom (N, 1) and offset (N, 2)
+    zoom = width / (fit_aspect(persons.scale, (width, height))[:, :1] * PIXEL_STD)
+    offset = np.array([width * 0.5, height * 0.5]) - zoom * persons.centre
+    inside = persons.joints * zoom[:, None] + offset[:, None]
+    total, count = np.where(annotated, inside, 0.0).sum(axis=0), annotated.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), (width / 2, height / 2)) / (
         width,
         height,

@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +28,10 @@ from featherpose import crop
 from featherpose.data.augment import Augment
 from featherpose.data.dataset import Load
 from featherpose.errors import PoseError
-from featherpose.files import write_atomically
+from featherpose.files import locked, write_atomically
 from featherpose.image import size_of
 from featherpose.machine import cores
-from featherpose.person import People, Person
+from featherpose.person import People, Person, Persons
 from featherpose.skeletons import Skeleton
 
 FORMAT = 1  # raise it when the file's layout or the meaning of a region changes
@@ -44,7 +44,8 @@ class Plan:
     """What a cache would hold: known, with its size, before anything is decoded."""
 
     regions: np.ndarray  # (R, 4) int64: x, y, width, height in the picture
-    source: list[Person]  # whose picture each region is cut from
+    people: Persons
+    source: np.ndarray  # (R,) the first person of the picture that each region is cut from
     region_of: np.ndarray  # (N,) which region each person reads
     key: str
 
@@ -87,15 +88,14 @@ def plan(
 ) -> Plan:
     """Regions for all crops that may be drawn; people of one picture share one where that is smaller."""
     by_picture: dict[str, list[int]] = {}
-    for index, person in enumerate(people.persons):
-        by_picture.setdefault(person.image, []).append(index)
+    for index, image in enumerate(people.persons.images()):
+        by_picture.setdefault(image, []).append(index)
     regions: list[np.ndarray] = []
-    source: list[Person] = []
+    source: list[int] = []
     region_of = np.zeros(len(people.persons), np.int64)
     digest = hashlib.sha256(_versions(load).encode())
     for image, indices in by_picture.items():
-        first = people.persons[indices[0]]
-        size = _size(first, load)
+        size = _size(people.persons[indices[0]], load)
         boxes = np.array(
             [_region(people.persons[i], skeleton, size_wh, augment, size) for i in indices]
         )
@@ -107,10 +107,14 @@ def plan(
             places = list(range(len(indices)))
         region_of[indices] = len(regions) + np.array(places)
         regions.extend(boxes)
-        source.extend([first] * len(boxes))
+        source.extend(indices[:1] * len(boxes))
         digest.update(json.dumps([image, _stamp(image), boxes.tolist(), places]).encode())
     return Plan(
-        np.array(regions, np.int64).reshape(-1, 4), source, region_of, digest.hexdigest()[:20]
+        np.array(regions, np.int64).reshape(-1, 4),
+        people.persons,
+        np.array(source, np.int64),
+        region_of,
+        digest.hexdigest()[:20],
     )
 
 
@@ -119,7 +123,11 @@ def open_crops(plan: Plan, folder: Path, load: Load) -> CropCache:
     target = folder / f"crops-{plan.key}"
     if not _whole(target, plan):
         _make_folder(folder)
-        with _lock(folder / f".crops-{plan.key}.lock"):
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(folder / f".crops-{plan.key}.lock"))
+            except OSError as error:  # the folder is there, and nothing can be written into it
+                raise _unwritable(folder, error) from error
             if not _whole(target, plan):
                 _build(target, plan, load)
     return CropCache(target, plan)
@@ -165,13 +173,11 @@ def _build(target: Path, plan: Plan, load: Load) -> None:
 
 def decoded_regions(plan: Plan, load: Load, threads: int) -> Iterator[np.ndarray]:
     """The pixels of each region in order; each picture is decoded once."""
-    starts = [
-        i for i, person in enumerate(plan.source) if i == 0 or person is not plan.source[i - 1]
-    ]
+    starts = np.flatnonzero(np.diff(plan.source, prepend=-1)).tolist()
     ends = [*starts[1:], len(plan.source)]
 
     def cut(span: tuple[int, int]) -> list[np.ndarray]:
-        whole = load(plan.source[span[0]])
+        whole = load(plan.people[plan.source[span[0]]])
         return [
             np.ascontiguousarray(whole[y : y + h, x : x + w])
             for x, y, w, h in plan.regions[slice(*span)].tolist()
@@ -185,7 +191,7 @@ def decoded_regions(plan: Plan, load: Load, threads: int) -> Iterator[np.ndarray
                     parts, plan.regions[slice(*spans[i + number])], strict=True
                 ):
                     if part.shape != (region[3], region[2], 3):
-                        source = plan.source[spans[i + number][0]]
+                        source = plan.people[plan.source[spans[i + number][0]]]
                         raise PoseError(
                             f"{source.image} is smaller than the annotation of {source.person_id} says."
                         )
@@ -266,23 +272,6 @@ def _unwritable(folder: Path, error: OSError) -> PoseError:
     return PoseError(
         f"The crop cache can't be made in {folder} ({error.strerror}); set data.cache_folder."
     )
-
-
-@contextmanager
-def _lock(path: Path) -> Generator[None]:
-    """Held by one process at a time, and given back by the system when that process dies."""
-    try:
-        file = path.open("w")
-    except OSError as error:  # the folder is there, and nothing can be written into it
-        raise _unwritable(path.parent, error) from error
-    with file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except ImportError:  # Windows: two builds at once only cost time, the last rename wins
-            pass
-        yield
 
 
 def gigabytes(size: float) -> str:

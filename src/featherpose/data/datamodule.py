@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ class PoseDataModule(L.LightningDataModule):
         self._not_empty(self.val_people, "val")
 
     def new_metric(
-        self, mean: str | None = None, persons: Sequence[Person] | None = None
+        self, mean: str | None = None, persons: Iterable[Person] | None = None
     ) -> KeypointMetric:
         """An empty metric of the validation people; `mean` is the protocol's, where the measure has a choice of it."""
         people = self.val_people.persons if persons is None else persons

@@ -66,13 +66,12 @@ class DeviceCrops:
         self.origin = torch.tensor(place[:, :2], device=device)
         self.extent = torch.tensor(place[:, 2:], device=device)
         self.start = torch.tensor(plan.offsets[:-1][plan.region_of] // 3, device=device)
-        known = np.stack([person.visible for person in persons]) > 0
-        joints = np.where(known[..., None], np.stack([person.joints for person in persons]), 0.0)
+        known = persons.visible > 0
+        joints = np.where(known[..., None], persons.joints, 0.0)
         self.known = torch.tensor(known, device=device)  # (N, K)
         self.joints = torch.tensor(joints, dtype=torch.float64, device=device)  # (N, K, 2)
-        centres = np.stack([person.centre for person in persons])
-        self.centre = torch.tensor(centres, dtype=torch.float64, device=device)
-        widths = [crop.fit_aspect(person.scale, self.size_wh)[0] for person in persons]
+        self.centre = torch.tensor(persons.centre, dtype=torch.float64, device=device)
+        widths = crop.fit_aspect(persons.scale, self.size_wh)[:, 0]
         self.width = torch.tensor(widths, dtype=torch.float64, device=device) * crop.PIXEL_STD
 
     def __len__(self) -> int:

@@ -54,8 +54,8 @@ class PersonSampler(DistributedSampler):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, batches_done = self._position
         start = batches_done * self.batch_size if epoch == self.epoch else 0
-        keys = [(self.epoch, index) for index in self._order()]
-        return iter(keys[start:])
+        order, epoch = self._order()[start:], self.epoch
+        return ((epoch, index) for index in order)
 
     def _order(self) -> list[int]:
         if self.shuffle:

@@ -58,7 +58,7 @@ def score_sample(estimator: Estimator, data: PoseDataModule, most: int) -> Sampl
     """On up to `most` validation people spread over the set."""
     persons = data.val_people.persons
     chosen = spread(len(persons), most)
-    picked = replace(data.val_people, persons=[persons[i] for i in chosen])
+    picked = replace(data.val_people, persons=persons[chosen])
     dataset = CropDataset(picked, data.load, data.skeleton, data.input_size)
     found = predict(estimator, DataLoader(dataset, batch_size=BATCH), quiet=True)
     metric = data.new_metric(estimator.protocol.mean, picked.persons)

@@ -15,7 +15,7 @@ import scipy.io
 from featherpose.crop import PIXEL_STD
 from featherpose.errors import PoseError
 from featherpose.files import replacing
-from featherpose.person import People, Person
+from featherpose.person import People, Persons
 
 KEY = "preds"
 LARGEST = (
@@ -53,7 +53,7 @@ def read_keypoints(path: Path, people: People, joints: int, first_pixel: int) ->
             f"{int(bad.argmax())}; a network that gives NaN has no score."
         )
     keypoints = table[..., :2] - first_pixel
-    _check_order(path, keypoints, people)
+    _check_order(path, keypoints, people.persons)
     confidence = table[..., 2] if table.shape[2] == 3 else np.ones(table.shape[:2])
     return Predictions(np.arange(len(table)), keypoints[None], confidence[None])
 
@@ -142,11 +142,10 @@ def _in_order(array: np.ndarray, persons: int, joints: int, path: Path) -> np.nd
     )
 
 
-def _check_order(path: Path, keypoints: np.ndarray, people: People) -> None:
+def _check_order(path: Path, keypoints: np.ndarray, persons: Persons) -> None:
     """Predictions lie in the persons' crops; if most do not, the file is in another order or of another split."""
-    centre = np.array([person.centre for person in people.persons])
-    reach = np.array([person.scale.max() for person in people.persons]) * PIXEL_STD
-    off = np.abs(np.median(keypoints, axis=1) - centre).max(axis=1) > reach
+    reach = persons.scale.max(axis=1) * PIXEL_STD
+    off = np.abs(np.median(keypoints, axis=1) - persons.centre).max(axis=1) > reach
     if off.mean() > OUTSIDE:
         raise PoseError(
             f"{path}: {off.mean():.0%} of the predictions lie far from the person they should belong to. Their order "
@@ -178,23 +177,23 @@ def _of_run(path: Path, content: dict[str, Any], people: People, joints: int) ->
     if index.min() < 0 or len(np.unique(index)) != count:
         raise PoseError(f"{path}: its index names a person below 0 or a person twice.")
     index, keypoints = index.astype(np.int64), keypoints.astype(np.float64)
-    _check_order(path, keypoints[-1], People([people.persons[i] for i in index]))
+    _check_order(path, keypoints[-1], people.persons[index])
     return Predictions(index, keypoints, confidence.astype(np.float64))
 
 
-def write_run(path: Path, predictions: Predictions, persons: list[Person]) -> None:
+def write_run(path: Path, predictions: Predictions, persons: Persons) -> None:
     """All stages' keypoints beside the annotated ones: what `featherpose.runs` reads."""
-    chosen = [persons[i] for i in predictions.index]
+    chosen = persons[predictions.index]
     with replacing(path) as beside:
         np.savez_compressed(
             beside,
             index=predictions.index,
             keypoints=predictions.keypoints,
             confidence=predictions.confidence,
-            joints=np.array([person.joints for person in chosen]),
-            visible=np.array([person.visible for person in chosen]),
-            person_id=np.array([person.person_id for person in chosen]),
-            image=np.array([person.image for person in chosen]),
+            joints=chosen.joints,
+            visible=chosen.visible,
+            person_id=chosen.person_id,
+            image=np.array(chosen.images()),
         )
 
 

@@ -111,7 +111,7 @@ def what_goes_wrong(
     if data.val_people.boxes != "ground_truth":
         return {}
     index, predicted, confidence = metric.collected()
-    persons = [metric.persons[i] for i in index]
+    persons = metric.persons[index]
     kind = errors.classify(predicted, persons, metric.radii(index), data.skeleton)
     if not (kind >= 0).any():
         return {}
@@ -128,7 +128,7 @@ def what_goes_wrong(
     names = ("right", *errors.KINDS)
     counts = np.stack([(kind == n).sum(axis=0) for n in range(len(names))])  # (5, K)
     error_plots.by_kind(folder / "errors.png", counts, data.skeleton)
-    visible = np.array([person.visible for person in persons])
+    visible = persons.visible
     return {
         "errors": {
             "joints": {
@@ -186,7 +186,7 @@ def write_submission(
     """The official evaluators' file: a COCO result json, or MPII's pred.mat."""
     if isinstance(metric, OKS):
         index, keypoints, confidence, scores = metric.results()
-        image_id = np.array([metric.persons[i].image_id for i in index], np.int64)
+        image_id = metric.persons.image_id[index]
         path = folder / "keypoints_results.json"
         names = metric.official_truth().names
         coco_json.write_results(path, image_id, keypoints, confidence, scores, names)

@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from featherpose.data.datamodule import PoseDataModule
@@ -64,7 +63,7 @@ def write(
     last = (predictions.index, predictions.keypoints[-1], predictions.confidence[-1])
     metric.update(*map(torch.from_numpy, last))
     index, keypoints, confidence, scores = metric.results()
-    image_id = np.array([metric.persons[i].image_id for i in index], np.int64)
+    image_id = metric.persons.image_id[index]
     path = folder / f"{server_name(of, algorithm)}.json"
     coco_json.write_results(path, image_id, keypoints, confidence, scores)
     check(path, listing(data.root, of), len(data.skeleton))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from featherpose.intervals import Evidence
 from featherpose.metrics.errors import Radii
-from featherpose.person import Person
+from featherpose.person import Person, Persons
 from featherpose.skeletons import Skeleton
 
 
@@ -29,9 +29,9 @@ class KeypointMetric(Metric):
     main: str
     mean: str | None = None  # over joints, where the measure has a choice of it
 
-    def __init__(self, persons: Sequence[Person], skeleton: Skeleton) -> None:
+    def __init__(self, persons: Iterable[Person], skeleton: Skeleton) -> None:
         super().__init__()
-        self.persons = persons
+        self.persons = Persons.of(persons)
         self.skeleton = skeleton
         self.index: list[Tensor] | Tensor
         self.keypoints: list[Tensor] | Tensor

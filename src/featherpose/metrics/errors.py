@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featherpose.person import Person
+from featherpose.person import Persons
 from featherpose.skeletons import Skeleton
 
 KINDS = ("jitter", "inversion", "swap", "miss")
@@ -29,51 +29,48 @@ class Radii:
     far: np.ndarray  # (N, K)
 
 
-def similarity_radii(persons: Sequence[Person], sigmas: Sequence[float]) -> Radii:
+def similarity_radii(persons: Persons, sigmas: Sequence[float]) -> Radii:
     """The distances of COCO's similarities 0.85 and 0.5."""
-    area = np.array([person.area for person in persons])
-    spread = np.sqrt(2 * area)[:, None] * (2 * np.asarray(sigmas))  # (N, K)
-    seen = np.array([person.visible for person in persons]) > 0
+    spread = np.sqrt(2 * persons.area)[:, None] * (2 * np.asarray(sigmas))  # (N, K)
+    seen = persons.visible > 0
     near, far = (np.where(seen, spread * np.sqrt(-np.log(s)), np.nan) for s in (NEAR, FAR))
     return Radii(near, far)
 
 
-def size_radii(persons: Sequence[Person], sizes: np.ndarray, threshold: float) -> Radii:
+def size_radii(persons: Persons, sizes: np.ndarray, threshold: float) -> Radii:
     """A threshold of each person's size, and twice that."""
-    seen = np.array([person.visible for person in persons]) > 0
+    seen = persons.visible > 0
     near = np.where(seen & (sizes > 0)[:, None], threshold * sizes[:, None], np.nan)
     return Radii(near, 2 * near)
 
 
 def classify(
-    predicted: np.ndarray, persons: Sequence[Person], radii: Radii, skeleton: Skeleton
+    predicted: np.ndarray, persons: Persons, radii: Radii, skeleton: Skeleton
 ) -> np.ndarray:
     """(N, K) of `RIGHT` to `MISS` for predictions (N, K, 2); -1 where nothing can be said."""
-    joints = np.array([person.joints for person in persons])
-    seen = np.array([person.visible for person in persons]) > 0
+    joints, seen = persons.joints, persons.visible > 0
     opposite = np.array(skeleton.flip_order)
     own = np.linalg.norm(predicted - joints, axis=-1)
     kind = np.where(own <= radii.near, RIGHT, np.where(own <= radii.far, JITTER, MISS))
     other = np.linalg.norm(predicted - joints[:, opposite], axis=-1)
     paired = seen[:, opposite] & (opposite != np.arange(len(skeleton)))
     kind[(kind == MISS) & paired & (other <= radii.far)] = INVERSION
-    kind[(kind == MISS) & _somebody_else(predicted, persons, joints, seen, radii, opposite)] = SWAP
+    kind[(kind == MISS) & _somebody_else(predicted, persons, radii, opposite)] = SWAP
     return np.where(np.isnan(radii.near), -1, kind)
 
 
 def _somebody_else(
     predicted: np.ndarray,
-    persons: Sequence[Person],
-    joints: np.ndarray,
-    seen: np.ndarray,
+    persons: Persons,
     radii: Radii,
     opposite: np.ndarray,
 ) -> np.ndarray:
     """(N, K): whether another person in the picture has the same or the opposite joint at this place."""
     found = np.zeros(predicted.shape[:2], bool)
-    image = np.array([person.image_id for person in persons])
-    for picture in np.unique(image):
-        members = np.flatnonzero(image == picture)
+    joints, seen = persons.joints, persons.visible > 0
+    by_picture = np.argsort(persons.image_id, kind="stable")
+    _, starts = np.unique(persons.image_id[by_picture], return_index=True)
+    for members in np.split(by_picture, starts[1:]):
         for one in members:
             others = members[members != one]  # (P,)
             for order in (np.arange(len(opposite)), opposite):
@@ -84,9 +81,6 @@ def _somebody_else(
     return found
 
 
-def mended(
-    predicted: np.ndarray, persons: Sequence[Person], kind: np.ndarray, which: int
-) -> np.ndarray:
+def mended(predicted: np.ndarray, persons: Persons, kind: np.ndarray, which: int) -> np.ndarray:
     """The predictions with the joints of one kind of error put where they belong."""
-    joints = np.array([person.joints for person in persons])
-    return np.where((kind == which)[..., None], joints, predicted)
+    return np.where((kind == which)[..., None], persons.joints, predicted)

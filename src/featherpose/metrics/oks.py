@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.errors import Radii, similarity_radii
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
 from featherpose.nms import oks_nms, rescore, soft_oks_nms
-from featherpose.person import Person
+from featherpose.person import Person, Persons
 from featherpose.settings import choice, number, switch
 from featherpose.skeletons import DEFAULT_SIGMA, Skeleton
 
@@ -38,7 +38,7 @@ class OKS(KeypointMetric):
 
     def __init__(
         self,
-        persons: Sequence[Person],
+        persons: Iterable[Person],
         skeleton: Skeleton,
         truth: GroundTruth | Callable[[], GroundTruth] | None = None,
         suppression: str = "hard",
@@ -60,23 +60,23 @@ class OKS(KeypointMetric):
     def results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What is submitted: index (M,) of the surviving persons, their keypoints, confidences and scores."""
         index, keypoints, confidence = self.collected()
-        chosen = [self.persons[i] for i in index]
-        score = np.array([person.score for person in chosen], np.float64)
+        score = self.persons.score[index]
         if self.rescoring:
             score = rescore(score, confidence, self.least_confidence)
         kept = np.arange(len(index))
         if self.suppression != "none" and len(index):
-            image = np.array([person.image_id for person in chosen])
-            area = np.array([self._crop_area(person) for person in chosen])
+            image = self.persons.image_id[index]
+            area = self._crop_area(self.persons.scale[index])
             if self.suppression == "hard":
                 kept = oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
             else:
                 kept, _ = soft_oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
         return index[kept], keypoints[kept], confidence[kept], score[kept]
 
-    def _crop_area(self, person: Person) -> float:
-        scale = person.scale if self.aspect is None else fit_aspect(person.scale, (self.aspect, 1))
-        return float(np.prod(scale * PIXEL_STD))
+    def _crop_area(self, scale: np.ndarray) -> np.ndarray:
+        """(N,) of scales (N, 2)."""
+        whole = scale if self.aspect is None else fit_aspect(scale, (self.aspect, 1))
+        return np.prod(whole * PIXEL_STD, axis=-1)
 
     def compute(self) -> dict[str, float]:
         result = self.named(average_precision(*self._compared(), self.sigmas))
@@ -91,13 +91,13 @@ class OKS(KeypointMetric):
         return matches(*self._compared(), self.sigmas)
 
     def radii(self, index: np.ndarray) -> Radii:
-        return similarity_radii([self.persons[i] for i in index], self.sigmas)
+        return similarity_radii(self.persons[index], self.sigmas)
 
     def _compared(self) -> tuple[GroundTruth, Detections]:
         """The annotated persons that count, and what is submitted."""
         predicted, _, _ = self.collected()
         index, kept, _, score = self.results()
-        image = np.array([self.persons[i].image_id for i in index], np.int64)
+        image = self.persons.image_id[index]
         return self._truth_of(predicted), Detections(image, kept, score, extent_area(kept))
 
     def named(self, numbers: Mapping[str, float]) -> dict[str, float]:
@@ -108,7 +108,7 @@ class OKS(KeypointMetric):
     def official_truth(self) -> GroundTruth:
         """All annotated persons, read when first needed."""
         if self._truth is None:
-            self._truth = truth_of_persons(self.persons, len(self.skeleton))
+            self._truth = truth_of_persons(self.persons)
         elif not isinstance(self._truth, GroundTruth):
             self._truth = self._truth()
         return self._truth
@@ -131,7 +131,7 @@ class OKS(KeypointMetric):
     def _similarity(self) -> tuple[np.ndarray, np.ndarray]:
         """Index (N,) and keypoint similarities (N, K), NaN where nothing is annotated."""
         index, keypoints, _ = self.collected()
-        truth = truth_of_persons([self.persons[i] for i in index], len(self.skeleton))
+        truth = truth_of_persons(self.persons[index])
         return index, joint_similarity(truth, keypoints, np.asarray(self.sigmas))
 
     def _truth_of(self, predicted: np.ndarray) -> GroundTruth:
@@ -139,25 +139,23 @@ class OKS(KeypointMetric):
         truth = self.official_truth()
         if len(predicted) == len(self.persons):
             return truth
-        return truth.only(np.unique([self.persons[i].image_id for i in predicted]))
+        return truth.only(np.unique(self.persons.image_id[predicted]))
 
 
-def truth_of_persons(persons: Sequence[Person], joints: int) -> GroundTruth:
+def truth_of_persons(persons: Persons) -> GroundTruth:
     """Persons as COCO's ground truth; joints that are not annotated are treated as there."""
-    visible = np.array([person.visible for person in persons]).reshape(-1, joints)
     crowd = np.zeros(len(persons), bool)  # readers leave them out
-    image_id = np.array([person.image_id for person in persons], np.int64)
+    named, first = np.unique(persons.image_id[persons.name >= 0], return_index=True)
+    names = persons.name[persons.name >= 0][first].tolist()
     return GroundTruth(
-        image_id=image_id,
-        keypoints=np.array([person.joints for person in persons], np.float64).reshape(
-            -1, joints, 2
-        ),
-        visible=visible,
-        box=np.array([person.box for person in persons], np.float64).reshape(-1, 4),
-        area=np.array([person.area for person in persons], np.float64),
+        image_id=persons.image_id,
+        keypoints=persons.joints,
+        visible=persons.visible,
+        box=persons.box,
+        area=persons.area,
         crowd=crowd,
-        ignore=crowd | (visible == 0).all(axis=1),
+        ignore=crowd | (persons.visible == 0).all(axis=1),
         person_id=np.arange(1, len(persons) + 1),
-        images=np.unique(image_id),
-        names={p.image_id: p.image_name for p in persons if p.image_name is not None},
+        images=np.unique(persons.image_id),
+        names={i: persons.names[n] for i, n in zip(named.tolist(), names, strict=True)},
     )

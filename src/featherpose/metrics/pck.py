@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from featherpose.errors import PoseError
 from featherpose.intervals import Counts
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.errors import Radii, size_radii
-from featherpose.person import Person
+from featherpose.person import Person, Persons
 from featherpose.protocol import MEANS
 from featherpose.settings import choice, number
 from featherpose.skeletons import Skeleton
@@ -84,7 +84,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
 
     def __init__(
         self,
-        persons: Sequence[Person],
+        persons: Iterable[Person],
         skeleton: Skeleton,
         sizes: np.ndarray,
         name: str,
@@ -106,7 +106,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         index, predicted, _ = self.collected()
         sized = np.isfinite(self.sizes[index]) & (self.sizes[index] > 0)
         index, predicted = index[sized], predicted[sized]
-        joints, visible = truth(self.persons, index, len(self.skeleton))
+        joints, visible = self.persons.joints[index], self.persons.visible[index]
         pixels = distances(predicted, joints, visible, 1.0)
         return index, distances(predicted, joints, visible, self.sizes[index]), pixels
 
@@ -136,7 +136,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
     def evidence(self) -> Counts:
         index, errors, _ = self.measured()
         errors = errors[:, list(self.skeleton.scored)]
-        image = np.array([self.persons[i].image_id for i in index], np.int64)
+        image = self.persons.image_id[index]
         pictures, place = np.unique(image, return_inverse=True)
         right, annotated = np.zeros((2, len(pictures), errors.shape[1]))
         np.add.at(right, place, errors <= self.threshold)
@@ -145,7 +145,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
 
     def radii(self, index: np.ndarray) -> Radii:
         sizes = np.where(np.isfinite(self.sizes[index]), self.sizes[index], 0.0)
-        return size_radii([self.persons[i] for i in index], sizes, self.threshold)
+        return size_radii(self.persons[index], sizes, self.threshold)
 
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) percentages at the main threshold, and how many persons have each joint annotated."""
@@ -165,13 +165,14 @@ class PCKh(PercentageOfCorrectKeypoints):
 
     def __init__(
         self,
-        persons: Sequence[Person],
+        persons: Iterable[Person],
         skeleton: Skeleton,
         threshold: float = 0.5,
         fine: float = 0.1,
         mean: str = "weighted",
     ) -> None:
-        sizes = np.array([person.head_size for person in persons], dtype=np.float64)
+        persons = Persons.of(persons)
+        sizes = persons.head_size
         if len(sizes) and not np.isfinite(sizes).any():
             raise PoseError(
                 "PCKh needs head sizes and these annotations have none: use the metric PCK."
@@ -190,12 +191,13 @@ class PCK(PercentageOfCorrectKeypoints):
 
     def __init__(
         self,
-        persons: Sequence[Person],
+        persons: Iterable[Person],
         skeleton: Skeleton,
         threshold: float | None = None,
         fine: float | None = None,
         mean: str = "weighted",
     ) -> None:
+        persons = Persons.of(persons)
         if skeleton.torso is None:
             name = "PCKbox"
             sizes = box_sizes(persons)
@@ -209,29 +211,15 @@ class PCK(PercentageOfCorrectKeypoints):
         super().__init__(persons, skeleton, sizes, name, coarse, strict, mean)
 
 
-def torso_sizes(persons: Sequence[Person], ends: tuple[int, int]) -> np.ndarray:
+def torso_sizes(persons: Persons, ends: tuple[int, int]) -> np.ndarray:
     """Each person's distance between two joints; NaN where one of them is not annotated."""
     a, b = ends
-    return np.array(
-        [
-            np.linalg.norm(p.joints[a] - p.joints[b]) if p.visible[a] and p.visible[b] else np.nan
-            for p in persons
-        ]
-    )
+    along = persons.joints[:, a] - persons.joints[:, b]
+    both = (persons.visible[:, a] > 0) & (persons.visible[:, b] > 0)
+    return np.where(both, np.linalg.norm(along, axis=1), np.nan)
 
 
-def box_sizes(persons: Sequence[Person]) -> np.ndarray:
+def box_sizes(persons: Persons) -> np.ndarray:
     """Each person's longer side of the box; NaN where the box is empty."""
-    sides = np.array([person.box[2:].max() for person in persons], dtype=np.float64)
+    sides = persons.box[:, 2:].max(axis=1)
     return np.where(sides > 0, sides, np.nan)
-
-
-def truth(
-    persons: Sequence[Person], index: np.ndarray, joints: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Annotated joints (N, K, 2) and their visibility (N, K) of the persons at `index`."""
-    chosen = [persons[i] for i in index]
-    return (
-        np.array([person.joints for person in chosen], dtype=np.float64).reshape(-1, joints, 2),
-        np.array([person.visible for person in chosen]).reshape(-1, joints),
-    )

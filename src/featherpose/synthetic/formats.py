@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def _file_errors(folder: Path) -> Generator[None]:
         ) from error
 
 
-def _pictures(split: str, count: int, seed: int, skeleton: str, start: int = 0) -> list[Person]:
+def _pictures(split: str, count: int, seed: int, skeleton: str, start: int = 0) -> Sequence[Person]:
     return read(None, split, count, seed, skeleton, start).persons
 
 
@@ -185,7 +185,7 @@ def _write_mpii(folder: Path, people: int, seed: int, step: Step) -> dict[str, i
     return {"train": len(train), "val": len(valid)}
 
 
-def _lsp_pictures(folder: Path, persons: list[Person], digits: int, step: Step) -> np.ndarray:
+def _lsp_pictures(folder: Path, persons: Sequence[Person], digits: int, step: Step) -> np.ndarray:
     """Saves images/im0001.jpg, ... and gives their joints (N, 14, 2)."""
     for number, person in enumerate(persons, 1):
         save_picture(folder / "images" / f"im{number:0{digits}d}.jpg", person)
@@ -195,7 +195,10 @@ def _lsp_pictures(folder: Path, persons: list[Person], digits: int, step: Step) 
 
 def _write_lsp(folder: Path, people: int, seed: int, step: Step) -> dict[str, int]:
     train = people // 2
-    persons = _pictures("train", train, seed, "lsp") + _pictures("val", people - train, seed, "lsp")
+    persons = [
+        *_pictures("train", train, seed, "lsp"),
+        *_pictures("val", people - train, seed, "lsp"),
+    ]
     joints = _lsp_pictures(folder, persons, 4, step)
     hidden = np.stack(
         [person.visible < 2 for person in persons]

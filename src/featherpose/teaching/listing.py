@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,7 +48,7 @@ class Listing:
 
 
 def of_persons(
-    source: str, persons: list[Person], boxes: np.ndarray, squeezed: bool = False
+    source: str, persons: Sequence[Person], boxes: np.ndarray, squeezed: bool = False
 ) -> Listing:
     """Persons with COCO's joints, picture by picture."""
     order = sorted(range(len(persons)), key=lambda i: persons[i].image)

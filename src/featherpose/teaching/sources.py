@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +14,7 @@ from featherpose.data.readers import coco, lsp, mpii
 from featherpose.data.readers.joint import reorder, translation
 from featherpose.image import read as read_image
 from featherpose.inference.detector import Detector
-from featherpose.person import Person
+from featherpose.person import Person, Persons
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 from featherpose.teaching.listing import Listing, of_boxes, of_persons
 from featherpose.teaching.snapshots import unpack
@@ -128,11 +128,11 @@ def _mpii(places: Places) -> Listing:
     return people
 
 
-def _in_coco(name: str, persons: list[Person], skeleton: Skeleton) -> Listing:
+def _in_coco(name: str, persons: Sequence[Person], skeleton: Skeleton) -> Listing:
     """Joints by name; the box is the extent of all joints of the own skeleton (the head's top too), and a tenth."""
     boxes = np.array([_extent(person) for person in persons])
     order = translation(skeleton, COCO)
-    return of_persons(name, [reorder(person, order) for person in persons], boxes)
+    return of_persons(name, reorder(Persons.of(persons), order), boxes)
 
 
 def _extent(person: Person) -> np.ndarray:

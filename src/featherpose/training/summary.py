@@ -168,15 +168,15 @@ def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, n
     """`predictions/val.npz`: every stage's keypoints of the best checkpoint beside the ground truth."""
     assert module.last_predictions is not None
     index, keypoints, confidence = module.last_predictions
-    persons = [data.val_people.persons[i] for i in index]
+    persons = data.val_people.persons[index]
     found: dict[str, Any] = {
         "index": index,
         "keypoints": keypoints,
         "confidence": confidence,
-        "joints": np.stack([p.joints for p in persons]),
-        "visible": np.stack([p.visible for p in persons]),
-        "person_id": np.array([p.person_id for p in persons]),
-        "image": np.array([p.image for p in persons]),
+        "joints": persons.joints,
+        "visible": persons.visible,
+        "person_id": persons.person_id,
+        "image": np.array(persons.images()),
     }
     with replacing(folder / "predictions" / "val.npz") as beside:
         np.savez_compressed(beside, **found)

@@ -129,16 +129,16 @@ def read_all(data: PoseDataModule, split: str) -> People:
 
 
 def _check_pictures(result: Examined, data: PoseDataModule, quick: bool) -> None:
-    by_picture: dict[str, Person] = {}
-    for person in result.people.persons:
-        by_picture.setdefault(person.image, person)
+    by_picture: dict[str, int] = {}  # to the first person in it
+    for row, image in enumerate(result.people.persons.images()):
+        by_picture.setdefault(image, row)
     on_disk = any(os.path.dirname(image) for image in by_picture)
     missing = [image for image in by_picture if on_disk and not os.path.isfile(image)]
     result.say("error", "pictures missing", missing)
     if quick:
         return
     gone = set(missing)
-    there = [person for image, person in by_picture.items() if image not in gone]
+    there = result.people.persons[[row for image, row in by_picture.items() if image not in gone]]
     broken = []
     with ThreadPoolExecutor(min(8, cores())) as pool:
         answers = pool.map(partial(_look, data.load), there, chunksize=8)
@@ -175,17 +175,15 @@ def _look(
 
 def _check_ids(result: Examined) -> None:
     persons = result.people.persons
-    ids = Counter(person.person_id for person in persons)
+    ids = Counter(persons.person_id.tolist())
     result.say(
         "error", "person ids that occur twice", [f"id {i}" for i, count in ids.items() if count > 1]
     )
     seen: dict[tuple, int] = {}
     twice = []
-    for index, person in enumerate(persons):
-        key = (
-            person.image,
-            *np.round(person.joints[person.visible > 0]).astype(int).ravel().tolist(),
-        )
+    rounded, annotated = np.round(persons.joints).astype(int), persons.visible > 0
+    for index, picture in enumerate(persons.picture.tolist()):
+        key = (picture, rounded[index][annotated[index]].tobytes())
         if key in seen:
             twice.append(index)
         seen[key] = index
@@ -194,8 +192,7 @@ def _check_ids(result: Examined) -> None:
 
 def _check_people(result: Examined, skeleton: Skeleton) -> None:
     persons = result.people.persons
-    joints = np.stack([p.joints for p in persons])
-    visible = np.stack([p.visible for p in persons]) > 0
+    joints, visible = persons.joints, persons.visible > 0
     where = np.where(visible[..., None], joints, np.nan)
     low, high = np.full((len(persons), 2), np.inf), np.full((len(persons), 2), -np.inf)
     np.minimum.reduce(where, axis=1, out=low, where=visible[..., None], initial=np.inf)
@@ -209,15 +206,16 @@ def _check_people(result: Examined, skeleton: Skeleton) -> None:
         "all joints in one place",
         np.flatnonzero((visible.sum(axis=1) > 1) & (extent < 2)),
     )
-    sizes = np.array(
-        [p.picture_size or result.sizes.get(p.image, (np.nan, np.nan)) for p in persons], float
+    seen = [result.sizes.get(image, (np.nan, np.nan)) for image in persons.pictures]
+    sizes = np.where(
+        persons.picture_size > 0, persons.picture_size, np.array(seen, float)[persons.picture]
     )
     margin = FAR_OUT * sizes.max(axis=1)
     outside = (low < -margin[:, None]).any(axis=1) | (high > sizes + margin[:, None]).any(axis=1)
     result.suspect(
         "warning", "joints outside the picture", np.flatnonzero(outside & visible.any(axis=1))
     )
-    box = np.stack([p.box for p in persons])
+    box = persons.box
     away = (box[:, :2] + box[:, 2:] < 0).any(axis=1) | (box[:, :2] > sizes).any(axis=1)
     result.suspect("error", "boxes outside the picture", np.flatnonzero(away))
     short = torso_share(joints, visible, skeleton) < 0.05
@@ -263,8 +261,8 @@ def _across(results: list[Examined]) -> None:
     """Pictures in two splits, and pictures that are nearly the same."""
     for i, first in enumerate(results):
         for second in results[i + 1 :]:
-            mine = {p.image for p in first.people.persons}
-            shared = sorted(mine & {p.image for p in second.people.persons})
+            mine = set(first.people.persons.images())
+            shared = sorted(mine & set(second.people.persons.images()))
             second.say("error", f"pictures that are in {first.split} too", shared)
             copies = name_pairs(near_duplicates(first.hashes, second.hashes))
             second.say("warning", f"pictures nearly the same as one in {first.split}", copies)
@@ -302,7 +300,7 @@ def near_duplicates(
 def print_report(results: Iterable[Examined], console: Console) -> None:
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for result in results:
-        pictures = len({p.image for p in result.people.persons})
+        pictures = len(np.unique(result.people.persons.picture))
         console.print(
             f"\n[bold]{result.split}[/bold]: {len(result.people.persons):,} people in {pictures:,} pictures"
         )

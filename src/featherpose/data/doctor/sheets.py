@@ -23,7 +23,7 @@ def write_sheets(
     """samples.png (plain crop above its augmented crops) and, where something looks wrong, suspects.png."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    readable = [r for r in results if any(p.image in r.sizes for p in r.people.persons)]
+    readable = [r for r in results if any(image in r.sizes for image in r.people.persons.images())]
     if readable:
         written.append(_write(folder / "samples.png", _samples(data, readable[0], augment)))
     tiles = [tile for result in readable for tile in _suspects(data, result)]
@@ -35,15 +35,16 @@ def write_sheets(
 
 def _samples(data: PoseDataModule, result: Examined, augment: Augment) -> np.ndarray:
     """One column per person: the plain crop, then three augmented ones."""
-    persons = [p for p in result.people.persons if p.image in result.sizes]
-    chosen = [persons[i] for i in spread(len(persons), COLUMNS)]
+    persons = result.people.persons
+    there = np.flatnonzero([image in result.sizes for image in persons.images()])
+    chosen = persons[there[spread(len(there), COLUMNS)]]
     plain = data.dataset(People(chosen), cached=False)
     augmented = data.dataset(People(chosen), augment, cached=False)
     rows = [[_drawn(data, plain[i]) for i in range(len(chosen))]]
     rows += [
         [_drawn(data, augmented[(epoch, i)]) for i in range(len(chosen))] for epoch in range(3)
     ]
-    labels = [Path(p.image).name for p in chosen] + [
+    labels = [Path(image).name for image in chosen.images()] + [
         f"augmented {e}" for e in range(3) for _ in chosen
     ]
     return contact_sheet([tile for row in rows for tile in row], len(chosen), labels)
@@ -53,7 +54,7 @@ def _suspects(data: PoseDataModule, result: Examined) -> list[tuple[np.ndarray, 
     tiles = []
     for why, indices in result.suspects.items():
         there = [i for i in indices if result.people.persons[i].image in result.sizes]
-        people = People([result.people.persons[i] for i in there[:SUSPECTS]])
+        people = People(result.people.persons[there[:SUSPECTS]])
         dataset = data.dataset(people, cached=False)
         for i, person in enumerate(people.persons):
             tiles.append((_drawn(data, dataset[i]), f"{why[:15]} {Path(person.image).stem[-10:]}"))

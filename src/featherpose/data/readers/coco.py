@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featherpose.crop import centre_and_scale
-from featherpose.data.readers import source
+from featherpose.data.readers import coco_columns, source
+from featherpose.data.readers.kept import kept
 from featherpose.errors import PoseError
 from featherpose.metrics.similarity import GroundTruth
-from featherpose.person import People, Person
+from featherpose.person import People, Person, Persons, Texts
 from featherpose.skeletons import Skeleton, skeleton_of
 
 PAGE = "https://cocodataset.org/#download (2017 Train images, 2017 Val images, 2017 Train/Val annotations)"
@@ -45,17 +47,28 @@ def read(
     base = source.folder(root, dataset, PAGE, CONTENTS)
     path = source.first_of(base, [annotations.format(split=split)], dataset, PAGE)
     known = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(skeleton)
-    content = read_file(path, category, known)
     folder = base / images.format(split=split)
+    what = {"reader": "coco", "folder": str(folder), "skeleton": known.joints, "category": category}
+    make = partial(_read, path, folder, known, category)
+    persons, left_out, digest = kept(Persons, path, what, make)
+    skipped = Counter(left_out)
+    there = source.with_pictures(persons, pictures, skipped, dataset)
+    return People(there, dict(skipped), {str(path): digest})
+
+
+def _read(
+    path: Path, folder: Path, skeleton: Skeleton, category: str
+) -> tuple[Persons, dict[str, int]]:
     skipped: Counter[str] = Counter()
-    persons = []
-    for record in content.annotations:
-        person = _person(record, content, folder, path, len(known), skipped)
-        if person is not None:
-            persons.append(person)
-    missing = source.leave_out_missing((p.image for p in persons), pictures, skipped, dataset)
-    persons = [p for p in persons if p.image not in missing]
-    return People(persons, dict(skipped), {str(path): source.checksum(path)})
+    wanted = partial(_category, path, category, skeleton)
+    columns = coco_columns.read(path, len(skeleton), wanted)
+    if columns is not None:
+        persons = _persons(columns, folder, path, skipped)
+    else:  # a record is odd: one by one, which of them
+        file = read_file(path, category, skeleton)
+        each = (_person(r, file, folder, path, len(skeleton), skipped) for r in file.annotations)
+        persons = Persons.of(person for person in each if person is not None)
+    return persons, dict(skipped)
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ def read_file(path: Path, category: str, skeleton: Skeleton) -> File:
     """The file's pictures and the annotations of the category."""
     content = source.read_json(path)
     pictures = pictures_of(content, path)
-    wanted = _category(_records(content, "categories", path), path, category, skeleton)
+    wanted = _category(path, category, skeleton, _records(content, "categories", path))
     annotations = _records(content, "annotations", path)
     return File(pictures, [each for each in annotations if each.get("category_id") == wanted])
 
@@ -116,7 +129,9 @@ def _identity(picture: dict[str, Any], path: Path) -> int | str:
     return value if isinstance(value, str) else source.whole(picture, "id", path, "of a picture")
 
 
-def _category(categories: list[dict[str, Any]], path: Path, name: str, skeleton: Skeleton) -> Any:
+def _category(
+    path: Path, name: str, skeleton: Skeleton, categories: list[dict[str, Any]]
+) -> int | str:
     """The id of the category; its keypoint names have to be the skeleton's."""
     found = [category for category in categories if category.get("name") == name]
     if not found:
@@ -136,6 +151,58 @@ def _category(categories: list[dict[str, Any]], path: Path, name: str, skeleton:
             "names and order have to agree."
         )
     return found[0]["id"]
+
+
+def _persons(
+    columns: coco_columns.Columns, folder: Path, path: Path, skipped: Counter[str]
+) -> Persons:
+    """What `_person` makes of each record, for all of them."""
+    rules = {
+        "crowd": columns.crowd,
+        "no keypoints": ~columns.keypoints.any(axis=(1, 2)) | (columns.announced == 0),
+        "annotation without a picture": columns.picture < 0,
+    }
+    kept = np.ones(len(columns.person_id), bool)
+    for why, broken in rules.items():
+        _leave_out(kept, broken, why, skipped)
+    rows = np.flatnonzero(kept)
+    size = columns.size[columns.picture[rows]]
+    box = _clean_boxes(columns.box[rows], size)
+    area = np.where(np.isnan(columns.area[rows]), box[:, 2] * box[:, 3], columns.area[rows])
+    sized = np.ones(len(rows), bool)
+    empty = (area <= 0) | (box[:, 2:].min(axis=1) < 0) | (box[:, 2:].max(axis=1) <= 0)
+    _leave_out(sized, empty, "box without size", skipped)
+    rows, size, box, area = rows[sized], size[sized], box[sized], area[sized]
+
+    flags = np.clip(columns.keypoints[rows, :, 2], 0, 2).astype(np.uint8)
+    centre, scale = centre_and_scale(box)
+    used, picture = np.unique(columns.picture[rows], return_inverse=True)
+    ids = [columns.ids[place] for place in used.tolist()]
+    files = [columns.files[place] for place in used.tolist()]
+    return Persons.from_columns(
+        joints=np.where(flags[..., None] > 0, columns.keypoints[rows, :, :2], 0.0),
+        visible=flags,
+        centre=centre,
+        scale=scale,
+        box=box,
+        image_id=columns.image_id[rows],
+        person_id=columns.person_id[rows],
+        pictures=Texts.of(coco_columns.paths(files, folder, path, ids)),
+        picture=picture,
+        area=area,
+        picture_size=size,
+        name=np.array([p if isinstance(i, str) else -1 for p, i in enumerate(ids)], np.int64)[
+            picture
+        ],
+        names=Texts.of(i if isinstance(i, str) else "" for i in ids),
+    )
+
+
+def _leave_out(kept: np.ndarray, broken: np.ndarray, why: str, skipped: Counter[str]) -> None:
+    count = int((kept & broken).sum())
+    if count:
+        skipped[why] += count
+        kept &= ~broken
 
 
 def _person(
@@ -168,7 +235,8 @@ def _person(
         int(source.number(picture, side, path, f"image {picture.get('id')}"))
         for side in ("width", "height")
     )
-    box = _clean_box(_numbers(record.get("bbox", []), path, name), width, height)
+    raw = _numbers(record.get("bbox", []), path, name)
+    box = _clean_boxes(raw[None], np.array([[width, height]]))[0]
     area = source.number(record, "area", path, name, default=float(box[2] * box[3]))
     if area <= 0 or box[2:].min() < 0 or box[2:].max() <= 0:
         skipped["box without size"] += 1
@@ -204,12 +272,11 @@ def _numbers(bbox: Any, path: Path, record: object) -> np.ndarray:
     return box
 
 
-def _clean_box(box: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Clipped to the picture as HRNet does it: corners on pixels from 0, the last of them inside."""
-    x1, y1 = max(0.0, box[0]), max(0.0, box[1])
-    x2 = min(width - 1.0, x1 + max(0.0, box[2] - 1))
-    y2 = min(height - 1.0, y1 + max(0.0, box[3] - 1))
-    return np.array([x1, y1, x2 - x1, y2 - y1])
+def _clean_boxes(box: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(N, 4) clipped to pictures (N, 2) as HRNet does it: corners on pixels from 0, the last of them inside."""
+    first = np.where(box[:, :2] > 0, box[:, :2], 0.0)
+    last = np.minimum(size - 1.0, first + np.maximum(0.0, box[:, 2:] - 1))
+    return np.concatenate([first, last - first], axis=1)
 
 
 def ground_truth(
@@ -224,6 +291,19 @@ def ground_truth(
     base = source.folder(root, dataset, PAGE, CONTENTS)
     path = source.first_of(base, [annotations.format(split=split)], dataset, PAGE)
     known = skeleton if isinstance(skeleton, Skeleton) else skeleton_of(skeleton)
+    what = {"reader": "coco truth", "skeleton": known.joints, "category": category}
+    return kept(GroundTruth, path, what, partial(_read_truth, path, known, category))[0]
+
+
+def _read_truth(path: Path, skeleton: Skeleton, category: str) -> tuple[GroundTruth, dict]:
+    wanted = partial(_category, path, category, skeleton)
+    columns = coco_columns.read(path, len(skeleton), wanted)
+    if columns is not None:
+        return _truth(columns), {}
+    return _truth_one_by_one(path, skeleton, category), {}  # a record is odd: which of them
+
+
+def _truth_one_by_one(path: Path, known: Skeleton, category: str) -> GroundTruth:
     content = read_file(path, category, known)
     records = [record for record in content.annotations if _can_be_matched(record)]
     names = [record.get("id", "without an id") for record in records]
@@ -235,7 +315,8 @@ def ground_truth(
             raise PoseError(
                 f"{path}, record {name}: {keypoints.size} keypoint numbers instead of {len(known)} times x, y, flag."
             )
-        row[:] = keypoints.reshape(-1, 3)
+        if keypoints.size:
+            row[:] = keypoints.reshape(-1, 3)
         place[:] = _numbers(record.get("bbox", []), path, name)
     crowd = np.array([bool(record.get("iscrowd")) for record in records], bool)
     area = [
@@ -256,6 +337,22 @@ def ground_truth(
         ),
         images=np.unique(np.array([p.number for p in content.pictures.values()], np.int64)),
         names=content.names,
+    )
+
+
+def _truth(columns: coco_columns.Columns) -> GroundTruth:
+    number, box = columns.number.tolist(), columns.box
+    return GroundTruth(
+        image_id=columns.image_id,
+        keypoints=columns.keypoints[:, :, :2],
+        visible=columns.keypoints[:, :, 2],
+        box=box,
+        area=np.where(np.isnan(columns.area), box[:, 2] * box[:, 3], columns.area),
+        crowd=columns.crowd,
+        ignore=columns.crowd | (columns.announced == 0),
+        person_id=columns.person_id,
+        images=np.unique(columns.number),
+        names={n: i for n, i in zip(number, columns.ids, strict=True) if isinstance(i, str)},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featherpose.errors import PoseError
-from featherpose.person import People, Person
+from featherpose.person import People, Persons
 from featherpose.skeletons import Skeleton, skeleton_of
 
 ALIASES = {"neck": "upper_neck", "upper_neck": "neck"}  # LSP's and MPII's names of one joint
@@ -31,21 +31,21 @@ def read(
         if validate not in sets:
             raise PoseError(f"data.read.validate is {validate!r}; the sets are {', '.join(sets)}.")
         chosen = {validate: sets[validate]}
-    persons: list[Person] = []
+    parts: list[Persons] = []
     skipped: Counter[str] = Counter()
     sources: dict[str, str] = {}
     pictures = 0  # ids of pictures and persons stay unique
     for name, part in chosen.items():
         found = part["read"](root=part["root"], split=split)
         order = translation(skeleton_of(part["skeleton"]), target)
-        for person in found.persons:
-            moved = reorder(person, order)
-            persons.append(
-                replace(moved, person_id=len(persons), image_id=pictures + person.image_id)
-            )
-        pictures += max((person.image_id for person in found.persons), default=0) + 1
+        parts.append(
+            replace(reorder(found.persons, order), image_id=found.persons.image_id + pictures)
+        )
+        pictures += int(found.persons.image_id.max(initial=0)) + 1
         skipped.update({f"{name}: {why}": count for why, count in found.skipped.items()})
         sources |= found.sources
+    persons = Persons.joined(parts)
+    persons = replace(persons, person_id=np.arange(len(persons)))
     return People(persons, dict(skipped), sources)
 
 
@@ -57,9 +57,15 @@ def translation(own: Skeleton, target: Skeleton) -> np.ndarray:
     )
 
 
-def reorder(person: Person, order: np.ndarray) -> Person:
+def reorder(persons: Persons, order: np.ndarray) -> Persons:
+    """The same people with the joints that `translation` says."""
+    if not len(persons):
+        return replace(
+            persons,
+            joints=np.zeros((0, len(order), 2)),
+            visible=np.zeros((0, len(order)), np.uint8),
+        )
     known = order >= 0
-    joints = np.where(known[:, None], person.joints[order], 0.0)
-    return replace(
-        person, joints=joints, visible=np.where(known, person.visible[order], 0).astype(np.uint8)
-    )
+    joints = np.where(known[:, None], persons.joints[:, order], 0.0)
+    visible = np.where(known, persons.visible[:, order], 0).astype(np.uint8)
+    return replace(persons, joints=joints, visible=visible)

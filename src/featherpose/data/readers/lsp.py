@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from featherpose.data.readers.plausible import sides_cosine, torso_share
 from featherpose.errors import PoseError
 from featherpose.image import read as read_image
 from featherpose.image import size_of
-from featherpose.person import People, Person
+from featherpose.person import People, Persons, Texts
 from featherpose.skeletons import LSP
 
 LSP_PAGE = "https://sam.johnson.io/research/lsp.html (lsp_dataset_original.zip or lsp_dataset.zip)"
@@ -146,44 +147,47 @@ def _people(
 ) -> People:
     if len(chosen) and max(chosen) > len(table):
         raise PoseError(f"{path} holds {len(table)} pictures, but the split goes to {max(chosen)}.")
-    images = {n: str(folder / pattern.format(n)) for n in chosen}
-    missing = source.leave_out_missing(images.values(), pictures, skipped, dataset)
-    persons = []
-    for n, image in images.items():
-        if image in missing:
-            continue
-        seen = visible[n - 1] > 0
-        joints = np.where(seen[:, None], table[n - 1, :, :2], 0.0)
-        if not np.isfinite(joints).all():
-            raise PoseError(
-                f"{path}, record {n}: a joint is NaN or infinite; mend or remove this record."
-            )
-        box = _extent(joints[seen])
-        centre, scale = centre_and_scale(box, PADDING)
-        size = None
-        if whole_picture and pictures != "ignore":
-            size = _size(image)
-            centre, scale = centre_and_scale((0, 0, *size), padding=1.0)
-        persons.append(
-            Person(
-                image=image,
-                joints=joints,
-                visible=visible[n - 1],
-                centre=centre,
-                scale=scale,
-                box=box,
-                image_id=n,
-                person_id=n,
-                area=float(box[2] * box[3]),
-                picture_size=size,
-            )
+    number = np.array(chosen, np.int64)
+    names = Texts.of(str(folder / pattern.format(n)) for n in number.tolist())
+    seen = visible[number - 1] > 0
+    joints = np.where(seen[..., None], table[number - 1, :, :2], 0.0)
+    box = _extent(joints, seen)
+    centre, scale = centre_and_scale(box, PADDING)
+    persons = Persons.from_columns(
+        joints=joints,
+        visible=visible[number - 1],
+        centre=centre,
+        scale=scale,
+        box=box,
+        image_id=number,
+        person_id=number,
+        pictures=names,
+        picture=np.arange(len(number)),
+        area=box[:, 2] * box[:, 3],
+    )
+    persons = source.with_pictures(persons, pictures, skipped, dataset)
+    endless = ~np.isfinite(persons.joints).all(axis=(1, 2))
+    if endless.any():
+        raise PoseError(
+            f"{path}, record {persons.image_id[endless][0]}: a joint is NaN or infinite; mend or remove this record."
         )
+    if whole_picture and pictures != "ignore":
+        persons = _of_whole_pictures(persons)
     return People(persons, dict(skipped), {str(path): source.checksum(path)})
 
 
-def _extent(joints: np.ndarray) -> np.ndarray:
-    low, high = joints.min(axis=0), joints.max(axis=0)
-    return np.concatenate([low, np.maximum(high - low, 1.0)])
+def _extent(joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(N, 4) boxes around the annotated joints."""
+    low = np.where(seen[..., None], joints, np.inf).min(axis=1)
+    high = np.where(seen[..., None], joints, -np.inf).max(axis=1)
+    return np.concatenate([low, np.maximum(high - low, 1.0)], axis=1)
+
+
+def _of_whole_pictures(persons: Persons) -> Persons:
+    """The crop is the picture."""
+    size = np.array([_size(image) for image in persons.images()], np.int64).reshape(-1, 2)
+    centre, scale = centre_and_scale(np.concatenate([np.zeros_like(size), size], axis=1), 1.0)
+    return replace(persons, centre=centre, scale=scale, picture_size=size)
 
 
 def _size(image: str) -> tuple[int, int]:

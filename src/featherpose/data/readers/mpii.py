@@ -18,7 +18,7 @@ import numpy as np
 from featherpose.crop import PADDING, PIXEL_STD
 from featherpose.data.readers import source
 from featherpose.errors import PoseError
-from featherpose.person import SC_BIAS, People, Person
+from featherpose.person import SC_BIAS, People, Person, Persons
 
 PAGE = "http://human-pose.mpi-inf.mpg.de/#download (images, 12.9 GB, and annotations)"
 CONTENTS = (
@@ -119,8 +119,8 @@ def read(
     persons = [
         _person(record, number, base / "images", path) for number, record in enumerate(records)
     ]
-    missing = source.leave_out_missing((p.image for p in persons), pictures, skipped, "mpii")
-    return People([p for p in persons if p.image not in missing], dict(skipped), sources)
+    there = source.with_pictures(Persons.of(persons), pictures, skipped, "mpii")
+    return People(there, dict(skipped), sources)
 
 
 def _check_shape(record: Record, path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from featherpose.data.packs import INDEX, Columns, address, present, read_index, region
 from featherpose.data.readers import source
 from featherpose.errors import PoseError
-from featherpose.person import People, Person
+from featherpose.person import People, Person, Persons, Texts
 
 PAGE = "nowhere: it is built by scripts/build_people17.py"
 CONTENTS = "index.npz and pack_0.bin, pack_1.bin, ..."
@@ -53,9 +53,10 @@ def read(
     rows = np.flatnonzero(wanted & there & usable)
     if split == "train":
         rows = repeated(rows, columns.source, weights or {})
-    persons = [_person(base, columns, visible, int(row), number) for number, row in enumerate(rows)]
     path = base / INDEX
-    return People(persons, skipped, {str(path): source.checksum(path)})
+    return People(
+        _persons(base, columns, visible, rows), skipped, {str(path): source.checksum(path)}
+    )
 
 
 def load(person: Person) -> np.ndarray:
@@ -91,17 +92,20 @@ def repeated(rows: np.ndarray, names: np.ndarray, weights: Mapping[str, float]) 
     return np.sort(np.concatenate(parts)) if parts else rows
 
 
-def _person(base: Path, columns: Columns, visible: np.ndarray, row: int, number: int) -> Person:
-    seen = visible[row] > 0
-    return Person(
-        image=address(base, columns, row),
-        joints=np.where(seen[:, None], columns.joints[row], 0.0).astype(np.float64),
-        visible=visible[row],
-        centre=columns.centre[row].astype(np.float64),
-        scale=columns.scale[row].astype(np.float64),
-        box=columns.box[row].astype(np.float64),
-        image_id=row,  # a picture of its own
-        person_id=number,
-        area=float(columns.area[row]),
-        picture_size=(int(columns.size[row, 0]), int(columns.size[row, 1])),
+def _persons(base: Path, columns: Columns, visible: np.ndarray, rows: np.ndarray) -> Persons:
+    """Those rows, each a picture of its own."""
+    seen = visible[rows] > 0
+    once, picture = np.unique(rows, return_inverse=True)
+    return Persons.from_columns(
+        joints=np.where(seen[..., None], columns.joints[rows], 0.0).astype(np.float64),
+        visible=visible[rows],
+        centre=columns.centre[rows].astype(np.float64),
+        scale=columns.scale[rows].astype(np.float64),
+        box=columns.box[rows].astype(np.float64),
+        image_id=rows,
+        person_id=np.arange(len(rows)),
+        pictures=Texts.of(address(base, columns, row) for row in once.tolist()),
+        picture=picture,
+        area=columns.area[rows].astype(np.float64),
+        picture_size=columns.size[rows].astype(np.int64),
     )

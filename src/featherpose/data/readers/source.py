@@ -6,15 +6,18 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import msgspec
 import numpy as np
 import scipy.io
 
 from featherpose.errors import PoseError
+from featherpose.person import Persons
 from featherpose.place import command
 
 LARGEST = 1e300  # of a number: what is beyond it overflows as soon as it is squared
@@ -62,15 +65,26 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_json(path: Path) -> Any:
+def read_bytes(path: Path) -> bytes:
+    """What the file holds, unpacked."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            return json.loads(file.read())
+            return file.read()
     except FileNotFoundError as error:
         raise PoseError(f"There is no file {path}.") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise PoseError(f"{path} can't be read ({error}): fetch it again.") from error
+
+
+def read_json(path: Path) -> Any:
+    data = read_bytes(path)
+    try:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError):  # what it refuses is read, or said, as Python's json does
+        pass
+    try:
+        return json.loads(data)
     except RecursionError as error:
         raise PoseError(f"{path} nests its brackets too deeply to be annotations.") from error
     except ValueError as error:  # bad JSON or bad UTF-8
@@ -134,29 +148,31 @@ def picture_path(pictures: Path, name: Any, path: Path, record: object) -> str:
     return str(pictures / parts)
 
 
-def leave_out_missing(
-    images: Iterable[str], pictures: str, skipped: Counter, dataset: str
-) -> set[str]:
-    """Which of these pictures are not there; `pictures` is require (an error), skip or ignore (don't look)."""
+def with_pictures(persons: Persons, pictures: str, skipped: Counter, dataset: str) -> Persons:
+    """The people whose picture is there; `pictures` is require (an error), skip or ignore (don't look)."""
     if pictures == "ignore":
-        return set()
+        return persons
     if pictures not in ("require", "skip"):
         raise PoseError(f"data.read.pictures is {pictures!r}; it can be require, skip or ignore.")
-    wanted = Counter(images)
+    wanted = np.unique(persons.picture)
+    images = list(persons.pictures)
     present: dict[str, set[str]] = {}
-    missing = set()
-    for image in wanted:
-        parent, name = os.path.split(image)
+    missing: list[int] = []
+    for place in wanted.tolist():
+        parent, name = os.path.split(images[place])
         if parent not in present:
             present[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
         if name not in present[parent]:
-            missing.add(image)
+            missing.append(place)
     if missing and pictures == "require":
+        example = min(images[place] for place in missing)
         raise PoseError(
-            f"{len(missing)} of {len(wanted)} annotated pictures are missing, e.g. {min(missing)}. Unpack the pictures "
+            f"{len(missing)} of {len(wanted)} annotated pictures are missing, e.g. {example}. Unpack the pictures "
             f"there, or leave their people out with +data.read.pictures=skip; see them all with: "
             f"{check(dataset)}"
         )
+    gone = np.isin(persons.picture, missing)
     if missing:
-        skipped["picture missing"] += sum(wanted[image] for image in missing)
-    return missing
+        skipped["picture missing"] += int(gone.sum())
+        persons = persons[~gone]
+    return persons
