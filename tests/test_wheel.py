@@ -62,6 +62,7 @@ def test_every_config_file_travels(root: Path, wheel: Path) -> None:
     configs = [p.relative_to(root) for p in (root / "conf").rglob("*.yaml")]
     wanted = {f"featherpose/{p}" for p in configs if p.parts[1] != "local"}
     assert wanted <= names
+    assert {f"featherpose/export/page/{name}" for name in ("index.html", "main.js")} <= names
     assert "hydra_plugins/featherpose_launcher/processes.py" in names
     assert "hydra_plugins/featherpose_conf/search_path.py" in names
 

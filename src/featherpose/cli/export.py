@@ -21,6 +21,7 @@ from featherpose.export.half import halve
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
+from featherpose.export.web import Source, write_page
 from featherpose.inference.backends import FileBackend
 from featherpose.inference.boxes import whole_picture
 from featherpose.inference.checkpoints import Trained, from_checkpoint, from_weights
@@ -34,11 +35,17 @@ from featherpose.settings import exactly_one
 from featherpose.synthetic import painted
 from featherpose.targets import NotListed, build
 from featherpose.training.build import data_of_checkpoint
+from featherpose.zoo import shipped
 from featherpose.zoo.checkpoint import load_checkpoint
 
 
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
+    if cfg.web and cfg.checkpoint is None and cfg.weights is None:
+        write_web(cfg, Path(cfg.onnx) if cfg.onnx else shipped.FOLDER / f"{shipped.DEFAULT}.onnx")
+        return
+    if cfg.onnx:
+        raise UsageError("onnx= is a file that is exported already: it goes with web=DIR alone.")
     trained, source = open_trained(cfg)
     deployed, description = to_deploy(cfg, trained)
     path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
@@ -61,6 +68,24 @@ def main(cfg: DictConfig) -> None:
         write_half(path, crops)
     if cfg.int8:
         write_int8(cfg, path, trained, data)
+    if cfg.web:
+        write_web(cfg, path)
+
+
+def write_web(cfg: DictConfig, file: Path) -> None:
+    """The page in the browser, with the file's own card where one lies beside it."""
+    cards = [
+        card for card in (file.with_suffix(".md"), file.parent / "MODEL_CARD.md") if card.is_file()
+    ]
+    card = cards[0].read_text(encoding="utf-8") if cards else "This file came without a card."
+    detector = Path(cfg.detector) if cfg.detector else None
+    folder = Path(cfg.web)
+    written = write_page(folder, Source(file, card, detector), Path(cfg.ort) if cfg.ort else None)
+    size = sum(path.stat().st_size for path in written) / 1e6
+    console.print(
+        f"written: {folder} ({len(written)} files, {size:.1f} MB). To look at it: "
+        f"python -m http.server --directory {folder}, then http://localhost:8000"
+    )
 
 
 def to_deploy(cfg: DictConfig, trained: Trained) -> tuple[Deployed, Description]:

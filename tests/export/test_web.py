@@ -1,0 +1,162 @@
+"""The page in the browser: what it is made of, what is refused, and in Chromium the poses that Python finds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from featherpose import Pose
+from featherpose.errors import PoseError
+from featherpose.export import web
+from featherpose.export.web import Source, card_html, facts_of, page_texts, write_page
+from featherpose.image import write
+from featherpose.inference.description import KEY, Description
+from featherpose.protocol import Protocol
+from featherpose.skeletons import COCO
+from featherpose.synthetic import painted
+from featherpose.zoo.shipped import DEFAULT, FOLDER
+
+from .chromium import Page, program, served, visit
+
+LIGHT = Source(FOLDER / f"{DEFAULT}.onnx", (FOLDER / f"{DEFAULT}.md").read_text(encoding="utf-8"))
+
+
+def test_the_page_is_given_everything_as_numbers() -> None:
+    facts = facts_of(LIGHT)
+    assert facts["input_size"] == (256, 192)
+    assert len(facts["colours"]) == len(facts["flip_order"]) == 17
+    assert facts["finder"] is None
+    texts = page_texts(LIGHT, facts)
+    assert json.loads(texts["network.json"])["crop"] == {"padding": 1.25, "unit": 200.0}
+    assert "<h2># light" not in texts["index.html"] and "$" not in texts["index.html"]
+    assert "Wider Naive Lite-HRNet-18" in texts["index.html"]
+
+
+def test_a_card_is_shown_as_text_never_as_markup() -> None:
+    shown = card_html("# A <b>\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | <script> |\n\nWords.")
+    assert shown.splitlines() == [
+        "<h2>A &lt;b&gt;</h2>",
+        "<ul><li>one</li><li>two</li></ul>",
+        "<table><tr><td>a</td><td>b</td></tr><tr><td>1</td><td>&lt;script&gt;</td></tr></table>",
+        "<p>Words.</p>",
+    ]
+
+
+def maps(path: Path, description: Description, batch: int | str = "batch") -> Path:
+    """A file that gives 17 maps of the crop's own pixels."""
+    entry = helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, 8, 8])
+    out = helper.make_tensor_value_info("heatmaps", TensorProto.FLOAT, [batch, 17, 8, 8])
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [17, 3, 1, 1], np.ones(51))
+    node = helper.make_node("Conv", ["images", "w"], ["heatmaps"])
+    graph = helper.make_graph([node], "maps", [entry], [out], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 10
+    helper.set_model_props(model, {KEY: description.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "batch", "said"),
+    [
+        ({"protocol": Protocol(decoder="dark")}, "batch", "export it with decode=true"),
+        ({}, 4, "an open batch"),
+        (
+            {"protocol": Protocol(flip=True), "decoder_inside": "quarter"},
+            "batch",
+            "export it with flip_inside=true",
+        ),
+    ],
+)
+def test_what_the_page_cannot_do_is_refused(
+    tmp_path: Path, changes: dict[str, Any], batch: int | str, said: str
+) -> None:
+    plain = Description(COCO, (8, 8), 1, Protocol())
+    file = maps(tmp_path / "a.onnx", replace(plain, **changes), batch)
+    with pytest.raises(PoseError, match=said):
+        facts_of(Source(file, ""))
+
+
+def test_nothing_is_written_without_the_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PoseError, match=r"has no ort\.wasm\.bundle\.min\.mjs and no"):
+        write_page(tmp_path / "page", LIGHT, tmp_path)
+    monkeypatch.setattr(web.shutil, "which", lambda _: None)
+    with pytest.raises(PoseError, match="npm, which is not here: give ort=FOLDER"):
+        write_page(tmp_path / "page", LIGHT)
+    (tmp_path / "file").touch()
+    with pytest.raises(PoseError, match="is a file"):
+        write_page(tmp_path / "file", LIGHT, tmp_path)
+    assert not (tmp_path / "page").exists()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if program() is None:
+        pytest.skip("no Chromium here")
+    folder = tmp_path_factory.mktemp("page")
+    try:
+        write_page(folder, LIGHT)
+    except PoseError as error:
+        if "npm" in str(error):
+            pytest.skip(f"no npm here: {error}")
+        raise
+    return folder
+
+
+STATUS = "document.getElementById('status').textContent"
+
+
+@pytest.mark.slow
+def test_chromium_finds_what_python_finds(root: Path, page: Path, tmp_path: Path) -> None:
+    person = painted.load(painted.read(split="val", people=1, skeleton="coco").persons[0])
+    write(tmp_path / "person.png", person)
+    (tmp_path / "words.txt").write_text("no picture")
+    pictures = [tmp_path / "person.png", root / "docs" / "images" / "astronaut_pose.jpg"]
+
+    async def talk(browser: Page, address: str) -> list[Any]:
+        await browser.until("!!document.querySelector('body.ready')")
+        found = []
+        for picture in pictures:
+            await browser.choose(picture)
+            await browser.until(f"{STATUS}.match('{picture.name}: 1 person in .* ms')?.length")
+            found.append(await browser.value("globalThis.people"))
+        # A window of a phone's size shows all of it without scrolling sideways
+        await browser.photograph(tmp_path / "phone.png", 390, 844)
+        assert await browser.value("document.documentElement.scrollWidth") == 390
+        # What goes wrong is a sentence
+        await browser.choose(tmp_path / "words.txt")
+        await browser.until("!!document.querySelector('#status.wrong')")
+        assert "words.txt is neither a picture nor a video" in await browser.value(STATUS)
+        camera = {"permission": {"name": "camera"}, "origin": address.rstrip("/")}
+        await browser.ask("Browser.setPermission", setting="denied", **camera)
+        await browser.value("document.getElementById('camera').click()")
+        await browser.until(f"{STATUS}.startsWith('The camera was refused')")
+        # And a camera's frames are followed until they are stopped
+        await browser.ask("Browser.setPermission", setting="granted", **camera)
+        await browser.value("document.getElementById('camera').click()")
+        await browser.until("document.getElementById('speed').textContent.includes('frames/s')")
+        await browser.value("document.getElementById('stop').click()")
+        assert await browser.value(STATUS) == "stopped"
+        return found
+
+    with served(page) as address:
+        profile = tmp_path / "profile"
+        found = asyncio.run(visit(address, profile, lambda browser: talk(browser, address)))
+    assert cv2.imread(str(tmp_path / "phone.png")).std() > 20  # something is on it
+    pose = Pose()
+    for picture, people in zip(pictures, found, strict=True):
+        (wanted,) = pose(picture)
+        (seen,) = people
+        np.testing.assert_allclose(seen["keypoints"], wanted.keypoints, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(seen["confidence"], wanted.confidence, rtol=0, atol=1e-4)
