@@ -13,6 +13,7 @@ import scipy.io
 import torch
 import yaml
 
+from featherpose.export.web import RUNTIME
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
 from featherpose.synthetic import formats
@@ -81,6 +82,9 @@ def pictures(folder: Path) -> None:
         video.write(smooth_picture(number))
     video.release()
     constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])
+    (folder / "ort").mkdir()
+    for name in RUNTIME:
+        (folder / "ort" / name).touch()
 
 
 def test_dev(folder: Path) -> None:

@@ -56,6 +56,12 @@ SMALLER = {
     r"tensorboard --logdir (\S+)": (
         r"python src/train.py logger=tensorboard debug=tiny && tensorboard --inspect --logdir \1"
     ),
+    # npm is the network: empty files in the place of the browser's runtime
+    r"(python src/export\.py|featherpose export) (.*)\bweb=(\S+)(.*)": r"\1 \2web=\3\4 ort=ort",
+    r"python -m http\.server .*": "python -m http.server --help",  # until it is stopped
+    r"python -m pytest tests/export/test_web\.py": (
+        "python -m pytest tests/export/test_web.py -m 'not slow'"
+    ),
     # the wheel's index is the network; this folder has the same extras
     r"pip install \.": "pip install --no-deps --no-build-isolation --dry-run .",
     r"pip install '\.(\[\w+\])'": r"pip install --no-deps --no-build-isolation --dry-run '.\1'",

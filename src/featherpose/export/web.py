@@ -23,7 +23,7 @@ from featherpose.errors import PoseError
 from featherpose.files import replacing
 from featherpose.inference.backends import FileBackend, OnnxRuntime
 from featherpose.inference.boxes import LOST, MARGIN
-from featherpose.inference.detector import Detector
+from featherpose.inference.detector import Detector, yolox_grid
 from featherpose.inference.pose import CLEAR, FEWEST, LOOKS
 from featherpose.inference.smoothing import OneEuro
 
@@ -130,10 +130,12 @@ def facts_of(source: Source) -> dict[str, Any]:
 def finder_facts(source: Source) -> dict[str, Any] | None:
     if source.detector is None:
         return None
-    detector = Detector(source.detector, threshold=source.threshold)
-    if detector.kind != "yolox":
+    detector = Detector(source.detector, "yolox", threshold=source.threshold)
+    shape = detector.session.get_outputs()[0].shape
+    if len(shape) != 3 or shape[1] != len(yolox_grid(detector.size)[0]):
         raise PoseError(
-            f"The page finds people with a YOLOX; {source.detector} is {detector.kind}."
+            f"The page finds people with a YOLOX, whose output has a row for each cell of its grids; {source.detector} "
+            f"gives {shape}."
         )
     return {
         "size": detector.size,
