@@ -17,9 +17,10 @@ import pytest
 from rich.console import Console
 
 from featherpose.errors import PoseError
-from featherpose.runs.commands import show_diff
+from featherpose.runs.commands import network_in_words, show_diff
 from featherpose.runs.dataframes import config_frame, curves, diff, rounded, runs_frame
 from featherpose.runs.folder import Run, find_run, find_runs
+from featherpose.runs.record import NetworkFacts
 from featherpose.runs.sweep_folder import counts, jobs, to_go_on
 from featherpose.runs.wandb_runs import online_frame, read_offline
 
@@ -268,3 +269,11 @@ def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> N
     assert (cv2.imread(str(few)) == bare).all()
     assert "too few" in shell(root, *runs, "samples", "last", "--each", "0", code=1)
     assert "error: There is no run" in shell(root, *runs, "show", "nothing", code=1)
+
+
+def test_a_network_in_words() -> None:
+    facts = NetworkFacts("Hourglass", 2311111, 3.4e9, 3.445e9, 2298000, 3, 208, 4)
+    assert network_in_words(facts) == (
+        "Hourglass, 2.31 M parameters, 3.40 G MACs (thop: 2.30 M, 3.44 G), 3 stages, 208 channels, stride 4"
+    )
+    assert network_in_words(NetworkFacts()) == "?"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import featherpose.runs
+from featherpose.errors import PoseError
 
 WriteRun = Callable[..., Path]
 
@@ -31,3 +33,24 @@ def test_all_runs_as_a_dataframe(write_run: WriteRun, tmp_path: Path) -> None:
     folders = [write_run(name, score=score) for name, score in (("a", 70.0), ("b", 80.0))]
     assert featherpose.runs.dataframe(root=tmp_path)["score"].tolist() == [70.0, 80.0]
     assert featherpose.runs.dataframe(folders[1])["name"].tolist() == ["b"]
+    runs = [featherpose.runs.open(name, root=tmp_path) for name in ("last", "last-1")]
+    assert featherpose.runs.dataframe(*runs)["name"].tolist() == ["a", "b"]
+    assert "PCKh@0.5 80.00" in runs[0]._repr_html_()
+
+
+def test_runs_counted_from_the_last(write_run: WriteRun, tmp_path: Path) -> None:
+    write_run("only")
+    assert featherpose.runs.open("last-0", root=tmp_path).name == "only"
+    with pytest.raises(PoseError, match=r"There is no run last-1: .* holds 1 runs"):
+        featherpose.runs.open("last-1", root=tmp_path)
+
+
+def test_the_runs_of_a_sweep(write_run: WriteRun, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(name, place="sweeps/first")
+    write_run("c", place="sweeps/second")
+    os.utime(tmp_path / "sweeps" / "first", (0, 0))
+    assert [run.name for run in featherpose.runs.sweep("last", tmp_path)] == ["c"]
+    assert [run.name for run in featherpose.runs.sweep("first", tmp_path)] == ["a", "b"]
+    with pytest.raises(PoseError, match="There is no folder"):
+        featherpose.runs.sweep("third", tmp_path)

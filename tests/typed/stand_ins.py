@@ -65,8 +65,10 @@ SMALLER = {
     # the wheel's index is the network; this folder has the same extras
     r"pip install \.": "pip install --no-deps --no-build-isolation --dry-run .",
     r"pip install '\.(\[\w+\])'": r"pip install --no-deps --no-build-isolation --dry-run '.\1'",
-    r"pip install 'featherpose(\S+)' notebook && RUN=last jupyter notebook (\S+)": (
-        r"pip install --no-deps --no-build-isolation --dry-run '.\1' && RUN=last jupyter execute \2"
+    # a server that runs until it is stopped: one notebook, run through
+    r"pip install 'featherpose(\S+)' && jupyter lab notebooks( .*)?": (
+        r"pip install --no-deps --no-build-isolation --dry-run '.\1' && "
+        "jupyter execute notebooks/inspect_run.ipynb"
     ),
     r"pip install 'featherpose(\[\w+\])'": (
         r"pip install --no-deps --no-build-isolation --dry-run '.\1'"

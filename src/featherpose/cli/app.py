@@ -10,11 +10,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featherpose import __version__
-from featherpose.cli import groups, own_conf, resume
-from featherpose.errors import UsageError, known
+from featherpose.cli import groups, named_runs, own_conf, resume
+from featherpose.errors import PoseError, UsageError, known
 from featherpose.machine import keep_freed_memory
 from featherpose.overrides import experiments
 from featherpose.overrides.quoting import quoted
@@ -162,7 +163,7 @@ def arrange(verb: str, arguments: list[str]) -> list[str]:
         )
     if CHECKOUT is None and {"--help", "-h"} & set(options):
         overrides.append(f"hydra.help.app_name='{command(verb)}'")
-    words = [*multirun, *overrides]
+    words = [*multirun, *named_runs.expand(verb, overrides)]
     expanded = resume.expand(words) if verb == "train" else words
     return [*options, *map(as_hydra_reads_it, expanded)]
 
@@ -228,6 +229,10 @@ def _run(verb: str) -> None:
         try:
             return judged(cfg)
         except Exception as error:
+            if isinstance(error, PoseError):
+                from featherpose.cli import refused  # more than predicting needs
+
+                refused.forget(Path(HydraConfig.get().runtime.output_dir), verb)
             raise SystemExit(report(error)) from None
 
     task()

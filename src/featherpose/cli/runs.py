@@ -114,12 +114,12 @@ def main(words: list[str]) -> int:
 
     from rich.console import Console
 
-    from featherpose.runs import commands
+    from featherpose.runs import commands, sweep_folder
 
     console = Console(highlight=False)
     root = asked.runs or Path(os.environ.get("FEATHERPOSE_RUNS", "runs"))
     if asked.verb == "status":
-        return commands.status(asked.sweep or commands.newest_sweep(root), console)
+        return commands.status(asked.sweep or sweep_folder.newest_sweep(root), console)
     if asked.verb == "watch":
         from featherpose.runs import watch
 

@@ -21,9 +21,9 @@ def main(words: list[str]) -> int:
     from rich.console import Console
 
     from featherpose.runs import commands
-    from featherpose.runs.sweep_folder import to_go_on
+    from featherpose.runs.sweep_folder import newest_sweep, to_go_on
 
-    folder = asked.folder or commands.newest_sweep(Path(os.environ.get("FEATHERPOSE_RUNS", "runs")))
+    folder = asked.folder or newest_sweep(Path(os.environ.get("FEATHERPOSE_RUNS", "runs")))
     code = commands.status(folder, Console(highlight=False))
     if code and asked.go_on:
         for line in to_go_on(folder):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from featherpose.draw import contact_sheet, overlay_heatmaps
+from featherpose.data.datamodule import PoseDataModule
+from featherpose.draw import contact_sheet, draw_pose, overlay_heatmaps
 from featherpose.errors import PoseError
 from featherpose.heatmaps import encode
 from featherpose.inference.checkpoints import Loaded, from_checkpoint
 from featherpose.models.layers import NonLocal
-from featherpose.models.network import natural_height_of
+from featherpose.models.network import PoseNetwork, natural_height_of
 from featherpose.person import spread
 from featherpose.pixels import normalise
+from featherpose.place import CONF
 from featherpose.runs.folder import Run
-from featherpose.targets import build_listed
+from featherpose.targets import build, build_listed
 
 
 def load_network(run: Run, which: str = "best") -> Loaded:
@@ -30,7 +34,7 @@ def load_network(run: Run, which: str = "best") -> Loaded:
     return from_checkpoint(path)
 
 
-def load_data(config: Mapping[str, Any], trained: Loaded) -> Any:
+def load_data(config: Mapping[str, Any], trained: Loaded) -> PoseDataModule:
     """The data module of a resolved config, fitted to the network."""
     return build_listed(
         config["data"],
@@ -39,6 +43,39 @@ def load_data(config: Mapping[str, Any], trained: Loaded) -> Any:
         stride=trained.stride,
         natural_height=natural_height_of(trained.network),
     )
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a training is given: its data, and how the targets are painted."""
+
+    data: PoseDataModule
+    stride: int
+    sigma: float
+    quantised: bool
+
+    def _repr_html_(self) -> str:
+        people, (height, width) = self.data.train_people, self.data.input_size
+        skipped = ", ".join(f"{n} {why}" for why, n in people.skipped.items()) or "nobody"
+        return (
+            f"<b>{self.data.name}</b>: {len(people.persons):,} persons to train on, left out: {skipped}<br>"
+            f"crops {height}x{width}, heatmaps {height // self.stride}x{width // self.stride}"
+        )
+
+
+def given(overrides: str) -> Given:
+    """Data and targets as `train` would make them of these overrides, fitted to the network that they name."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", overrides=overrides.split())
+    network: PoseNetwork = build(cfg.model)
+    data: PoseDataModule = build(
+        cfg.data,
+        stride=network.stride,
+        natural_height=natural_height_of(network),
+        seed=cfg.seed,
+    )
+    loss = cfg.loss.get("labels") or cfg.loss  # of a student
+    return Given(data, network.stride, float(loss.sigma), bool(loss.quantised))
 
 
 def batch_of(dataset: Any, count: int = 4) -> dict[str, Tensor]:
@@ -101,6 +138,18 @@ def attention_sheet(
             tiles.append(_shade(picture, seen))
             labels.append(f"{name.split('.hourglass')[0]}, most {seen.max():.2f}")
     return contact_sheet(tiles, columns=1 + len(maps), labels=labels)
+
+
+def augmentation_sheet(data: PoseDataModule, people: int = 3, epochs: int = 5) -> np.ndarray:
+    """A row per person: the plain crop, then what each epoch would train on."""
+    plain, augmented = data.dataset(data.train_people), data.train_dataset()
+    tiles = []
+    for index in map(int, spread(len(plain), people)):
+        for sample in (plain[index], *(augmented[(epoch, index)] for epoch in range(epochs))):
+            image = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
+            joints, visible = sample["joints"].numpy(), 2 * sample["visible"].numpy()
+            tiles.append(draw_pose(image, joints, visible, data.skeleton))
+    return contact_sheet(tiles, columns=1 + epochs)
 
 
 def target_sheet(

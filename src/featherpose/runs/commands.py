@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +20,7 @@ from featherpose.runs.dataframes import diff, made_by, rounded
 from featherpose.runs.folder import Run, find_run, find_runs
 from featherpose.runs.listing import state as in_colour
 from featherpose.runs.published import published
+from featherpose.runs.record import NetworkFacts
 from featherpose.runs.sweep_folder import counts, jobs, to_go_on
 
 _FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}
@@ -49,7 +48,7 @@ def show(run: Run, console: Console) -> None:
         + escape(f"  {record.error}" if record.error else ""),
         "command": escape(str(record.command)),
         "commit": f"{record.git.commit}{' with uncommitted changes' if record.git.dirty else ''}",
-        "network": escape(json.dumps(asdict(record.network))),
+        "network": escape(network_in_words(record.network)),
         "protocol": escape(run.protocol),
         "device": escape(f"{record.device} on {record.host}"),
         "time": f"{record.started} to {record.finished}, {len(run.metrics)} epochs",
@@ -82,6 +81,24 @@ def show(run: Run, console: Console) -> None:
         cells = ["" if value is None else f"{value:.2f}" for value in (total, *values)]
         scores.add_row(escape(row.source), *cells, style="italic dim")
     console.print(scores)
+
+
+def network_in_words(facts: NetworkFacts) -> str:
+    """`Hourglass, 2.31 M parameters, 3.40 G MACs (thop: 2.30 M, 3.45 G), 3 stages, 256 channels, stride 4`."""
+    words = [facts.name or "?"]
+    if facts.parameters is not None:
+        words.append(f"{facts.parameters / 1e6:.2f} M parameters")
+    if facts.macs is not None:
+        words.append(f"{facts.macs / 1e9:.2f} G MACs")
+    if facts.thop_parameters is not None and facts.thop_macs is not None:
+        words[-1] += f" (thop: {facts.thop_parameters / 1e6:.2f} M, {facts.thop_macs / 1e9:.2f} G)"
+    if facts.stages is not None:
+        words.append(f"{facts.stages} stages")
+    if facts.channels is not None:
+        words.append(f"{facts.channels} channels")
+    if facts.stride is not None:
+        words.append(f"stride {facts.stride}")
+    return ", ".join(words)
 
 
 def show_diff(runs: Sequence[Run], console: Console, incidental: bool = False) -> None:
@@ -233,10 +250,3 @@ def status(sweep: Path, console: Console) -> int:
         for line in again:
             console.print(f"  {escape(line)}", soft_wrap=True)
     return 0 if all(job.state == "finished" for job in found) else 1
-
-
-def newest_sweep(root: Path) -> Path:
-    folders = sorted((root / "sweeps").glob("*/"), key=lambda folder: folder.stat().st_mtime)
-    if not folders:
-        raise PoseError(f"There are no sweeps in {root / 'sweeps'}.")
-    return folders[-1]

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ DONE = "finished"
 # What training calls its folders: date, time, and the four digits that set two of the same second apart
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-([0-9a-f]{4})_")
 
+NEWEST = re.compile(r"last(?:-(\d+))?")
+
+
+class NoRun(PoseError):
+    """No run fits what was asked for."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -37,6 +44,14 @@ class Run:
 
     def __str__(self) -> str:
         return self.name
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        score = "no score yet" if self.score is None else f"{self.metric} {self.score:.2f}"
+        if self.own_score.interval:
+            score += " [{:.2f}, {:.2f}]".format(*self.own_score.interval)
+        lines = (score, self.protocol, f"{len(self.metrics)} epochs", str(self.folder))
+        return "<br>".join([f"<b>{escape(self.name)}</b> {state_of(self)}", *map(escape, lines)])
 
     @cached_property
     def record(self) -> RunRecord:
@@ -195,15 +210,21 @@ def find_runs(*places: str | Path, left_out: list[str] | None = None) -> list[Ru
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> Run:
-    """One run by its folder, its id, by `last`, or by any part of its folder's or its name that fits one run only."""
+    """One run by its folder, its id, by any part of its folder's or its name that fits one run only, or by `last`.
+
+    `last-1` is the one before the last, `last-2` the one before that.
+    """
     if (Path(name) / FILE).is_file():
         return _sound(Run(Path(name)))
     if Path(name).is_dir():
         raise PoseError(f"{name} is not a run folder: it has no run.json.")
     left_out: list[str] = []
     runs = find_runs(root, left_out=left_out) if Path(root).exists() else []
-    if str(name) == "last" and runs:
-        return runs[-1]
+    if (newest := NEWEST.fullmatch(str(name))) and runs:
+        back = int(newest[1] or 0)
+        if back >= len(runs):
+            raise NoRun(f"There is no run {name}: {root} holds {len(runs)} runs.")
+        return runs[-1 - back]
     fitting = [run for run in runs if str(name) in (run.name, run.id)] or [
         run for run in runs if str(name) in str(run.folder) or str(name) in run.name
     ]
@@ -213,7 +234,7 @@ def find_run(name: str | Path, root: str | Path = "runs") -> Run:
         damaged = [sentence for sentence in left_out if str(name) in sentence.partition(" ")[0]]
         if damaged:
             raise PoseError(damaged[0])
-        raise PoseError(f"There is no run {name!r} below {root} ({len(runs)} runs there).")
+        raise NoRun(f"There is no run {name!r} below {root} ({len(runs)} runs there).")
     names = ", ".join(str(run.folder) for run in fitting[:4])
     raise PoseError(
         f"{name!r} fits {len(fitting)} runs: {names}{', …' if len(fitting) > 4 else ''}. Name one of the folders."

@@ -32,7 +32,7 @@ def curve_figure(
     runs: Sequence[Run], column: str = "val/score", title: str | None = None
 ) -> Figure:
     """One column of metrics.csv by epoch, a line per run; of many runs the best few have colours and names."""
-    figure, axes = _new(title or column, "epoch", column)
+    figure, axes = new_axes(title or column, "epoch", column)
     table = curves(runs, column)
     named = best_curves(table, column, len(COLOURS))
     if len(named) < len(table.columns):
@@ -47,7 +47,7 @@ def curve_figure(
 
 def stage_figure(run: Run, pattern: str, title: str) -> Figure:
     """All columns of one run that fit a pattern, e.g. every stage's loss, score or gamma."""
-    figure, axes = _new(title, "epoch", "")
+    figure, axes = new_axes(title, "epoch", "")
     table = run.metrics.set_index("epoch")
     names = [name for name in table.columns if re.fullmatch(pattern, str(name))]
     for colour, name in zip(cycle(COLOURS), sorted(names), strict=False):
@@ -64,7 +64,7 @@ def gamma_figure(run: Run) -> Figure:
 def joint_figure(runs: Sequence[Run]) -> Figure:
     """The final score of each joint column, a bar per run."""
     names = list(dict.fromkeys(n[6:] for run in runs for n in run.scores if n.startswith("joint/")))
-    figure, axes = _new("score by joint", "", runs[0].metric if runs else "score")
+    figure, axes = new_axes("score by joint", "", runs[0].metric if runs else "score")
     width = 0.8 / max(1, len(runs))
     for i, (colour, run) in enumerate(zip(cycle(COLOURS), runs, strict=False)):
         values = [run.scores.get(f"joint/{name}", np.nan) for name in names]
@@ -82,7 +82,7 @@ def joint_figure(runs: Sequence[Run]) -> Figure:
 
 def stage_score_figure(runs: Sequence[Run]) -> Figure:
     """What each further stage gains: the best checkpoint's score after every supervised output."""
-    figure, axes = _new("score after each stage", "stage", runs[0].metric if runs else "score")
+    figure, axes = new_axes("score after each stage", "stage", runs[0].metric if runs else "score")
     for colour, run in zip(cycle(COLOURS), runs, strict=False):
         early = sorted(
             (int(m[1]), v)
@@ -154,7 +154,8 @@ def picture_uri(picture: Path | np.ndarray, most: int = 200_000) -> str:
     return text
 
 
-def _new(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+def new_axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty plot as all of them look."""
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10, loc="left", parse_math=False)

@@ -63,11 +63,16 @@ def by_occlusion(run: Run, stage: int = -1) -> pd.DataFrame:
 def by_size(run: Run, stage: int = -1, bins: int = 4) -> pd.DataFrame:
     """Per quantile of the person's extent in the picture, smallest first."""
     table = errors(run, stage)
-    if table["extent"].nunique() < 2:
-        return _summary(table.assign(size="all"), "size")
-    cuts = pd.qcut(table["extent"], bins, duplicates="drop")
+    return _summary(table.assign(size=size_of(table["extent"], bins)), "size")
+
+
+def size_of(extent: pd.Series, bins: int = 4) -> pd.Series:
+    """Each extent's quantile in words, `40 to 55 px`; `all` where there is one extent only."""
+    if extent.nunique() < 2:
+        return pd.Series("all", extent.index)
+    cuts = pd.qcut(extent, bins, duplicates="drop")
     names = {cut: f"{max(cut.left, 0):.0f} to {cut.right:.0f} px" for cut in cuts.cat.categories}
-    return _summary(table.assign(size=cuts.cat.rename_categories(names)), "size")
+    return cuts.cat.rename_categories(names)
 
 
 def by_stage(runs: Sequence[Run]) -> pd.DataFrame:

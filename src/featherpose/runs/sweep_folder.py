@@ -131,3 +131,11 @@ def _asked(document: dict[str, Any]) -> dict[int, tuple[str, ...]]:
 def _number(folder: Path) -> int:
     head = folder.name.partition("_")[0]
     return int(head) if head.isdigit() else -1
+
+
+def newest_sweep(root: Path) -> Path:
+    """The sweep that was touched last below a folder of runs."""
+    folders = sorted((root / "sweeps").glob("*/"), key=lambda folder: folder.stat().st_mtime)
+    if not folders:
+        raise PoseError(f"There are no sweeps in {root / 'sweeps'}.")
+    return folders[-1]

@@ -1,4 +1,7 @@
-"""What the notebooks begin with: where runs lie, and how pictures are shown."""
+"""What a notebook begins with: `import featherpose.runs.notebook; run = featherpose.runs.open("last"); run`.
+
+Runs lie in the checkout's `runs/`, wherever the notebook does, or in `FEATHERPOSE_RUNS`.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ import numpy as np
 from IPython.core.getipython import get_ipython
 from IPython.display import Image, display
 
-from featherpose.place import CHECKOUT, CONF
+from featherpose.place import CHECKOUT
 
-__all__ = ["CONF", "RUNS", "display", "show"]
+__all__ = ["display", "show"]
 
 warnings.filterwarnings("ignore", message="IProgress not found")
-ROOT = CHECKOUT or Path.cwd()
-RUNS = Path(os.environ.get("FEATHERPOSE_RUNS", ROOT / "runs"))
-os.environ.setdefault("FEATHERPOSE_ROOT", str(ROOT))
+_ROOT = CHECKOUT or Path.cwd()
+os.environ.setdefault("FEATHERPOSE_ROOT", str(_ROOT))
+os.environ.setdefault("FEATHERPOSE_RUNS", str(_ROOT / "runs"))
 if shell := get_ipython():
     shell.run_line_magic("matplotlib", "inline")
 
