@@ -11,11 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from featherpose.overrides.quoting import quoted
 from featherpose.sweeps.command import child_command
 from featherpose.sweeps.display import duration
-from featherpose.sweeps.job import Slots, visible_gpus
+from featherpose.sweeps.job import Job, Slots, visible_gpus
+from featherpose.sweeps.launcher import Processes
+
+ENDS = enumerate(("finished", "failed", "finished"))
 
 PROGRAM = """
 import os, resource, signal, sys, time
@@ -337,3 +341,16 @@ def test_ray_runs_jobs_and_a_failing_one_leaves_the_others(program: Path, tmp_pa
     assert [(sweep / name / "starts").read_text() for name in jobs(sweep)] == [
         "x"
     ] * 4  # nothing was retried
+
+
+def test_with_alerts_the_end_of_a_sweep_is_told(tmp_path: Path) -> None:
+    ended = [Job(n, [], tmp_path, [], OmegaConf.create(), state=state) for n, state in ENDS]
+    asked = {"callbacks": {"alerts": {"command": 'echo "$ALERT" > "$RUN/told"'}}}
+    Processes(None, OmegaConf.create(asked))._tell(ended, tmp_path)  # ty: ignore
+    sentence = f"{tmp_path.name}: the sweep has ended, 2 of 3 jobs finished"
+    assert (tmp_path / "told").read_text() == f"{sentence}\n"
+    assert (tmp_path / "alerts.txt").read_text().rstrip().endswith(sentence)
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    Processes(None, OmegaConf.create({"callbacks": {}}))._tell(ended, quiet)  # ty: ignore
+    assert not list(quiet.iterdir())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featherpose import __version__
-from featherpose.cli import groups, named_runs, own_conf, resume
+from featherpose.cli import groups, named_runs, own_conf, refused, resume
 from featherpose.errors import PoseError, UsageError, known
 from featherpose.machine import keep_freed_memory
 from featherpose.overrides import experiments
@@ -230,8 +230,6 @@ def _run(verb: str) -> None:
             return judged(cfg)
         except Exception as error:
             if isinstance(error, PoseError):
-                from featherpose.cli import refused  # more than predicting needs
-
                 refused.forget(Path(HydraConfig.get().runtime.output_dir), verb)
             raise SystemExit(report(error)) from None
 

@@ -7,11 +7,6 @@ import shutil
 from pathlib import Path
 
 from featherpose.errors import PoseError
-from featherpose.runs.record import FILE, RunRecord
-from featherpose.runs.recording import CHANGES
-
-# What a run's first moments write, beside Hydra's own
-_FIRST = {FILE, CHANGES, "config.yaml"}
 
 
 def forget(folder: Path, verb: str) -> None:
@@ -21,8 +16,7 @@ def forget(folder: Path, verb: str) -> None:
     """
     with contextlib.suppress(OSError, PoseError):
         names = {path.name for path in folder.iterdir()} - {".hydra", f"{verb}.log"}
-        foreign = names - _FIRST or (names and FILE not in names)
-        if foreign or (folder.parent / "multirun.yaml").exists() or _started(folder):
+        if (folder.parent / "multirun.yaml").exists() or (names and not _only_begun(folder, names)):
             return
         shutil.rmtree(folder / ".hydra", ignore_errors=True)
         for path in folder.iterdir():
@@ -30,7 +24,12 @@ def forget(folder: Path, verb: str) -> None:
         folder.rmdir()
 
 
-def _started(folder: Path) -> bool:
-    """The device is noted once a run is ready to train."""
+def _only_begun(folder: Path, names: set[str]) -> bool:
+    """Whether the files are those of a run's first moments: its device is noted once it is ready to train."""
+    from featherpose.runs.record import FILE, RunRecord
+    from featherpose.runs.recording import CHANGES
+
     record = RunRecord.read(folder)
-    return record is not None and (record.device is not None or bool(record.resumed))
+    if record is None or names - {FILE, CHANGES, "config.yaml"}:
+        return False
+    return record.device is None and not record.resumed

@@ -16,6 +16,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from featherpose.errors import PoseError
+from featherpose.runs import alerts
 from featherpose.sweeps.command import child_command
 from featherpose.sweeps.display import Progress, print_table
 from featherpose.sweeps.job import Job, Slots, visible_gpus
@@ -88,6 +89,7 @@ class Processes:
             for number, handler in before.items():
                 signal.signal(number, handler)
             print_table(jobs, sweep.folder)
+            self._tell(jobs, sweep.folder)
         if self.stopping is not None:
             raise SystemExit(128 + self.stopping)
         # What the sweeper gets of them
@@ -176,6 +178,14 @@ class Processes:
         again, self.stopping = self.stopping is not None, number
         for job in self.running:
             job.kill() if again else job.signal(number)
+
+    def _tell(self, jobs: list[Job], folder: Path) -> None:
+        """With `callbacks=alerts` the sweep's end is told once, beside what each job tells of itself."""
+        wanted = OmegaConf.select(self.config, "callbacks.alerts")
+        if wanted:
+            done = sum(job.state == "finished" for job in jobs)
+            sentence = f"{folder.name}: the sweep has ended, {done} of {len(jobs)} jobs finished"
+            alerts.tell(folder, sentence, wanted.get("command"))
 
     def _result(self, job: Job, trouble: PoseError) -> JobReturn:
         result = JobReturn(

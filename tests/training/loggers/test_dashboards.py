@@ -87,6 +87,15 @@ def test_one_wandb_run_per_job_all_in_one_folder(
     assert all({"lapx", "synthetic", "paper_no_tta"} <= set(run.tags) for _, run in pairs)
 
 
+def test_what_the_sweep_file_ranks_by_is_a_plain_number(
+    root: Path, pairs: list[tuple[Path, OfflineRun]]
+) -> None:
+    metric = yaml.safe_load((root / "docs" / "wandb" / "sweep.yaml").read_text())["metric"]
+    for folder, run in pairs:
+        best = json.loads((folder / "run.json").read_text())["best"]["score"]
+        assert run.summary[metric["name"]] == pytest.approx(best)
+
+
 def test_wandb_history_is_metrics_csv(pairs: list[tuple[Path, OfflineRun]]) -> None:
     for folder, run in pairs:
         ours, theirs = pd.read_csv(folder / "metrics.csv").set_index("epoch"), run.by_epoch()

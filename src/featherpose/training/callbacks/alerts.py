@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-from datetime import datetime, timezone
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from featherpose.console import console
 from featherpose.errors import known
-
-FILE = "alerts.txt"
-_PATIENCE = 30.0  # seconds that a command may take
+from featherpose.runs import alerts
 
 
 class Alerts(Callback):
@@ -48,29 +42,12 @@ class Alerts(Callback):
             self.tell(trainer, f"{self._place(trainer)}: trained to its end")
 
     def tell(self, trainer: Trainer, sentence: str) -> None:
-        """Nothing that goes wrong here may hide how the run itself ended."""
-        moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with contextlib.suppress(OSError), (self.folder / FILE).open("a", encoding="utf-8") as file:
-            file.write(f"{moment} {sentence}\n")
+        """In the folder and by the command, and on W&B where it is online."""
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and not getattr(logger.experiment, "offline", True):
                 with contextlib.suppress(Exception):
                     logger.experiment.alert(title="featherpose", text=sentence)
-        self._run_command(sentence)
-
-    def _run_command(self, sentence: str) -> None:
-        if not self.command:
-            return
-        environment = {**os.environ, "ALERT": sentence, "RUN": str(self.folder)}
-        try:
-            done = subprocess.run(
-                self.command, shell=True, env=environment, timeout=_PATIENCE, check=False
-            )
-            failed = f"exit code {done.returncode}" if done.returncode else ""
-        except (OSError, subprocess.SubprocessError) as error:
-            failed = str(error)
-        if failed:
-            console.print(f"[yellow]warning[/]: callbacks.alerts.command failed: {failed}")
+        alerts.tell(self.folder, sentence, self.command)
 
     def _place(self, trainer: Trainer) -> str:
         return f"{self.folder.name}, epoch {trainer.current_epoch}, step {trainer.global_step}"
