@@ -42,19 +42,10 @@ def test_gamma_is_scaled_for_a_while_only() -> None:
 
 def test_without_gamma_a_place_sees_its_convolutions_alone(images: Tensor) -> None:
     torch.manual_seed(0)
-    network = Tiny()
-    with gamma.scaled(network, 0.0):
-        near = gamma.receptive_field(network, images)
-    far = gamma.receptive_field(network, images)
-    seen = np.argwhere(near > 0)
-    assert (seen.min(0).tolist(), seen.max(0).tolist()) == ([7, 7], [9, 9])  # 3x3 about (8, 8)
-    assert near.max() == far.max() == 1
-    assert (far > 0).all()
-    assert gamma.outside(near) == 0
-    assert gamma.outside(far) > 0
-    assert gamma.outside(np.ones((16, 16))) == 75
-
-
-def test_a_tile_for_each_factor(images: Tensor) -> None:
-    sheet = gamma.receptive_field_sheet(Tiny(), images, (0.0, 1.0))
-    assert sheet.shape[1] > 2 * 192
+    without, with_it = gamma.receptive_fields(Tiny(), images, (0.0, 1.0))
+    assert [without.name, with_it.name] == ["gamma x 0", "gamma x 1"]
+    seen = np.argwhere(without.gradient > 0)
+    # 3x3 about each of the four cells of the middle
+    assert (seen.min(0).tolist(), seen.max(0).tolist()) == ([6, 6], [9, 9])
+    assert (with_it.gradient > 0).all()
+    assert without.beyond == 0 < with_it.beyond
