@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +55,11 @@ def test_the_runs_of_a_sweep(write_run: WriteRun, tmp_path: Path) -> None:
     assert [run.name for run in featherpose.runs.sweep("first", tmp_path)] == ["a", "b"]
     with pytest.raises(PoseError, match="There is no folder"):
         featherpose.runs.sweep("third", tmp_path)
+
+
+def test_the_page_says_what_the_docstrings_say(root: Path) -> None:
+    page = runpy.run_path(str(root / "scripts" / "python_page.py"))["page"]()
+    again = "run python scripts/python_page.py"
+    assert (root / "docs" / "python.md").read_text(encoding="utf-8") == page, again
+    for part in ("featherpose.runs.open", "`predictions`", "`name`: its folder", "paired.compared"):
+        assert part in page
