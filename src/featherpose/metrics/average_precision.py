@@ -6,6 +6,7 @@ The matching runs over all pictures, thresholds and area ranges at once, one det
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,14 +31,27 @@ def average_precision(
         found: detections; the best 20 of each picture count.
         sigmas: (K,) per-joint constants of the similarity.
     """
-    matched, excused, ignored, _ = _matched(truth, found, sigmas)
-    precision, recall = _curves(matched, excused, (~ignored).sum(axis=1))
-    return _summary(precision, recall)
+    return _summary(curves(truth, found, sigmas))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the ten numbers are made of, by area range and threshold; -1 where an area range has nobody."""
+
+    precision: np.ndarray  # (A, T, 101) at `RECALLS`
+    score: np.ndarray  # (A, T, 101) of the detection at which the recall is reached
+    recall: np.ndarray  # (A, T) the highest
+
+
+def curves(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> Curves:
+    """pycocotools' arrays of one category and 20 detections a picture, for `average_precision`'s arguments."""
+    matched, excused, ignored, _, score = _matched(truth, found, sigmas)
+    return _curves(matched, excused, (~ignored).sum(axis=1), score)
 
 
 def matches(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> Matches:
     """What the AP over all areas is made of, picture by picture."""
-    matched, excused, ignored, image_id = _matched(truth, found, sigmas)
+    matched, excused, ignored, image_id, _ = _matched(truth, found, sigmas)
     pictures = np.unique(truth.images)
     counting = truth.image_id[np.isin(truth.image_id, pictures)][~ignored[0]]
     return Matches(
@@ -51,8 +65,10 @@ def matches(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> M
 
 def _matched(
     truth: GroundTruth, found: Detections, sigmas: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Matched and excused detections (A, T, M) by falling score, ignored persons (A, N), detections' pictures (M,)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Matched and excused detections (A, T, M) by falling score, ignored persons (A, N), detections' pictures and
+    scores (M,).
+    """
     truth = truth[np.isin(truth.image_id, truth.images)]
     counting = np.flatnonzero(np.isin(found.image_id, truth.images))
     found = found[counting[best_of_each_picture(found.image_id[counting], found.score[counting])]]
@@ -63,7 +79,8 @@ def _matched(
     matched, excused = _match(truth, found, ignored, np.asarray(sigmas, np.float64))
     excused |= ~matched & outside[:, None]
     order = np.argsort(-found.score, kind="stable")
-    return matched[..., order], excused[..., order], ignored, found.image_id[order]
+    matched, excused = matched[..., order], excused[..., order]
+    return matched, excused, ignored, found.image_id[order], found.score[order]
 
 
 def best_of_each_picture(
@@ -167,15 +184,15 @@ def _ranges(start: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def _curves(
-    matched: np.ndarray, excused: np.ndarray, persons: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Precision at 101 recalls (A, T, 101) and the highest recall (A, T); -1 where an area range has no person."""
+    matched: np.ndarray, excused: np.ndarray, persons: np.ndarray, score: np.ndarray
+) -> Curves:
     areas, thresholds, detections = matched.shape
     precision = np.zeros((areas, thresholds, len(RECALLS)))
+    reached_at = np.zeros_like(precision)
     recall = np.zeros((areas, thresholds))
     for area in range(areas):
         if persons[area] == 0:
-            precision[area], recall[area] = -1, -1
+            precision[area], reached_at[area], recall[area] = -1, -1, -1
             continue
         if not detections:
             continue
@@ -189,10 +206,11 @@ def _curves(
             place = np.searchsorted(share[threshold], RECALLS, side="left")
             reached = place < detections
             precision[area, threshold, reached] = best_from_here[threshold, place[reached]]
-    return precision, recall
+            reached_at[area, threshold, reached] = score[place[reached]]
+    return Curves(precision, reached_at, recall)
 
 
-def _summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+def _summary(found: Curves) -> dict[str, float]:
     at = {50: 0, 75: 5}
 
     def ten(values: np.ndarray) -> list[float]:
@@ -202,4 +220,4 @@ def _summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
             for part in map(np.atleast_1d, parts)
         ]
 
-    return dict(zip(NAMES, ten(precision) + ten(recall), strict=True))
+    return dict(zip(NAMES, ten(found.precision) + ten(found.recall), strict=True))

@@ -1,0 +1,52 @@
+"""Precision, score and recall as arrays are pycocotools', on made cases; `python THIS_FILE 10000` takes so many."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))  # ties, crowds and empty pictures are made there
+from test_oks import arrays, by_pycocotools, random_set
+
+from featherpose.metrics.average_precision import AREAS, curves
+from featherpose.skeletons import COCO
+
+CASES = 30
+LIMITS = (32.0**2, 96.0**2, 1e5**2)  # of the area ranges
+
+
+def case(seed: int) -> tuple[dict, list[dict]]:
+    mix = np.random.default_rng(seed)
+    pictures, persons = int(mix.integers(1, 5)), int(mix.integers(1, 9))
+    detections = int(mix.choice([1, 5, 20, 70]))  # 70 in few pictures: more than 20 each
+    dataset, results = random_set(seed, pictures, persons, detections, bool(mix.integers(2)))
+    for person in dataset["annotations"]:
+        if mix.random() < 0.3:
+            person["area"] = float(np.nextafter(mix.choice(LIMITS), mix.choice([0, 1e99])))
+        elif mix.random() < 0.3:
+            person["area"] = float(mix.choice(LIMITS))
+    return dataset, results
+
+
+def assert_same_arrays(seed: int) -> None:
+    dataset, results = case(seed)
+    theirs = by_pycocotools(dataset, results).eval
+    ours = curves(*arrays(dataset, results), COCO.sigmas)
+    for name, mine in (("precision", ours.precision), ("scores", ours.score)):
+        expected = theirs[name][:, :, 0, :, 0]  # (T, 101, A)
+        np.testing.assert_array_equal(mine.transpose(1, 2, 0), expected, f"{name} of case {seed}")
+    np.testing.assert_array_equal(ours.recall.T, theirs["recall"][:, 0, :, 0], f"case {seed}")
+
+
+def test_arrays_are_those_of_pycocotools() -> None:
+    assert list(AREAS) == ["all", "medium", "large"]
+    for seed in range(CASES):
+        assert_same_arrays(seed)
+
+
+if __name__ == "__main__":
+    for number in range(int(sys.argv[1])):
+        assert_same_arrays(number)
+    print(f"{sys.argv[1]} cases: equal")
