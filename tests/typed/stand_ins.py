@@ -97,7 +97,7 @@ NEEDS = {
     r"data\.root=data/synthetic_coco": (
         "python scripts/make_synthetic.py --format coco --people 2000 --out data/synthetic_coco"
     ),
-    r"runs\.py (list|show last)|RUN=last|^wandb ": "python src/train.py",
+    r"runs\.py (list|show last)|jupyter lab|^wandb ": "python src/train.py",
     r"runs\.py status|featherpose (sweep|runs status)": SWEEP,
 }
 
