@@ -57,12 +57,16 @@ def test_what_goes_wrong_is_raised_and_what_waits_is_left_undone() -> None:
         begin.wait(10)
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"), Beside(most=3) as beside:
-        beside(fail)
-        beside(lambda: done.append(1))
-        begin.set()
-    assert done in ([], [1])  # it may have begun before the error was seen
-    with pytest.raises(OSError, match="disk full"), Beside(most=1) as beside:
-        beside(fail)
-        for _ in range(3):
-            beside(lambda: None)
+    def work(most: int) -> None:
+        with Beside(most) as beside:
+            beside(fail)
+            for number in range(3):
+                beside(lambda number=number: done.append(number))
+            begin.set()
+
+    for most in (1, 5):  # raised by a later piece, and at the end
+        done.clear()
+        begin.set() if most == 1 else begin.clear()
+        with pytest.raises(OSError, match="disk full"):
+            work(most)
+        assert not done

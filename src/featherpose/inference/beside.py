@@ -18,10 +18,14 @@ AHEAD = 3  # frames that may wait on either side
 def ahead(items: Iterable[Item], most: int = AHEAD) -> Iterator[Item]:
     """The items in their order, up to `most` of them fetched before they are asked for."""
     iterator = iter(items)
+
+    def fetch() -> Item | None:
+        return next(iterator, None)
+
     with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, iterator, None) for _ in range(most))
+        waiting = deque(thread.submit(fetch) for _ in range(most))
         while (item := waiting.popleft().result()) is not None:
-            waiting.append(thread.submit(next, iterator, None))
+            waiting.append(thread.submit(fetch))
             yield item
 
 
@@ -35,11 +39,21 @@ class Beside:
         self.most = most
         self.thread = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
+        self.failed = False
 
     def __call__(self, work: Callable[[], None]) -> None:
-        self.waiting.append(self.thread.submit(work))
+        self.waiting.append(self.thread.submit(self._do, work))
         while len(self.waiting) > self.most:
             self.waiting.popleft().result()
+
+    def _do(self, work: Callable[[], None]) -> None:
+        if self.failed:
+            return
+        try:
+            work()
+        except BaseException:
+            self.failed = True
+            raise
 
     def __enter__(self) -> Self:
         return self
