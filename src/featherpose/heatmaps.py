@@ -16,6 +16,7 @@ from torch import Tensor
 
 from featherpose.protocol import DECODERS
 from featherpose.settings import choice
+from featherpose.vectors import flip_mean, is_pair
 
 DARK_KERNEL = 11  # width of DARK's smoothing, for targets of sigma 2
 FLOOR = 1e-10  # DARK takes the logarithm of heatmaps not below this
@@ -177,7 +178,7 @@ def flip_test(
     shift: bool,
     passes: bool = False,
 ) -> list[Tensor]:
-    """Each output's heatmaps of images (B, 3, H, W), averaged with those of the mirrored images, turned back.
+    """Each output of images (B, 3, H, W), averaged with those of the mirrored images, turned back.
 
     Args:
         outputs_of: the network.
@@ -193,6 +194,8 @@ def flip_test(
         both = outputs_of(torch.cat([images, images.flip(3)]))
         plain = [output[: images.shape[0]] for output in both]
         mirrored = [output[images.shape[0] :] for output in both]
+    if is_pair(plain):
+        return flip_mean(plain, mirrored, flip_order)
     return [
         (here + flip_back(there, flip_order, shift)) / 2
         for here, there in zip(plain, mirrored, strict=True)

@@ -25,6 +25,7 @@ def _names(module: str, words: str) -> set[str]:
 
 NETWORKS = (
     _names("featherpose.models", "fast.FastHourglass hourglass.Hourglass hrnet.HRNet repose.RePose")
+    | {"featherpose.models.simcc.VectorHourglass"}
     | _names("featherpose.models.peers.hf_hrnet", "HFHRNet")
     | _names("featherpose.models.peers.hrformer", "HRFormer")
     | _names("featherpose.models.peers.lite_hrnet", "LiteHRNet NaiveLiteHRNet")
@@ -36,6 +37,7 @@ NETWORKS = (
 LOSSES = {
     "featherpose.training.losses.HeatmapLoss",
     "featherpose.training.distil.DistilLoss",
+    "featherpose.training.simcc.SimCCLoss",
 }
 DATA = (
     {"featherpose.data.datamodule.PoseDataModule", "featherpose.data.augment.Augment"}

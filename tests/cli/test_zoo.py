@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from featherpose.cli import app, zoo
 from featherpose.data import download
+from featherpose.errors import PoseError
+from featherpose.inference.pose import Pose
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.zoo import known
 from featherpose.zoo.names import name_maps
 from featherpose.zoo.weight_files import file_of
+
+from ..test_configs import composed
 
 NAME = "rtmpose_t_coco_256x192"
 
@@ -62,6 +68,39 @@ def test_what_was_fetched_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) 
     entry.path.parent.mkdir(parents=True)
     entry.path.write_bytes(b"numbers")
     assert file_of(NAME) == entry.path
+
+
+def test_a_name_predicts(tmp_path: Path) -> None:
+    """`Pose(NAME)` and `predict checkpoint=NAME` build the network that the list says, once its file is here."""
+    with pytest.raises(
+        PoseError, match=f"not on this machine: fetch it with `featherpose zoo get {NAME}`"
+    ):
+        Pose(NAME)
+    network = RTMPose(17, input_size=(256, 192))
+    (names,) = name_maps(network)
+    theirs = {f"head.{names[name]}": value for name, value in network.state_dict().items()}
+    entry = known.by_name(NAME)
+    entry.path.parent.mkdir(parents=True)
+    torch.save({"state_dict": theirs}, entry.path)
+    pose = Pose(NAME)
+    assert pose.skeleton.name == "coco" and pose.description.input_size == (256, 192)
+    (person,) = pose(np.zeros((300, 200, 3), np.uint8), [[20, 30, 100, 200]])
+    assert person.keypoints.shape == (17, 2)
+
+
+@pytest.mark.slow
+def test_the_list_has_each_line_composed() -> None:
+    """`network` is what `line` makes, so that who predicts needs no config."""
+    for entry in known.known().values():
+        if entry.file:
+            continue
+        model = composed("train", *entry.line.split()).model
+        wanted = OmegaConf.to_container(model, resolve=True)
+        assert isinstance(wanted, dict)
+        wanted = {
+            key: value for key, value in wanted.items() if key not in ("input_size", "aspect")
+        }
+        assert dict(entry.network) == wanted, entry.name
 
 
 def test_a_file_is_known_by_its_entries(

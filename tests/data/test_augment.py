@@ -255,3 +255,16 @@ def test_albumentations_never_asks_the_network_for_a_newer_version():
     command = [sys.executable, "-c", FIRST_IMPORT]
     done = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=100)
     assert done.stdout == "1\n", done.stderr
+
+
+def test_another_augmentation_takes_over_at_its_epoch() -> None:
+    """As RTMPose's second stage: the dataset asks by the epoch that travels with the key."""
+    wild, calm = Augment(scale=(2.0, 2.0), flip=0), Augment(scale=(0.5, 0.5), flip=0, half_body=0.2)
+    both = Augment(scale=(2.0, 2.0), flip=0, last=calm, last_from=3)
+    for epoch, one in ((2, wild), (3, calm)):
+        assert both.at(epoch).warp.scale == one.warp.scale
+        first, second = dataset(both)[epoch, 0], dataset(one)[epoch, 0]
+        assert torch.equal(first["image"], second["image"])
+    # the cache of regions has to hold what either may show
+    assert both.reach == 2.0
+    assert len(both.frames(people().persons[0], COCO, (96, 72))) == 3

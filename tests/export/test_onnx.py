@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from featherpose import vectors
 from featherpose.errors import PoseError
 from featherpose.export import onnx as exporter
 from featherpose.export.onnx import Deployed, export, graph_of
@@ -18,6 +19,7 @@ from featherpose.export.rewrite import CHANGES, rewrite
 from featherpose.heatmaps import decode, flip_back
 from featherpose.inference.backends import FileBackend, OnnxRuntime, OpenVINO, numbers, open_session
 from featherpose.inference.description import KEY, Description, mapping_of
+from featherpose.inference.estimator import Estimator
 from featherpose.models.hourglass import Hourglass
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
@@ -80,6 +82,36 @@ def description(**changes: object) -> Description:
         "protocol": Protocol(),
     }
     return Description(**{**fields, **changes})
+
+
+class Vectors(Small):
+    """The same, with two vectors a joint."""
+
+    gives_vectors, input_size = True, SIZE
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        (maps,) = super().forward(images)
+        return [maps.sum(2).repeat_interleave(8, 2), maps.sum(3).repeat_interleave(8, 2)]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_two_vectors_a_joint_are_exported_checked_and_read(
+    tmp_path: Path, crops: Tensor, inside: bool
+) -> None:
+    net, how = Vectors().eval(), Protocol(flip=True)
+    deployed = Deployed(net, MPII, flip=inside, decoder="quarter" if inside else None)  # ty: ignore[invalid-argument-type]
+    told = description(protocol=how, flip_inside=inside)
+    parity = export(deployed, tmp_path / "vectors.onnx", crops, told)
+    assert parity.heatmaps < 1e-5 and parity.keypoints < 0.02
+    points, sure = Estimator(FileBackend(tmp_path / "vectors.onnx"))(crops.numpy())
+    with torch.inference_mode():
+        images = normalise(crops)
+        pair = vectors.flip_mean(net(images), net(images.flip(3)), MPII.flip_order)
+        wanted, peaks = vectors.decode(*pair, bins=2)
+    np.testing.assert_allclose(
+        points, wanted, atol=4
+    )  # a repeated bin: rounding picks one of eight
+    np.testing.assert_allclose(sure, peaks, rtol=1e-4)
 
 
 @pytest.mark.parametrize("passes", [False, True])
@@ -232,7 +264,7 @@ def test_wrong_decoding_is_refused(
     tmp_path: Path, crops: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed = Deployed(Small().eval(), MPII, decoder="argmax")
-    graph = graph_of(deployed, SIZE, exporter.NAMES, None)
+    graph = graph_of(deployed, SIZE, deployed.all_names, None)
     deployed.decoder = "quarter"  # the graph now holds another decoder than it says
     monkeypatch.setattr(exporter, "graph_of", lambda *_, **__: graph)
     with pytest.raises(PoseError, match="is not written: a keypoint differs"):

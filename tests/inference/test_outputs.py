@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from featherpose import heatmaps as tensors
+from featherpose import vectors
 from featherpose.errors import PoseError
 from featherpose.inference.outputs import Heatmaps, Vectors, decode, flip_back
-from featherpose.models.peers import rtmpose
 from featherpose.protocol import DECODERS, Protocol
 from featherpose.skeletons import COCO
 
@@ -72,7 +72,7 @@ def test_vectors_are_decoded_as_rtmpose_does() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random((3, 17, 96), np.float32), rng.random((3, 17, 128), np.float32)
     points, confidence = Vectors(x, y).decode("quarter")
-    wanted, sure = rtmpose.decode(torch.from_numpy(x), torch.from_numpy(y))
+    wanted, sure = vectors.decode(torch.from_numpy(x), torch.from_numpy(y), 2)
     np.testing.assert_array_equal(points, wanted)
     np.testing.assert_array_equal(confidence, sure)
 

@@ -9,7 +9,13 @@ from torch import nn
 from featherpose.errors import PoseError
 from featherpose.models.fast import FastHourglass
 from featherpose.models.hourglass import Hourglass
-from featherpose.models.network import PoseNetwork, check_joints, lay_out, natural_height_of
+from featherpose.models.network import (
+    PoseNetwork,
+    check_joints,
+    lay_out,
+    natural_height_of,
+    shapes_alone,
+)
 
 
 def test_a_network_of_ones_own_may_leave_its_height_out() -> None:
@@ -36,3 +42,15 @@ def test_weights_are_laid_out_in_place() -> None:
     network = nn.Conv2d(8, 8, 3)
     lay_out(network, torch.channels_last)
     assert network.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_shapes_alone_draw_nothing() -> None:
+    before = torch.random.get_rng_state()
+    with shapes_alone():
+        network = FastHourglass(4, 1, (16, 16))
+    assert torch.equal(before, torch.random.get_rng_state())
+    whole = FastHourglass(4, 1, (16, 16)).state_dict()
+    assert {name: value.shape for name, value in network.state_dict().items()} == {
+        name: value.shape for name, value in whole.items()
+    }
+    assert all(value.is_meta for value in network.state_dict().values())

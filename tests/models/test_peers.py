@@ -22,10 +22,11 @@ from featherpose.models.peers.lite_hrnet import (
     ShuffleUnits,
 )
 from featherpose.models.peers.lpn import LPN
-from featherpose.models.peers.rtmpose import RTMPose, decode
+from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.models.peers.simple_baseline import SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
 from featherpose.targets import build as build_target
+from featherpose.vectors import decode
 
 pytestmark = pytest.mark.slow
 
@@ -335,7 +336,7 @@ def test_places_from_vectors():
     assert x.shape == (2, 17, 192) and y.shape == (2, 17, 128)
     x, y = torch.zeros(1, 2, 192), torch.zeros(1, 2, 128)
     x[0, 0, 31], y[0, 0, 100], x[0, 1, 3], y[0, 1, 0] = 0.9, 0.7, 0.2, 0.4
-    places, confidence = decode(x, y)
+    places, confidence = decode(x, y, 2)
     assert places.tolist() == [[[15.5, 50.0], [1.5, 0.0]]]
     assert confidence[0].tolist() == pytest.approx([0.7, 0.2])
 

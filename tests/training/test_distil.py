@@ -13,8 +13,10 @@ from featherpose.errors import PoseError
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
 from featherpose.skeletons import COCO, MPII
 from featherpose.training.build import from_checkpoint
-from featherpose.training.distil import DistilLoss, Teacher
+from featherpose.training.distil import DistilLoss
 from featherpose.training.losses import HeatmapLoss, names_of
+from featherpose.training.simcc import SimCCLoss
+from featherpose.training.teachers import NetworkAnswers, Teacher
 from featherpose.zoo.safetensors import write_safetensors
 
 from .test_resume_points import EACH_STEP, EMA, Kill, Killed
@@ -39,6 +41,12 @@ def distil(**keys) -> DistilLoss:
     loss = DistilLoss(None, "mpii", HeatmapLoss(), **keys)
     loss.teacher = Teacher(Says(MAPS.clone()), COCO, MPII.joints)
     return loss
+
+
+def network_of(loss: DistilLoss) -> Says:
+    assert loss.teacher is not None and isinstance(loss.teacher.answers, NetworkAnswers)
+    assert isinstance(loss.teacher.answers.network, Says)
+    return loss.teacher.answers.network
 
 
 def batch() -> tuple[list[Tensor], Tensor, Tensor]:
@@ -90,16 +98,14 @@ def test_without_images_and_without_a_teacher_it_is_the_labels_loss():
 def test_what_the_teacher_is_unsure_of_counts_less_or_not_at_all():
     outputs, joints, visible = batch()
     quiet = distil(share=1.0, floor=0.9)
-    assert quiet.teacher is not None
     with torch.no_grad():
-        quiet.teacher.network.maps.mul_(0.5)
+        network_of(quiet).maps.mul_(0.5)
     assert float(quiet(outputs, joints, visible, 4, IMAGES)[0]) == 0
     halves = []
     for power in (1.0, 2.0):
         loss = distil(share=1.0, power=power)
-        assert loss.teacher is not None
         with torch.no_grad():
-            loss.teacher.network.maps.clamp_(max=0.5)[:, :, 0, 0] = 0.5
+            network_of(loss).maps.clamp_(max=0.5)[:, :, 0, 0] = 0.5
         halves.append(float(loss(outputs, joints, visible, 4, IMAGES)[0]))
     assert halves[1] == pytest.approx(halves[0] / 2, rel=1e-5)
 
@@ -110,19 +116,38 @@ def test_no_gradient_reaches_the_teacher_and_copies_share_it():
     loss = distil()
     loss(outputs, joints, visible, 4, IMAGES)[0].backward()
     assert all(output.grad is not None and output.grad.any() for output in outputs)
-    assert loss.teacher is not None and loss.teacher.network.maps.grad is None
+    assert network_of(loss).maps.grad is None
     assert copy.deepcopy(loss).teacher is loss.teacher
 
 
 def test_what_cannot_be_taught_is_told():
-    outputs, joints, visible = batch()
-    wider = [nn.functional.interpolate(output, scale_factor=2) for output in outputs]
-    with pytest.raises(PoseError, match="heatmaps are 8x6, but the student's are 16x12"):
-        distil()(wider, joints, visible, 2, IMAGES)
     with pytest.raises(PoseError, match="none of the data's joints"):
         Teacher(Says(MAPS), COCO, ["tail"])
     with pytest.raises(PoseError, match="0 to 1, not 2"):
         distil(share=2)
+    with pytest.raises(PoseError, match=r"loss\.floor is low"):
+        distil(floor="low")
+
+
+def test_two_vectors_a_joint_are_taught_the_places():
+    """The teacher's highest places are SimCC's targets, as if they were labels of that weight."""
+    maps = torch.zeros(2, 17, 16, 12)
+    maps[:, :, 5, 7] = 0.5
+    loss = DistilLoss(None, "mpii", SimCCLoss(), share=1.0)
+    loss.teacher = Teacher(Says(maps), COCO, MPII.joints)
+    x, y = torch.rand(2, 16, 96), torch.rand(2, 16, 128)
+    places = torch.tensor([28.0, 20.0]).expand(2, 16, 2)
+    taught = torch.tensor([joint in COCO.joints for joint in MPII.joints]).float().expand(2, 16)
+    labelled, _ = SimCCLoss()([x, y], places, taught, 4)
+    total, _ = loss([x, y], torch.zeros(2, 16, 2), torch.zeros(2, 16), 4, torch.zeros(2, 3, 64, 48))
+    assert float(total) == pytest.approx(0.5 * float(labelled), rel=1e-5)
+
+
+def test_people_without_labels_learn_from_the_teacher_alone():
+    outputs, joints, _ = batch()
+    total, parts = distil(share=0.5)(outputs, joints, torch.zeros(2, 16), 4, IMAGES)
+    labels, taught, share = parts[-3:].tolist()
+    assert labels == 0 and taught == pytest.approx(float(total)) and share == pytest.approx(1)
 
 
 @pytest.fixture(scope="module")

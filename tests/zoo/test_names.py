@@ -3,7 +3,8 @@
 `published.npz` keeps, for each network, the names and shapes of the state dict that its source builds, and what the
 source gave for `numbers` under these names and one random image. HRNet and SimpleBaseline are
 leoxiaobin/deep-high-resolution-net.pytorch, the hourglass (two stages) bearpaw/pytorch-pose, Lite-HRNet-18 and the
-wider naive one HRNet/Lite-HRNet, HRFormer-S HRNet/HRFormer, RTMPose-t and MobileNetV2 mmpose.
+wider naive one HRNet/Lite-HRNet, HRFormer-S HRNet/HRFormer, RTMPose-t and MobileNetV2 mmpose,
+LPN-50 zhang943/lpn-pytorch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from featherpose.errors import PoseError
 from featherpose.models.hrnet import HRNet
 from featherpose.models.peers.hrformer import HRFormer
 from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
+from featherpose.models.peers.lpn import LPN
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.models.peers.simple_baseline import SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
@@ -36,6 +38,7 @@ NETWORKS = {
     "naive": lambda: NaiveLiteHRNet(17),
     "rtm": lambda: RTMPose(17, output="vectors"),
     "hrformer": lambda: HRFormer(17, 32, (1, 4, 2)),
+    "lpn": lambda: LPN(17),
 }
 
 

@@ -87,3 +87,24 @@ def test_a_closer_look_finds_a_small_person() -> None:
     wide[:, : image.shape[1]] = image
     (found,) = pose(wide)
     assert found.box[2] < 0.8 * wide.shape[1], "the box is no longer the whole picture"
+
+
+def test_training_starts_from_it() -> None:
+    """`init=light`: the exported file's numbers in the network's own names, with its norms folded."""
+    import torch
+
+    from featherpose.inference.backends import OnnxRuntime
+    from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
+    from featherpose.zoo.weight_files import load_weights, read_weights
+
+    network = NaiveLiteHRNet(17).eval()
+    weights = read_weights("light", network)
+    assert weights.folded and weights.skeleton is not None and weights.skeleton.name == "coco"
+    load_weights(network, "light")
+    images = torch.randn(1, 3, 256, 192, generator=torch.Generator().manual_seed(0))
+    (theirs,) = OnnxRuntime(weights.path).run(images.numpy()).values()
+    with torch.no_grad():
+        ours = network(images)[-1].numpy()
+    assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
+    with pytest.raises(PoseError, match="this LiteHRNet is not"):
+        load_weights(LiteHRNet(17), "light")

@@ -72,7 +72,7 @@ def main(cfg: DictConfig) -> float | None:
             if not checkpoint:  # which has its weights already
                 facts |= start_from_weights(module, config)
             if isinstance(module.loss, DistilLoss):
-                facts["teacher"] = module.loss.prepare()
+                facts["teacher"] = module.loss.prepare(data)
             if first:
                 resume.accept(folder)
         finally:

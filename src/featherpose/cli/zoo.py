@@ -165,11 +165,11 @@ def model_names() -> list[str]:
 
 def networks(joints: Sequence[int]) -> Iterator[tuple[str, nn.Module]]:
     """Each network that conf/model can make, without memory for its numbers."""
-    import torch
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
     from rich.progress import track
 
+    from featherpose.models.network import shapes_alone
     from featherpose.targets import build
 
     names = model_names()
@@ -184,7 +184,7 @@ def networks(joints: Sequence[int]) -> Iterator[tuple[str, nn.Module]]:
                     ]
                     line = " ".join((f"model={name}", *words, f"data={DATA[count]}"))
                     try:
-                        with torch.device("meta"):
+                        with shapes_alone():
                             yield line, build({**model, **variant, "joints": count})
                     except PoseError:  # RePose knows its skeletons only
                         continue

@@ -133,6 +133,8 @@ class Augment:
         half_body: how often only the upper or lower body is shown.
         half_body_joints: a person with this many annotated joints or fewer is always shown whole.
         colour: further albumentations transforms on the finished crop that leave the geometry alone.
+        last: another augmentation that takes its place
+        last_from: from this epoch on.
     """
 
     def __init__(
@@ -144,22 +146,31 @@ class Augment:
         half_body: float = 0.0,
         half_body_joints: int = 8,
         colour: Sequence[A.ImageOnlyTransform] = (),
+        last: Augment | None = None,
+        last_from: int = 0,
     ) -> None:
         self.warp = CropWarp(
             scale, rotation, rotation_probability, flip, half_body, half_body_joints
         )
         self.colour = list(colour)
         self.transform = A.Compose([self.warp, *self.colour])
+        self.last = last
+        self.last_from = whole("augment.last_from", last_from, least=0)
+
+    def at(self, epoch: int) -> Augment:
+        """What augments in this epoch."""
+        return self.last if self.last is not None and epoch >= self.last_from else self
 
     @property
     def reach(self) -> float:
         """How much larger than its frame a crop may be drawn."""
-        return max(self.warp.scale)
+        return max(*self.warp.scale, self.last.reach if self.last is not None else 0.0)
 
     def frames(self, person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> list[Frame]:
         """Every centre and scale that may be drawn from, before the random scale."""
         frames = [(person.centre, person.scale)]
-        if self.warp.half_body > 0:
+        last = self.last.warp.half_body if self.last is not None else 0.0
+        if max(self.warp.half_body, last) > 0:
             frames += [frame for frame in halves(person, skeleton, size_wh) if frame is not None]
         return frames
 

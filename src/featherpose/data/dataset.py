@@ -56,10 +56,11 @@ class CropDataset(Dataset):
             joints = person.joints
             annotated = person.visible
         else:
+            augment = self.augment.at(epoch)
             seeds = np.random.SeedSequence([self.seed, epoch, index]).generate_state(
-                1 + len(self.augment.colour)
+                1 + len(augment.colour)
             )
-            image, matrix, joints, annotated = self.augment(
+            image, matrix, joints, annotated = augment(
                 picture, person, self.skeleton, self.size_wh, seeds, origin
             )
         known = annotated > 0

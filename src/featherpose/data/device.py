@@ -202,6 +202,10 @@ def jitter_of(augment: Augment | None) -> Jitter:
         raise PoseError(
             "data.cache=device warps whole bodies only: set augment.half_body=0 or data.cache=crops."
         )
+    if augment.last is not None:
+        raise PoseError(
+            "data.cache=device augments in one way throughout: set augment.last=null or data.cache=crops."
+        )
     if not augment.colour:
         return Jitter()
     change = augment.colour[0]

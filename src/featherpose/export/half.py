@@ -15,7 +15,7 @@ from featherpose.files import replacing
 from featherpose.inference.backends import FileBackend
 from featherpose.inference.description import KEY
 from featherpose.inference.estimator import Estimator
-from featherpose.inference.outputs import Heatmaps
+from featherpose.inference.outputs import Heatmaps, Output
 
 SMALLEST = 64  # numbers; scalars and short vectors stay as they are
 LARGEST = 60_000.0  # near the largest number that 16 bits hold
@@ -63,8 +63,13 @@ def halve(source: Path, target: Path, crops: Tensor) -> tuple[float, float]:
 
 def compare(one: Estimator, other: Estimator, crops: np.ndarray) -> tuple[float, float]:
     first, second = one.outputs(crops)[-1], other.outputs(crops)[-1]
-    if not (isinstance(first, Heatmaps) and isinstance(second, Heatmaps)):
-        raise PoseError("half=true is for networks that give heatmaps.")
     points, others = one.decode(first)[0], other.decode(second)[0]
-    worst = np.abs(first.values - second.values).max() / np.abs(first.values).max()
+    values, rounded = _values(first), _values(second)
+    worst = np.abs(values - rounded).max() / np.abs(values).max()
     return float(worst), float(np.quantile(np.linalg.norm(points - others, axis=-1), 0.9))
+
+
+def _values(output: Output) -> np.ndarray:
+    if isinstance(output, Heatmaps):
+        return output.values
+    return np.concatenate([output.x, output.y], axis=2)

@@ -17,6 +17,7 @@ import torch
 from onnx_ir.passes import common
 from torch import Tensor, nn
 
+from featherpose import vectors
 from featherpose.errors import PoseError
 from featherpose.export.rewrite import rewrite
 from featherpose.files import replacing
@@ -30,12 +31,12 @@ from featherpose.skeletons import Skeleton
 TOLERANCE = 1e-5  # of heatmaps, relative to the highest; torch's own kernels differ by 1e-6 among each other
 OWN = 2  # times torch's own distance from float64 are allowed too: deep random networks round by more than TOLERANCE
 TOLERANCE_PIXELS = 0.02  # of keypoints, in heatmap pixels
-NAMES = ("heatmaps", "keypoints", "confidence")
+DECODED = ("keypoints", "confidence")
 Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 class Deployed(nn.Module):
-    """What is exported: the last heatmaps, with the flip test and the decoding by choice.
+    """What is exported: the last heatmaps, or both vectors of a joint; with the flip test and the decoding by choice.
 
     Decoded keypoints are crop pixels (B, K, 2); `flip` runs crops and mirrored crops as one batch, which several
     threads share best, or with `passes` one after the other, which keeps a single core's caches warm.
@@ -53,6 +54,7 @@ class Deployed(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).eval().float().cpu().requires_grad_(False)
         lay_out(self.network, torch.contiguous_format)
+        self.gives_vectors = bool(getattr(network, "gives_vectors", False))  # one's own may not say
         self.order = list(skeleton.flip_order)
         self.flip = flip
         self.shift = shift
@@ -60,22 +62,45 @@ class Deployed(nn.Module):
         self.stride = network.stride
         self.passes = passes
 
-    def heatmaps(self, images: Tensor) -> Tensor:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what the network gives."""
+        return ("x", "y") if self.gives_vectors else ("heatmaps",)
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        return (*self.names, *(DECODED if self.decoder else ()))
+
+    def outputs(self, images: Tensor) -> list[Tensor]:
         if not self.flip:
-            return self.network(images)[-1]
-        (averaged,) = flip_test(self.last, images, self.order, self.shift, self.passes)
-        return averaged
+            return self.last(images)
+        return flip_test(self.last, images, self.order, self.shift, self.passes)
 
     def last(self, images: Tensor) -> list[Tensor]:
         """The final output alone."""
-        return self.network(images)[-1:]
+        outputs = self.network(images)
+        return outputs if self.gives_vectors else outputs[-1:]
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
-        heatmaps = self.heatmaps(images)
+    def joined(self, images: Tensor) -> Tensor:
+        """Heatmaps, or both vectors of each joint in a row."""
+        return torch.cat(self.outputs(images), dim=-1)
+
+    def places(self, joined: Tensor, how: str) -> tuple[Tensor, Tensor]:
+        """Points (B, K, 2) in heatmap pixels and confidences (B, K)."""
+        if not self.gives_vectors:
+            return decode(joined, how)
+        height, width = self.network.input_size
+        bins = joined.shape[-1] // (height + width)
+        x, y = joined.split([bins * width, bins * height], dim=-1)
+        points, confidence = vectors.decode(x, y, bins)
+        return points / self.stride, confidence
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        outputs = self.outputs(images)
         if self.decoder is None:
-            return heatmaps
-        points, confidence = decode(heatmaps, self.decoder)
-        return heatmaps, points * self.stride, confidence
+            return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        points, confidence = self.places(torch.cat(outputs, dim=-1), self.decoder)
+        return (*outputs, points * self.stride, confidence)
 
 
 @dataclass(frozen=True)
@@ -194,13 +219,12 @@ def export(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    names = NAMES if deployed.decoder else NAMES[:1]
     with torch.inference_mode():
-        if not bool(torch.isfinite(deployed.heatmaps(normalise(crops))).all()):
+        if not bool(torch.isfinite(deployed.joined(normalise(crops))).all()):
             raise PoseError(
                 "The network gives NaN or infinite heatmaps in torch already: its weights are damaged."
             )
-    model = graph_of(deployed, description.input_size, names, batch)
+    model = graph_of(deployed, description.input_size, deployed.all_names, batch)
     with quiet():
         changes = rewrite(model) if rewritten else None
         common.DeduplicateInitializersPass(size_limit=2**30)(
@@ -234,7 +258,7 @@ def compare(
     parts = batches(crops, batch)
     found = [runner(numbers(part, description)) for part in parts]
     wanted, own = reference(deployed, parts)
-    heatmaps = torch.cat([torch.from_numpy(each["heatmaps"]) for each in found])
+    heatmaps = torch.cat([torch.from_numpy(joined_of(each, deployed.names)) for each in found])
     called = called or file
     if heatmaps.shape != wanted.shape:
         raise PoseError(
@@ -252,15 +276,15 @@ def compare(
         )
     # And the keypoints, where rounding does not decide between two pixels
     how = deployed.decoder or description.protocol.decoder
-    points = decode(wanted, how)[0]
+    points = deployed.places(wanted, how)[0]
     if deployed.decoder:
         theirs = (
             torch.cat([torch.from_numpy(each["keypoints"]) for each in found]) / deployed.stride
         )
     else:
-        theirs = decode(heatmaps, how)[0]
+        theirs = deployed.places(heatmaps, how)[0]
     distance = (points - theirs).norm(dim=-1)
-    settled = settled_joints(wanted, how, points, worst)
+    settled = settled_joints(deployed, wanted, how, points, worst)
     off = float(distance[settled].max()) if settled.any() else 0.0
     if not off <= TOLERANCE_PIXELS:
         raise PoseError(
@@ -285,12 +309,19 @@ def reference(deployed: Deployed, parts: Sequence[Tensor]) -> tuple[Tensor, floa
     """The heatmaps in float64, and how far from them torch's own float32 is at most."""
     exact = copy.deepcopy(deployed).double()
     images = [normalise(part) for part in parts]
-    wanted = torch.cat([exact.heatmaps(each.double()) for each in images])
-    plain = torch.cat([deployed.heatmaps(each) for each in images])
+    wanted = torch.cat([exact.joined(each.double()) for each in images])
+    plain = torch.cat([deployed.joined(each) for each in images])
     return wanted, float((plain - wanted).abs().max())
 
 
-def settled_joints(heatmaps: Tensor, how: str, points: Tensor, noise: float) -> Tensor:
+def joined_of(found: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """`Deployed.joined` of a file's outputs."""
+    return np.concatenate([found[name] for name in names], axis=-1)
+
+
+def settled_joints(
+    deployed: Deployed, heatmaps: Tensor, how: str, points: Tensor, noise: float
+) -> Tensor:
     """Which joints (B, K) stay where they are when noise as large as the measured difference is added.
 
     Where two pixels are equally high to the last bit, the smallest rounding decides; that is no fault of an export.
@@ -299,6 +330,6 @@ def settled_joints(heatmaps: Tensor, how: str, points: Tensor, noise: float) -> 
     settled = torch.ones(points.shape[:2], dtype=torch.bool)
     for _ in range(8):
         signs = torch.randint(0, 2, heatmaps.shape, generator=generator) * 2 - 1
-        moved = decode(heatmaps + signs * 2 * noise, how)[0]
+        moved = deployed.places(heatmaps + signs * 2 * noise, how)[0]
         settled &= (moved - points).norm(dim=-1) <= TOLERANCE_PIXELS
     return settled

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from torch import Tensor
 
 from featherpose.errors import PoseError
-from featherpose.export.onnx import NAMES, TOLERANCE, Deployed, Parity, compare, graph_of
+from featherpose.export.onnx import TOLERANCE, Deployed, Parity, compare, graph_of
 from featherpose.files import replacing
 from featherpose.inference.backends import OpenVINO
 from featherpose.inference.description import KEY, Description
@@ -30,9 +30,7 @@ def export_openvino(
         raise PoseError(
             "openvino=true needs openvino: pip install 'featherpose[openvino]'."
         ) from error
-    model = graph_of(
-        deployed, description.input_size, NAMES if deployed.decoder else NAMES[:1], None
-    )
+    model = graph_of(deployed, description.input_size, deployed.all_names, None)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
         ir.save(model, plain)

@@ -83,11 +83,11 @@ def quantise(source: Path, target: Path, crops: Tensor) -> None:
 def check(file: Path, called: Path, crops: Tensor, description: Description) -> None:
     """PoseError where the file cannot be opened or does not give heatmaps of numbers."""
     try:
-        found = run(open_session(file, 1), numbers(crops, description))["heatmaps"]
+        found = run(open_session(file, 1), numbers(crops, description))
     except PoseError as error:
         reason = str(error).partition(": ")[2] or error
         raise PoseError(f"{called} is not written, as it cannot be run: {reason}") from error
-    if not np.isfinite(found).all():
+    if not all(np.isfinite(each).all() for each in found.values()):
         raise PoseError(f"{called} is not written: its heatmaps are NaN or infinite.")
 
 

@@ -214,6 +214,13 @@ def open_runtime(
     return OpenVINO(path, threads) if openvino else OnnxRuntime(path, threads)
 
 
+def _pair(shapes: Mapping[str, list]) -> list[str]:
+    """The outputs that are two vectors a joint: x and y as ours call them, or whatever two have three axes."""
+    return (
+        ["x", "y"] if {"x", "y"} <= shapes.keys() else [n for n, s in shapes.items() if len(s) == 3]
+    )
+
+
 class FileBackend:
     """A network in a file.
 
@@ -237,7 +244,7 @@ class FileBackend:
             raise PoseError(f"{path} does not take images (batch, 3, height, width).")
         shapes = self.runtime.shapes
         self.maps = [name for name, shape in shapes.items() if len(shape) == 4]
-        self.vectors = [] if self.maps else [n for n, shape in shapes.items() if len(shape) == 3]
+        self.vectors = [] if self.maps else _pair(shapes)
         if not self.maps and len(self.vectors) != 2:
             raise PoseError(
                 f"{path} gives neither heatmaps nor two vectors a joint, so nothing can decode them: "

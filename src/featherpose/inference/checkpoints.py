@@ -19,6 +19,7 @@ from featherpose.protocol import Protocol
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build
 from featherpose.zoo.checkpoint import Checkpoint, load_checkpoint
+from featherpose.zoo.known import known, path_of_name
 from featherpose.zoo.weight_files import load_weights
 
 
@@ -76,18 +77,24 @@ class TorchBackend:
 
 
 def from_checkpoint(source: str | Path | Checkpoint, trust: bool = False) -> Loaded:
-    """The network of a checkpoint file, or of a run folder's best checkpoint.
+    """The network of a checkpoint file, of a run folder's best checkpoint, or of a name of the zoo.
 
     Args:
-        source: the file or the folder, or what was read of it.
+        source: the file, the folder or the name, or what was read of it.
         trust: also build a network that is not featherpose's own; the file may then run any code.
     """
+    if isinstance(source, str) and not Path(source).exists() and (path := path_of_name(source)):
+        entry = known()[source]
+        return from_weights(path, entry.network, entry.data, Protocol())
     saved = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     return _loaded(saved.network(trust), saved.skeleton, saved.protocol, saved.input_size)
 
 
 def from_weights(
-    path: str | Path, model: Mapping[str, Any], data: Mapping[str, Any], protocol: Mapping[str, Any]
+    path: str | Path,
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    protocol: Mapping[str, Any] | Protocol,
 ) -> Loaded:
     """A network of the config with weights from a file; where `data` leaves the input size open, its natural one."""
     network: PoseNetwork = build(model)

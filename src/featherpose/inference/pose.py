@@ -43,8 +43,8 @@ class Pose:
     """A network ready to be called with pictures.
 
     Args:
-        source: the name of a network that ships (`light`), a checkpoint, a run folder (its best), an exported
-            .onnx or .xml file, or a network in torch with what it was made for (a PoseModule).
+        source: the name of a network that ships (`light`) or that the zoo has fetched, a checkpoint, a run folder (its
+            best), an exported .onnx or .xml file, or a network in torch with what it was made for (a PoseModule).
         device: `auto`, `cpu` or `cuda`, for checkpoints.
         runtime: `onnxruntime` or `openvino`, for .onnx files.
         threads: of those; 0 for one per core.

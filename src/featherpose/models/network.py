@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from featherpose.errors import PoseError
 
@@ -13,12 +18,15 @@ NATURAL_HEIGHT = 256  # of a network that does not say what it was made for
 class PoseNetwork(nn.Module):
     """Normalised images (B, 3, H, W) to heatmaps (B, K, h, w): one list entry a supervised output, the last one final.
 
+    One that gives vectors has one pair of them for its whole list, and fits one `input_size` (height, width).
     A network of one's own need not be one: any module with `joints` and `stride` is taken.
     """
 
     joints: int  # K
     stride: int  # H / h
     natural_height: int = NATURAL_HEIGHT  # of the images it was made for
+    gives_vectors: bool = False  # two vectors a joint (`featherpose.vectors`) in place of heatmaps
+    input_size: tuple[int, int]  # height, width; of one that fits no other
 
     def forward(self, images: Tensor) -> list[Tensor]:
         raise NotImplementedError
@@ -27,6 +35,23 @@ class PoseNetwork(nn.Module):
 def natural_height_of(network: nn.Module) -> int:
     """Also of a network of one's own, which may leave it out."""
     return int(getattr(network, "natural_height", NATURAL_HEIGHT))
+
+
+@contextmanager
+def shapes_alone() -> Generator[None]:
+    """Networks made within have names and shapes and no numbers; nothing is drawn, so torch's randomness stays.
+
+    What is drawn on the meta device goes through Python, which was most of the time that a network took to make.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.uniform_, Tensor.normal_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def check_joints(network: PoseNetwork, skeleton: str, joints: int) -> None:

@@ -4,86 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
-from featherpose.skeletons import Skeleton, skeleton_of
-from featherpose.training.compiling import Compiled, backend_of
+from featherpose.settings import number, switch
+from featherpose.skeletons import skeleton_of
+from featherpose.training.compiling import backend_of
 from featherpose.training.losses import HeatmapLoss
-from featherpose.zoo.checkpoint import load_checkpoint
-from featherpose.zoo.weight_files import file_of, load_weights, sha256_of
+from featherpose.training.simcc import SimCCLoss
+from featherpose.training.taught_once import TaughtOnce, taught_once
+from featherpose.training.teachers import Teacher, read_teacher
+from featherpose.zoo.weight_files import file_of, sha256_of
 
-
-class Teacher:
-    """A frozen network that says its heatmaps of the student's crops.
-
-    It is no module, and copies of what holds it share it: the student's checkpoint, optimiser and moving average know
-    nothing of it.
-
-    Args:
-        network: gives a list of outputs, of which the last counts.
-        skeleton: its joints.
-        joints: the student's, by name.
-        compiler: torch.compile's backend; None: the network as it is.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        skeleton: Skeleton,
-        joints: Sequence[str],
-        compiler: str | None = None,
-    ) -> None:
-        common = [joint for joint in joints if joint in skeleton.joints]
-        if not common:
-            raise PoseError(
-                f"The teacher's skeleton {skeleton.name} has none of the data's joints."
-            )
-        self.network = network.eval().requires_grad_(False)
-        self.forward = Compiled(self.network, compiler) if compiler else self.network
-        self.taught = torch.tensor([joint in common for joint in joints])  # (K,)
-        # Where each of the student's joints stands in the teacher's heatmaps; anywhere, if it is not taught
-        self.order = torch.tensor([skeleton.index(j) if j in common else 0 for j in joints])
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
-        return self
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Heatmaps (B, K, h, w) of normalised crops, and each one's peak (B, K), 0 to 1: 0 where it is not taught."""
-        if self.order.device != images.device or self._kind() != images.dtype:
-            self.network.to(images)
-            self.order = self.order.to(images.device)
-            self.taught = self.taught.to(images.device)
-        maps = self.forward(images)[-1].float()
-        if tuple(maps.shape[2:]) != size:
-            raise PoseError(
-                f"The teacher's heatmaps are {maps.shape[2]}x{maps.shape[3]}, but the student's are "
-                f"{size[0]}x{size[1]}: take a teacher with the same stride."
-            )
-        maps = maps[:, self.order]
-        return maps, maps.amax(dim=(2, 3)).clamp(0, 1) * self.taught
-
-    def _kind(self) -> torch.dtype:
-        return next(self.network.parameters()).dtype
+if TYPE_CHECKING:
+    from featherpose.data.datamodule import PoseDataModule
 
 
 class DistilLoss:
     """The labels' loss, mixed with the same loss to a teacher's heatmaps, on every supervised output.
 
     Args:
-        teacher: a run folder, a checkpoint, or a file of weights. It is read when training starts, so a checkpoint of
-            the student needs no teacher.
+        teacher: a run folder, a checkpoint, an exported file (.onnx, OpenVINO's .xml), a file of weights, or a name of
+            the zoo. It is read when training starts, so a checkpoint of the student needs no teacher.
         skeleton: the student's.
         labels: the loss of the labels; its equation and its weights of the outputs are the teacher's term's too.
         share: of the teacher's term, 0 to 1; the labels' has the rest.
         power: each joint's error is weighted by the teacher's confidence to this power.
         floor: confidences below it weigh 0.
+        cache: ask the teacher once, of plain crops, and keep its heatmaps on disk; else of every crop as it is fed.
         teacher_model: makes the network of a file that holds numbers alone.
-        teacher_skeleton: and these are its joints.
+        teacher_skeleton: the joints of a file that does not say them.
+        runtime: of an exported file: `onnxruntime`, `openvino`, or `torch` for its numbers in `teacher_model`.
         compile: the teacher too, as in `PoseModule`.
     """
 
@@ -93,12 +47,14 @@ class DistilLoss:
         self,
         teacher: str | Path | None,
         skeleton: str | Mapping[str, Any],
-        labels: HeatmapLoss,
+        labels: HeatmapLoss | SimCCLoss,
         share: float = 0.5,
         power: float = 1.0,
         floor: float = 0.0,
+        cache: bool = False,
         teacher_model: Callable[[], nn.Module] | None = None,
         teacher_skeleton: str | Mapping[str, Any] = "coco",
+        runtime: str | None = None,
         compile: bool | str = False,
     ) -> None:
         if not 0 <= share <= 1:
@@ -107,20 +63,33 @@ class DistilLoss:
         self.skeleton = skeleton_of(skeleton)
         self.labels = labels
         self.share = share
-        self.power = power
-        self.floor = floor
+        self.power = number("loss.power", power, least=0)
+        self.floor = number("loss.floor", floor, least=0)
+        self.cache = switch("loss.cache", cache)
         self.teacher_model = teacher_model
         self.teacher_skeleton = teacher_skeleton
+        self.runtime = runtime
         self.compiler = backend_of(compile)
         self.teacher: Teacher | None = None
+        self.kept: TaughtOnce | None = None
 
-    def prepare(self) -> dict[str, str]:
-        """Read the teacher; gives what a run's record keeps of it."""
+    def prepare(self, data: PoseDataModule | None = None) -> dict[str, str]:
+        """Read the teacher, and with `cache` ask it about all training people; gives what a run's record keeps."""
         if self.source is None:
             raise PoseError("loss=distil needs a teacher: add loss.teacher=RUN or FILE.")
-        network, skeleton = read_teacher(self.source, self.teacher_model, self.teacher_skeleton)
-        self.teacher = Teacher(network, skeleton, self.skeleton.joints, self.compiler)
-        return {"source": str(self.source), "sha256": sha256_of(file_of(self.source))}
+        self.teacher = read_teacher(
+            self.source,
+            self.skeleton.joints,
+            self.teacher_model,
+            self.teacher_skeleton,
+            self.runtime,
+            self.compiler,
+        )
+        facts = {"source": str(self.source), "sha256": sha256_of(file_of(self.source))}
+        if self.cache and data is not None:
+            self.kept = taught_once(self.teacher, facts["sha256"], data)
+            facts["cache"] = str(self.kept.path)
+        return facts
 
     def __call__(
         self,
@@ -129,6 +98,7 @@ class DistilLoss:
         visible: Tensor,
         stride: int,
         images: Tensor | None = None,
+        batch: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The total and, detached, each output's loss; while it trains also both terms and the teacher's part.
 
@@ -137,35 +107,24 @@ class DistilLoss:
         labelled, each = self.labels(outputs, joints, visible, stride)
         if images is None:
             return labelled, each
-        if self.teacher is None:
-            self.prepare()
-        assert self.teacher is not None
-        height, width = outputs[-1].shape[2:]
-        target, peaks = self.teacher(images, (height, width))
-        weight = torch.where(peaks >= self.floor, peaks.pow(self.power), 0.0)
-        weight = weight * self.teacher.taught
-        taught = torch.stack([self.labels.single(o.float(), target, weight) for o in outputs])
+        maps, peaks = self.ask(images, batch, stride)
+        weight = torch.where(peaks >= self.floor, peaks.pow(self.power), 0.0) * (peaks > 0)
+        taught = self.labels.taught(outputs, maps, weight, stride)
         first, second = (1 - self.share) * labelled, self.share * self.labels.combine(taught)
         total = first + second
         each = (1 - self.share) * each + self.share * taught.detach()
         parts = torch.stack([first, second, second / total.clamp(min=1e-12)]).detach()
         return total, torch.cat([each, parts])
 
-
-def read_teacher(
-    source: str | Path,
-    model: Callable[[], nn.Module] | None,
-    skeleton: str | Mapping[str, Any],
-) -> tuple[nn.Module, Skeleton]:
-    """A teacher and its joints: a checkpoint says both, a file of numbers needs to be told."""
-    path = file_of(source)
-    if path.suffix == ".ckpt":
-        saved = load_checkpoint(path)
-        return saved.network(), saved.skeleton
-    if model is None:
-        raise PoseError(
-            f"{path} holds numbers only: say which network they are of with loss.teacher_model."
-        )
-    network = model()
-    load_weights(network, path)
-    return network, skeleton_of(skeleton)
+    @torch.no_grad()
+    def ask(
+        self, images: Tensor, batch: Mapping[str, Tensor] | None, stride: int
+    ) -> tuple[Tensor, Tensor]:
+        """The teacher's heatmaps (B, K, h, w) of these crops on the student's grid, and their peaks (B, K)."""
+        if self.teacher is None:
+            self.prepare()
+        assert self.teacher is not None
+        size = images.shape[2] // stride, images.shape[3] // stride
+        if self.kept is not None and batch is not None:
+            return self.kept(batch["index"], batch["matrix"], size, stride)
+        return self.teacher(images, size)

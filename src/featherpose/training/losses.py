@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from featherpose import vectors
 from featherpose.errors import PoseError
 from featherpose.heatmaps import encode
 from featherpose.settings import choice, number, numbers, switch
@@ -83,8 +84,11 @@ class HeatmapLoss:
         visible: Tensor,
         stride: int,
         images: Tensor | None = None,
+        batch: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The total and, detached, each output's own loss. `joints` are crop pixels; `images` are for teachers."""
+        """The total and, detached, each output's own loss. `joints` are crop pixels; the rest is for teachers."""
+        if vectors.is_pair(outputs):
+            raise PoseError("This network gives two vectors a joint: add loss=simcc.")
         height, width = outputs[-1].shape[2:]
         if self.mask_outside:
             visible = visible * inside(joints, (width * stride, height * stride))
@@ -93,6 +97,12 @@ class HeatmapLoss:
         )
         each = torch.stack([self.single(output.float(), target, weight) for output in outputs])
         return self.combine(each), each.detach()
+
+    def taught(
+        self, outputs: Sequence[Tensor], maps: Tensor, weight: Tensor, stride: int
+    ) -> Tensor:
+        """Each output's loss to a teacher's heatmaps; `weight` (B, K) by joint."""
+        return torch.stack([self.single(output.float(), maps, weight) for output in outputs])
 
     def combine(self, each: Tensor) -> Tensor:
         if self.stage_weights is None:

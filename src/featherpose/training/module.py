@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from featherpose import vectors
 from featherpose.heatmaps import decode, flip_test, to_picture
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.models.network import PoseNetwork, check_joints, lay_out, natural_height_of
@@ -27,7 +28,7 @@ from featherpose.zoo.checkpoint import KEY, PREFIX, network_weights
 
 Batch = dict[str, Tensor]
 ADAM = partial(torch.optim.Adam, lr=1e-3)
-# outputs, joints, visible, stride, and while it trains the images -> the total, and its parts
+# outputs, joints, visible, stride, and while it trains images and batch -> the total, and its parts
 Loss = Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -115,14 +116,15 @@ class PoseModule(L.LightningModule):
         image = torch.zeros(1, 3, *input_size, device=weight.device, dtype=weight.dtype)
         outputs = self.network.eval()(image)
         self.network.train(training)
-        return len(outputs)
+        return 1 if vectors.is_pair(outputs) else len(outputs)
 
     # Training
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images = normalise(batch["image"], self.channels_last)
         outputs = self.compiled(images) if self.compiled else self.network(images)
-        total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride, images)
+        people = batch["joints"], batch["visible"]
+        total, each = self.loss(outputs, *people, self.stride, images, batch)
         self.step_losses.append((len(batch["index"]), torch.cat((total[None], each)).detach()))
         if batch_index % 10 == 0:  # for the bar; a metric logged at each step would cost it 0.4 ms
             self.log("loss", total.detach(), prog_bar=True, logger=False)
@@ -175,6 +177,9 @@ class PoseModule(L.LightningModule):
 
     def decode(self, outputs: list[Tensor], matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints in picture coordinates (S, B, K, 2) and confidences (S, B, K) of all outputs."""
+        if vectors.is_pair(outputs):
+            points, sure = vectors.decode(*outputs, outputs[0].shape[-1] / self.input_size[1])
+            return to_picture(points[None], matrix, 1).float(), sure[None]
         points, confidence = zip(
             *(decode(o.float(), self.protocol.decoder) for o in outputs), strict=True
         )

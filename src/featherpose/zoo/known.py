@@ -1,4 +1,5 @@
-"""Weights that are known by name: `weights=NAME`, `init=NAME` and `featherpose zoo` understand them.
+"""Weights that are known by name: `weights=NAME`, `init=NAME`, `checkpoint=NAME` (predict), `Pose("NAME")` and
+`featherpose zoo` understand them.
 
 What ships lies in the package. The rest is fetched once, by `featherpose zoo get NAME`, into a folder of its own:
 $FEATHERPOSE_ZOO, or ~/.cache/featherpose.
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -28,6 +31,7 @@ class Known:
     licence: str
     url: str = ""
     file: str = ""  # inside the package, of what ships
+    network: Mapping[str, Any] = field(default_factory=dict)  # what `line` makes, for who predicts
 
     @property
     def path(self) -> Path:
@@ -35,6 +39,14 @@ class Known:
         if self.file:
             return LIST.parent / self.file
         return cache() / self.url.rsplit("/", 1)[1]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Skeleton and input size, where that is not the network's own."""
+        size = re.search(r"data\.input_size=\[(\d+),(\d+)\]", self.line)
+        skeleton = re.search(r"data=(\w+)", self.line)
+        found: dict[str, Any] = {"skeleton": skeleton[1] if skeleton else "coco"}
+        return found | ({"input_size": [int(size[1]), int(size[2])]} if size else {})
 
     @property
     def sha256(self) -> str:

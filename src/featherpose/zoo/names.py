@@ -13,6 +13,7 @@ Each map goes from one of our names to theirs, without the parts that frameworks
 | LiteHRNet, NaiveLiteHRNet | HRNet/Lite-HRNet, mmpose |
 | RTMPose | mmpose |
 | HRFormer | HRNet/HRFormer |
+| LPN | zhang943/lpn-pytorch |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.branches import Branches, Transition
 from featherpose.models.peers.hrformer import HRFormer
 from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
+from featherpose.models.peers.lpn import LPN
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.models.peers.simple_baseline import InvertedResidual, SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
@@ -37,6 +39,7 @@ from featherpose.models.weights import published_names
 # HRFormer's files keep an index that follows from the window's size, and a table of biases that their public pose
 # code reads and does not add: it counts for nothing in what they learned
 _INDEX, _UNUSED = "attn.relative_position_index", "attn.relative_position_bias_table"
+_CONTEXT = "att.channel_add_conv."
 _FRONT = re.compile(r"^(backbone|keypoint_head|head)\.")
 Rename = Callable[[str], str]
 _CONV_NORM = ("conv", "bn")  # mmcv's names for a convolution and the norm behind it
@@ -47,6 +50,10 @@ def to_ours(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, Tenso
     ours = network.state_dict()
     given = {_FRONT.sub("", name): v for name, v in theirs.items() if not name.endswith(_INDEX)}
     given |= {n: torch.zeros_like(v) for n, v in given.items() if n.endswith(_UNUSED)}
+    # LPN's perceptrons of one place are 1x1 convolutions and norms over (C, 1, 1) there
+    given |= {
+        n: v.flatten(-3) if v.ndim == 3 else v.flatten(1) for n, v in given.items() if _CONTEXT in n
+    }
 
     def fitting(names: Mapping[str, str], entries: Mapping[str, Tensor]) -> int:
         shapes = ((value.shape, entries.get(names[name])) for name, value in ours.items())
@@ -101,6 +108,8 @@ def _renamers(network: nn.Module) -> list[Rename]:
             return [_rtmpose]
         case HRFormer():
             return [_hrformer]
+        case LPN():
+            return [_lpn(network)]
     return []
 
 
@@ -152,6 +161,45 @@ def _resnet(network: SimpleBaseline) -> Rename:
         return f"layer{layer}.{block}." + re.sub(r"^skip\.", "downsample.", rest)
 
     return rename
+
+
+_CONTEXT_PLACES = {"reduce": "0", "norm": "1", "expand": "3"}
+
+
+def _lpn(network: LPN) -> Rename:
+    """ResNet's names around the global context; a block with a convolution beside it begins a new layer."""
+    places: dict[int, tuple[int, int]] = {}
+    layer = block = 0
+    for number, module in enumerate(network.layers):
+        # the first layer is as wide as the stem, so its first block has none
+        first = number == 0 or isinstance(module.skip, ConvNorm)
+        layer, block = (layer + 1, 0) if first else (layer, block + 1)
+        places[number] = (layer, block)
+
+    def rename(name: str) -> str:
+        if match := re.fullmatch(r"stem\.0\.([01])\.(.*)", name):
+            return f"{_CONV_NORM[int(match[1])]}1.{match[2]}"
+        if match := re.fullmatch(r"upsample\.(\d)\.(?:3\.)?(\d)\.(.*)", name):
+            inside = int(match[2]) + (3 if ".3." in name else 0)
+            return f"deconv_layers.{6 * int(match[1]) + inside}.{match[3]}"
+        match = re.fullmatch(r"layers\.(\d+)\.(.*)", name)
+        if match is None:
+            return re.sub(r"^heatmaps\.", "final_layer.", name)
+        layer, block = places[int(match[1])]
+        return f"layer{layer}.{block}." + _lpn_block(match[2])
+
+    return rename
+
+
+def _lpn_block(rest: str) -> str:
+    match rest.split("."):
+        case ["body", "3", "attend", leaf]:
+            return f"att.conv_mask.{leaf}"
+        case ["body", "3", which, leaf]:
+            return f"{_CONTEXT}{_CONTEXT_PLACES[which]}.{leaf}"
+        case ["body", number, part, leaf]:
+            return f"{_CONV_NORM[int(part)]}{int(number) + 1}.{leaf}"
+    return re.sub(r"^skip\.", "downsample.", rest)
 
 
 def _mobilenet_of_torchvision(network: SimpleBaseline) -> Rename:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
-from featherpose.models.network import PoseNetwork
+from featherpose.models.network import PoseNetwork, shapes_alone
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 from featherpose.zoo.weight_files import Weights, read_weights, sha256_of
 
@@ -90,7 +90,7 @@ def joint_axes(network: PoseNetwork, build: Callable[[int], nn.Module]) -> dict[
     ours = network.state_dict()
     for count in (network.joints + 1, *KNOWN):
         try:
-            with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            with shapes_alone():
                 other = build(count).state_dict()
         except PoseError:  # RePose knows its skeletons only
             continue

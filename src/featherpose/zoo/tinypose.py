@@ -66,11 +66,12 @@ def state_of(
     state = {"heatmaps.weight": heads[0].weight, "heatmaps.bias": _bias_of(heads[0])}
     for number, name in enumerate(names):
         norm = network.get_submodule(name)[1]  # ty: ignore[not-subscriptable]
-        state |= _conv_norm(name, numbered[number], norm.eps)
+        state |= conv_norm(name, numbered[number], norm.eps)
     return state
 
 
-def _conv_norm(name: str, convolution: Convolution, eps: float) -> dict[str, Tensor]:
+def conv_norm(name: str, convolution: Convolution, eps: float) -> dict[str, Tensor]:
+    """A convolution with a folded norm as the entries of our convolution and norm."""
     bias = _bias_of(convolution)
     return {
         f"{name}.0.weight": convolution.weight,

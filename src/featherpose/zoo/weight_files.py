@@ -1,4 +1,4 @@
-"""Weights out of any file that people have: checkpoints and run folders, .pth, .tar, .safetensors, OpenVINO's .xml."""
+"""Weights out of any file that people have: checkpoints and run folders, .pth, .tar, .safetensors, .onnx, .xml."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from featherpose.skeletons import COCO, Skeleton, skeleton_of
 from featherpose.zoo import names
 from featherpose.zoo.checkpoint import description_of, find_checkpoint
 from featherpose.zoo.known import path_of_name
+from featherpose.zoo.onnx_weights import read_onnx
 from featherpose.zoo.openvino_weights import read_convolutions
 from featherpose.zoo.safetensors import read_safetensors
 from featherpose.zoo.tinypose import state_of
@@ -40,6 +41,8 @@ def read_weights(source: str | Path, network: nn.Module) -> Weights:
     path = file_of(source)
     if path.suffix == ".xml":
         return Weights(path, state_of(read_convolutions(path), network, str(path)), COCO, True)
+    if path.suffix == ".onnx":
+        return Weights(path, *read_onnx(path, network), True)
     content = read_file(path)
     state = names.to_ours(network, state_dict_of(content, str(path)))
     return Weights(path, state, _skeleton(content), _folded(state))

@@ -1,9 +1,9 @@
 """RTMPose (Jiang et al. 2023, arXiv 2303.07399): CSPNeXt (arXiv 2212.07784) and a head that gives one vector per axis.
 
 The heads' vectors say where a joint lies along x and along y, in bins of half a pixel (SimCC). `output="vectors"`
-returns just these two, as the network is deployed and measured; `decode` turns them into places. `output="heatmaps"`
-multiplies them, pooled to a quarter of the input, so that the network trains and is scored like every other here: a
-Gaussian target is itself such a product.
+returns just these two, as its authors train (`loss=simcc`), deploy and measure it. `output="heatmaps"` multiplies them,
+pooled to a quarter of the input, so that the network trains and is scored like every other here: a Gaussian target is
+itself such a product.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
 from featherpose.models.network import PoseNetwork
+from featherpose.vectors import BINS
 
-BINS = 2  # per pixel
 STAGES = ((64, 128, 3, True), (128, 256, 6, True), (256, 512, 6, True), (512, 1024, 3, False))
 """CSPNeXt at full size: channels in and out, blocks, whether blocks add their input."""
 
@@ -152,6 +152,7 @@ class RTMPose(PoseNetwork):
                 f"RTMPose takes inputs in multiples of 32, not {height}x{width}; set data.input_size."
             )
         self.joints, self.output, self.input_size = joints, output, (height, width)
+        self.gives_vectors = output == "vectors"
         self.backbone = cspnext(deepen, widen)
         self.places = nn.Conv2d(int(1024 * widen), joints, 7, padding=3)
         cells = (height // 32) * (width // 32)
@@ -176,9 +177,3 @@ class RTMPose(PoseNetwork):
             return [x, y]
         x, y = (F.avg_pool1d(v, BINS * self.stride) for v in (x, y))
         return [y[:, :, :, None] * x[:, :, None, :]]
-
-
-def decode(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Places (B, K, 2) in crop pixels and confidence (B, K), from the two vectors of each joint."""
-    (best_x, at_x), (best_y, at_y) = x.max(-1), y.max(-1)
-    return torch.stack((at_x, at_y), -1).float() / BINS, torch.minimum(best_x, best_y)

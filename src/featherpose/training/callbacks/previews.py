@@ -15,6 +15,7 @@ from featherpose.draw import contact_sheet, draw_pose, overlay_heatmaps
 from featherpose.image import write
 from featherpose.inference.checkpoints import TorchBackend, Trained
 from featherpose.inference.estimator import Estimator
+from featherpose.inference.outputs import Heatmaps, Output
 from featherpose.person import spread
 from featherpose.skeletons import Skeleton
 from featherpose.training.callbacks.gamma_warmup import run_length
@@ -87,7 +88,7 @@ def preview(
     """
     skeleton = trained.skeleton
     estimator = Estimator(TorchBackend(trained, device))
-    outputs: Any = estimator.outputs(batch["image"].numpy())  # heatmaps: it is a training's network
+    outputs = estimator.outputs(batch["image"].numpy())
     points = [output.decode(estimator.protocol.decoder)[0] for output in outputs]
     tiles, labels = [], []
     for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
@@ -103,10 +104,19 @@ def preview(
         labels.append("annotation")
         for stage, output in enumerate(outputs):
             tiles.append(_posed(image, points[stage][row], None, skeleton, side))
-            tiles.append(overlay_heatmaps(_enlarged(image, side), output.values[row]))
-            peak = float(output.values[row].max())
+            maps = _maps(output)[row]
+            tiles.append(overlay_heatmaps(_enlarged(image, side), maps))
+            peak = float(maps.max())
             labels += [f"stage {stage + 1}", f"heatmaps, peak {peak:.2f}"]
     return contact_sheet(tiles, columns=1 + 2 * len(outputs), labels=labels)
+
+
+def _maps(output: Output) -> np.ndarray:
+    """Heatmaps (B, K, h, w); of two vectors a joint their product, which is where both are high."""
+    if isinstance(output, Heatmaps):
+        return output.values
+    x, y = (each[..., :: 4 * output.bins].clip(0) for each in (output.x, output.y))
+    return y[..., :, None] * x[..., None, :]
 
 
 def _posed(

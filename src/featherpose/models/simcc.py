@@ -1,0 +1,65 @@
+"""Hourglasses whose last heatmaps become two vectors a joint, by RTMPose's head: an ablation of LAPX's output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from featherpose.errors import PoseError
+from featherpose.models.hourglass import Hourglass
+from featherpose.models.peers.rtmpose import GatedAttention, ScaleNorm
+from featherpose.vectors import BINS
+
+POOLED = 2  # the head reads the heatmaps at an eighth of the input: half as many cells a side, a quarter of its numbers
+WIDTH = 256  # of a joint's token, as in RTMPose
+
+
+class VectorHourglass(Hourglass):
+    """Stacked hourglasses with vectors behind the last stage; the stages before it are not supervised.
+
+    All other layers are named as in `Hourglass`, so `init=` takes over a run of it.
+
+    Args:
+        joints: how many.
+        input_size: height and width, which the head fits; None: the natural height.
+        aspect: width by height, where the size is left open.
+        hourglass: the rest, as `Hourglass` takes it.
+    """
+
+    gives_vectors = True
+
+    def __init__(
+        self,
+        joints: int,
+        input_size: Sequence[int] | None = None,
+        aspect: float = 0.75,
+        **hourglass: Any,
+    ):
+        super().__init__(joints, **hourglass)
+        height, width = input_size or (self.natural_height, round(self.natural_height * aspect))
+        side = self.stride * POOLED
+        if height % side or width % side:
+            raise PoseError(
+                f"The vectors' head takes inputs in multiples of {side}, not {height}x{width}; set data.input_size."
+            )
+        self.input_size = int(height), int(width)
+        cells = (height // side) * (width // side)
+        self.tokens = nn.Sequential(ScaleNorm(cells), nn.Linear(cells, WIDTH, bias=False))
+        self.attention = GatedAttention(WIDTH)
+        self.x = nn.Linear(WIDTH, BINS * width, bias=False)
+        self.y = nn.Linear(WIDTH, BINS * height, bias=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """[x (B, K, 2W), y (B, K, 2H)]."""
+        if tuple(images.shape[2:]) != self.input_size:
+            height, width = self.input_size
+            raise PoseError(
+                f"This network was built for {height}x{width}, not {images.shape[2]}x{images.shape[3]}: "
+                "its vectors depend on the size; set data.input_size."
+            )
+        maps = F.avg_pool2d(super().forward(images)[-1], POOLED)
+        tokens = self.attention(self.tokens(maps.flatten(2)))
+        return [self.x(tokens), self.y(tokens)]

@@ -1,0 +1,88 @@
+"""A teacher who is asked once: what it said of plain crops follows every augmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featherpose import crop
+from featherpose.data.augment import Augment
+from featherpose.data.datamodule import PoseDataModule
+from featherpose.heatmaps import decode, encode
+from featherpose.metrics.pck import PCK
+from featherpose.skeletons import COCO
+from featherpose.synthetic import painted
+from featherpose.training.taught_once import taught_once
+from featherpose.training.teachers import Teacher
+
+SIZE = (64, 48)
+PEOPLE = {"train": 6, "val": 2, "test": 2}
+
+
+def some_people(folder: Path, **keys) -> PoseDataModule:
+    return PoseDataModule(
+        name="painted",
+        skeleton="coco",
+        read=lambda root, split: painted.read(split=split, people=PEOPLE, skeleton=COCO),
+        load=painted.load,
+        metric=PCK,
+        input_size=SIZE,
+        workers=0,
+        cache_folder=folder,
+        **keys,
+    )
+
+
+class Knows:
+    """A teacher who knows the labels, in the order in which it is asked."""
+
+    def __init__(self, data: PoseDataModule) -> None:
+        self.plain = data.dataset(data.train_people)
+        self.asked = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        rows = [self.plain[self.asked + i]["joints"] for i in range(len(images))]
+        self.asked += len(images)
+        joints = torch.stack(rows) / 4
+        return encode(joints, torch.ones(joints.shape[:2]), (16, 12), 1.5, False, None)[0]
+
+
+def test_what_was_kept_lies_where_each_augmented_crop_has_its_joints(tmp_path: Path) -> None:
+    data = some_people(tmp_path)
+    knows = Knows(data)
+    kept = taught_once(Teacher(knows, COCO, COCO.joints, SIZE), "abc", data)
+    assert kept.maps.shape == (6, 17, 16, 12) and kept.path.parent == tmp_path
+    augment = Augment(scale=(0.8, 1.2), rotation=40, flip=0.5)
+    seen, mirrored = data.dataset(data.train_people, augment), set()
+    for epoch in range(4):
+        rows = [seen[epoch, i] for i in range(6)]
+        index = torch.tensor([row["index"] for row in rows])
+        matrix = torch.stack([row["matrix"] for row in rows])
+        joints = torch.stack([row["joints"] for row in rows])
+        maps, peaks = kept(index, matrix, (16, 12), 4)
+        points, _ = decode(maps, "argmax")
+        clear = peaks > 0.6  # the others lie outside one of both crops
+        assert clear.float().mean() > 0.5
+        away = (points * 4 - joints).norm(dim=-1)[clear]
+        assert away.mean() < 2.5 and away.max() < 6  # a pixel of these heatmaps is 4
+        mirrored |= set((np.linalg.det(matrix[:, :, :2]) < 0).tolist())
+    assert mirrored == {True, False}
+    # the next run reads the file
+    asked = knows.asked
+    taught_once(Teacher(knows, COCO, COCO.joints, SIZE), "abc", data)
+    assert knows.asked == asked == 6
+    taught_once(Teacher(Knows(data), COCO, COCO.joints, SIZE), "another teacher", data)
+    assert len(list(tmp_path.glob("taught-*.npy"))) == 2
+
+
+def test_a_student_of_another_size_reads_the_same_file(tmp_path: Path) -> None:
+    data = some_people(tmp_path)
+    kept = taught_once(Teacher(Knows(data), COCO, COCO.joints, SIZE), "abc", data)
+    person = data.train_people.persons[0]
+    matrix = torch.from_numpy(crop.crop_matrix(person.centre, person.scale, (96, 128)))[None]
+    maps, _ = kept(torch.tensor([0]), matrix, (32, 24), 4)
+    wanted = torch.from_numpy(np.array(kept.maps[0])).float()
+    torch.testing.assert_close(maps[0, :, ::2, ::2], wanted, atol=1e-3, rtol=1e-3)
