@@ -49,9 +49,14 @@ def shapes_alone() -> Generator[None]:
 
 class _Undrawn(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (Tensor.uniform_, Tensor.normal_):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        # torch.nn.init's come as a whole, since nothing that they call within is seen here
+        if (
+            func in (Tensor.uniform_, Tensor.normal_)
+            or getattr(func, "__module__", "") == "torch.nn.init"
+        ):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def check_joints(network: PoseNetwork, skeleton: str, joints: int) -> None:

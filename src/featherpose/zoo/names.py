@@ -51,9 +51,7 @@ def to_ours(network: nn.Module, theirs: Mapping[str, Tensor]) -> dict[str, Tenso
     given = {_FRONT.sub("", name): v for name, v in theirs.items() if not name.endswith(_INDEX)}
     given |= {n: torch.zeros_like(v) for n, v in given.items() if n.endswith(_UNUSED)}
     # LPN's perceptrons of one place are 1x1 convolutions and norms over (C, 1, 1) there
-    given |= {
-        n: v.flatten(-3) if v.ndim == 3 else v.flatten(1) for n, v in given.items() if _CONTEXT in n
-    }
+    given |= {n: v[..., 0, 0] for n, v in given.items() if _CONTEXT in n and v.ndim > 2}
 
     def fitting(names: Mapping[str, str], entries: Mapping[str, Tensor]) -> int:
         shapes = ((value.shape, entries.get(names[name])) for name, value in ours.items())
