@@ -74,7 +74,7 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
     frames = [crop.crop_matrix(p.centre, p.scale, (size[1], size[0])) for p in people.persons]
     frames = np.stack(frames)
     key = hashlib.sha256(f"{FORMAT} {sha256} {size} {data.skeleton.joints}".encode())
-    key.update(repr([(p.image, p.person_id) for p in people.persons]).encode())
+    key.update(repr([(p.image, int(p.person_id)) for p in people.persons]).encode())
     key.update(repr(sorted(people.sources.items())).encode())
     key.update(frames.tobytes())
     folder = Path(data.cache_folder) if data.cache_folder is not None else Path("data") / "cache"
