@@ -26,11 +26,13 @@ def _names(module: str, words: str) -> set[str]:
 NETWORKS = (
     _names("featherpose.models", "fast.FastHourglass hourglass.Hourglass hrnet.HRNet repose.RePose")
     | {"featherpose.models.simcc.VectorHourglass"}
+    | _names("featherpose.models.peers.dite_hrnet", "DiteHRNet")
     | _names("featherpose.models.peers.hf_hrnet", "HFHRNet")
     | _names("featherpose.models.peers.hrformer", "HRFormer")
     | _names("featherpose.models.peers.lite_hrnet", "LiteHRNet NaiveLiteHRNet")
     | _names("featherpose.models.peers.lpn", "LPN")
     | _names("featherpose.models.peers.rtmpose", "RTMPose")
+    | _names("featherpose.models.peers.shuffle_hourglass", "ShuffleHourglass")
     | _names("featherpose.models.peers.simple_baseline", "SimpleBaseline")
     | _names("featherpose.models.peers.stacked_hourglass", "StackedHourglass")
 )

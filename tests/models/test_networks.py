@@ -118,6 +118,7 @@ def test_a_list_of_heatmaps(name, joints):
     network, (height, width) = NETWORKS[name][0](joints).to("meta").eval(), NETWORKS[name][1]
     outputs = network(torch.empty(2, 3, height, width, device="meta"))
     assert len(outputs) == NETWORKS[name][2]
+    assert len(set(network.output_names(len(outputs)))) == len(outputs)
     size = (2, joints, height // network.stride, width // network.stride)
     assert all(tuple(output.shape) == size for output in outputs)
     assert network.joints == joints

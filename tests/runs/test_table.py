@@ -19,7 +19,7 @@ from featherpose.runs.folder import Run
 from featherpose.runs.published import OWN_RECIPE, Row, nearest, published, rows, rows_frame
 from featherpose.runs.table import csv, latex, markdown, tables
 
-PEERS = 24  # rows of networks in conf/model whose own training is not HRNet's
+PEERS = 32  # rows of networks in conf/model whose own training is not HRNet's
 
 LAPX = {
     "model": {

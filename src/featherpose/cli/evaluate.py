@@ -20,6 +20,7 @@ from featherpose.inference.checkpoints import TorchBackend, from_checkpoint, fro
 from featherpose.inference.estimator import Estimator
 from featherpose.machine import arithmetic, set_matmul
 from featherpose.metrics.oks import OKS
+from featherpose.models.network import output_names_of
 from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import Protocol
 from featherpose.settings import exactly_one
@@ -68,6 +69,7 @@ def main(cfg: DictConfig) -> float:
         "protocol": how,
         "precision": score_report.UNKNOWN if backend is None else precision_of(backend),
         **found,
+        "stage_names": _stage_names(backend, len(found["stages"])),
         "skipped": data.val_people.skipped,
         "annotations": dict(data.val_people.sources),
         "seconds": round(time.perf_counter() - started, 2),
@@ -83,6 +85,13 @@ def main(cfg: DictConfig) -> float:
         f"written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if each.is_file()))}"
     )
     return record["scores"][record["main"]]
+
+
+def _stage_names(backend: Backend | None, count: int) -> list[str]:
+    """What each scored output is, by the network; of files and keypoints the network is not known."""
+    if isinstance(backend, TorchBackend):
+        return output_names_of(backend.network, count)[-count:]
+    return [f"stage {number}" for number in range(1, count + 1)]
 
 
 def _source(cfg: DictConfig) -> str:

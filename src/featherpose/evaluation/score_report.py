@@ -87,7 +87,9 @@ def show(console: Console, record: Record) -> None:
     )  # as the papers' tables; COCO's ten fit a narrow terminal so
     stages = record["stages"] or [scores]
     for number, stage in enumerate(stages, start=1):
-        label = "" if len(stages) == 1 else f"stage {number}/{len(stages)}"
+        names = record.get("stage_names") or []
+        label = names[number - 1] if len(names) == len(stages) else f"stage {number}"
+        label = "" if len(stages) == 1 else label
         table.add_row(
             label, _number(stage.get(main), 3), *(_number(stage.get(c), decimals) for c in columns)
         )

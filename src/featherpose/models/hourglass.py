@@ -7,7 +7,7 @@ torch's momentum 0.1 and eps 1e-5, which the authors' published weights were tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,16 +17,19 @@ from featherpose.models.budget import channels_for
 from featherpose.models.layers import ConvNorm, DepthwiseBlock, attention
 from featherpose.models.network import PoseNetwork
 
+Block = Callable[..., nn.Module]
+"""Makes a block from its input and output channels, and `soft_gate` where it may have one."""
+
 
 class Stem(nn.Module):
     """Images to features at a quarter of their size."""
 
-    def __init__(self, channels: int, attention_name: str | None):
+    def __init__(self, channels: int, attention_name: str | None, block: Block):
         super().__init__()
         self.conv = ConvNorm(3, channels // 4, 7, 2, nn.ELU(inplace=True))
-        self.block1 = DepthwiseBlock(channels // 4, channels // 2)
-        self.block2 = DepthwiseBlock(channels // 2, channels)
-        self.block3 = DepthwiseBlock(channels, channels)
+        self.block1 = block(channels // 4, channels // 2)
+        self.block2 = block(channels // 2, channels)
+        self.block3 = block(channels, channels)
         self.attention = attention(attention_name, channels)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -37,12 +40,12 @@ class Stem(nn.Module):
 class Level(nn.Module):
     """One size of an hourglass: what passes by, what goes down, and what comes back up."""
 
-    def __init__(self, channels: int, soft_gate: bool, inner: nn.Module):
+    def __init__(self, channels: int, soft_gate: bool, inner: nn.Module, block: Block):
         super().__init__()
-        self.skip = DepthwiseBlock(channels, channels, soft_gate)
-        self.down = DepthwiseBlock(channels, channels, soft_gate)
+        self.skip = block(channels, channels, soft_gate)
+        self.down = block(channels, channels, soft_gate)
         self.inner = inner
-        self.up = DepthwiseBlock(channels, channels, soft_gate)
+        self.up = block(channels, channels, soft_gate)
 
     def forward(self, x: Tensor) -> Tensor:
         skip = self.skip(x)
@@ -62,15 +65,16 @@ class Stage(nn.Module):
         soft_gate: bool,
         neck: str | None,
         attention_name: str | None,
+        block: Block,
     ):
         super().__init__()
         inner: nn.Module = nn.Sequential(
-            DepthwiseBlock(channels, channels, soft_gate), attention(neck, channels)
+            block(channels, channels, soft_gate), attention(neck, channels)
         )
         for _ in range(depth):
-            inner = Level(channels, soft_gate, inner)
+            inner = Level(channels, soft_gate, inner, block)
         self.hourglass = inner
-        self.block = DepthwiseBlock(channels, channels)
+        self.block = block(channels, channels)
         self.features = ConvNorm(channels, channels, 1, 1, nn.ELU(inplace=True))
         self.attention = attention(attention_name, channels)
         self.heatmaps = nn.Conv2d(channels, joints, 1)
@@ -139,6 +143,7 @@ class Hourglass(Stacked):
         stem_attention: str | None = None,
         stage_attention: str | None = None,
         neck: str | Sequence[str | None] | None = None,
+        block: Block = DepthwiseBlock,
     ):
         super().__init__()
         if stages < 1 or depth < 1 or joints < 1:
@@ -152,9 +157,9 @@ class Hourglass(Stacked):
             raise PoseError(
                 f"The hourglass's channels must be a multiple of 4 and at least 16, not {channels}."
             )
-        self.stem = Stem(channels, stem_attention)
+        self.stem = Stem(channels, stem_attention, block)
         self.stages = nn.ModuleList(
-            Stage(channels, joints, depth, soft_gate, name, stage_attention)
+            Stage(channels, joints, depth, soft_gate, name, stage_attention, block)
             for name in necks(neck, stages)
         )
         self.returns = nn.ModuleList(Return(channels, joints) for _ in range(stages - 1))

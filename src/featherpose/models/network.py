@@ -31,6 +31,16 @@ class PoseNetwork(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         raise NotImplementedError
 
+    def output_names(self, count: int) -> list[str]:
+        """What each of its `count` outputs is, in a word or two under a picture."""
+        return [f"stage {number}" for number in range(1, count + 1)]
+
+
+def output_names_of(network: nn.Module, count: int) -> list[str]:
+    """Also of a network of one's own, which may leave it out."""
+    named = getattr(network, "output_names", None)
+    return named(count) if callable(named) else PoseNetwork.output_names(PoseNetwork(), count)
+
 
 def natural_height_of(network: nn.Module) -> int:
     """Also of a network of one's own, which may leave it out."""

@@ -259,6 +259,14 @@ class RePose(PoseNetwork):
             x = torch.cat((features[0], heatmaps[-1]), 1)
         return outputs
 
+    def output_names(self, count: int) -> list[str]:
+        """As the paper's Fig. 1 has them: before the updates, after them, and refined until the final ones."""
+        names = ["before the updates", "after the updates"]
+        names += [f"refined {i}" for i in range(1, self.levels)] + ["final"]
+        if len(self.stages) == 1:
+            return names
+        return [f"stage {i}, {name}" for i in range(1, len(self.stages) + 1) for name in names]
+
     def check(self, height: int, width: int) -> None:
         unit = 2**self.levels
         if height % unit or width % unit or min(height, width) < 2 * unit:

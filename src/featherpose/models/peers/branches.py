@@ -44,8 +44,8 @@ class Fusion(nn.Module):
 
     Lite-HRNet's public code adds the finest branch's part twice, and in place; the paper's sum, once each, is what
     its printed 0.20G and 0.31G count (the doubled parts would make them 0.24G and 0.39G). Weights that were trained
-    by that code need its sum: `doubled`. `grow_by` is how a coarser branch gets to a finer one's size: nearest, as
-    Lite-HRNet has it, or bilinear as HRFormer.
+    by that code need its sum: `doubled`; Dite-HRNet's code rectifies it in place as well: `rectified`. `grow_by` is
+    how a coarser branch gets to a finer one's size: nearest, as Lite-HRNet has it, or bilinear as HRFormer.
     """
 
     def __init__(
@@ -54,9 +54,11 @@ class Fusion(nn.Module):
         outputs: int | None = None,
         doubled: bool = False,
         grow_by: str = "nearest",
+        rectified: bool = False,
     ):
         super().__init__()
         self.doubled = doubled
+        self.rectified = rectified
         count = range(len(widths))
         self.targets = nn.ModuleList(
             nn.ModuleList(link(widths, s, t, grow_by) for s in count) for t in count[:outputs]
@@ -71,9 +73,8 @@ class Fusion(nn.Module):
             for other in others:
                 total = total + other
             if self.doubled and target == 0:
-                xs[0] = (
-                    total  # in place: the coarser branches get the finest one's sum, not its input
-                )
+                # in place: the coarser branches get the finest one's sum, not its input
+                xs[0] = F.relu(total) if self.rectified else total
             outputs.append(F.relu(total))
         return outputs
 
@@ -134,6 +135,7 @@ class Branches(PoseNetwork):
         modules: Sequence[int],
         block: Block,
         doubled: bool = False,
+        rectified: bool = False,
     ):
         super().__init__()
         if len(modules) != 3 or min(modules) < 1:
@@ -149,7 +151,11 @@ class Branches(PoseNetwork):
             widths = [channels * 2**i for i in range(len(before) + 1)]
             stages.append(Transition(before, widths))
             stages.extend(
-                nn.Sequential(block(widths), block(widths), Fusion(widths, doubled=doubled))
+                nn.Sequential(
+                    block(widths),
+                    block(widths),
+                    Fusion(widths, doubled=doubled, rectified=rectified),
+                )
                 for _ in range(number)
             )
             before = widths

@@ -15,9 +15,9 @@ from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.branches import Branches, CrossResolutionWeighting, separable
 
 
-def shuffle(x: Tensor) -> Tensor:
-    """Channels of the two halves in turn."""
-    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+def shuffle(x: Tensor, groups: int = 2) -> Tensor:
+    """Channels of the groups in turn, so that each next group sees all of them."""
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class Stem(nn.Module):
