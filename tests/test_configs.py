@@ -241,7 +241,8 @@ REPOSE = {
     "loss": {"reduction": "repose", "sigma": 5, "quantised": False, "truncate": None},
 }
 RECIPES = {
-    **dict.fromkeys(("lapx", "lap", "lapx_fast", "hourglass"), LAPX),
+    **dict.fromkeys(("lapx", "lap", "lapx_fast", "hourglass", "hourglass_shuffle"), LAPX),
+    "lapx_simcc": {group: LAPX[group] for group in ("schedule", "augment")},
     "repose": REPOSE,
 }  # the others have HRNet's, which is LE-HRNet's
 

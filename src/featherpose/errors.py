@@ -12,7 +12,7 @@ PREDICTING = ("numpy", "cv2", "onnxruntime", "simplejpeg", "hydra", "omegaconf",
 EXTRAS = {
     "train": (
         *("torch", "lightning", "torchmetrics", "pycocotools", "albumentations", "wandb", "scipy"),
-        *("h5py", "pandas", "matplotlib", "jinja2", "psutil"),
+        *("h5py", "pandas", "matplotlib", "jinja2", "psutil", "msgspec"),
     ),
     "onnx": ("onnx", "onnxscript", "onnx_ir"),
 }

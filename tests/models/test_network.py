@@ -14,14 +14,10 @@ from featherpose.models.network import (
     check_joints,
     lay_out,
     natural_height_of,
-<<<<<<< HEAD
+    output_names_of,
     shapes_alone,
 )
-=======
-    output_names_of,
-)
 from featherpose.models.repose import RePose
->>>>>>> be22039 (LPN-101 and -152, HF-HRNet-30, RTMPose-m, Dite-HRNet and a hourglass of ShuffleNet's blocks; outputs are called what they are; AP's intervals have a coverage test)
 
 
 def test_a_network_of_ones_own_may_leave_its_height_out() -> None:
@@ -50,7 +46,6 @@ def test_weights_are_laid_out_in_place() -> None:
     assert network.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-<<<<<<< HEAD
 def test_shapes_alone_draw_nothing() -> None:
     before = torch.random.get_rng_state()
     with shapes_alone():
@@ -61,7 +56,8 @@ def test_shapes_alone_draw_nothing() -> None:
         name: value.shape for name, value in whole.items()
     }
     assert all(value.is_meta for value in network.state_dict().values())
-=======
+
+
 def test_outputs_are_called_what_they_are() -> None:
     assert output_names_of(nn.Identity(), 2) == ["stage 1", "stage 2"]
     assert output_names_of(FastHourglass(4, 1, (16, 16)), 1) == ["stage 1"]
@@ -70,4 +66,3 @@ def test_outputs_are_called_what_they_are() -> None:
     names = ["before the updates", "after the updates", "refined 1", "refined 2", "final"]
     assert output_names_of(one, 5) == names
     assert output_names_of(two, 10)[4:6] == ["stage 1, final", "stage 2, before the updates"]
->>>>>>> be22039 (LPN-101 and -152, HF-HRNet-30, RTMPose-m, Dite-HRNet and a hourglass of ShuffleNet's blocks; outputs are called what they are; AP's intervals have a coverage test)

@@ -23,12 +23,8 @@ from featherpose.models.peers.lite_hrnet import (
     ShuffleUnits,
 )
 from featherpose.models.peers.lpn import LPN
-<<<<<<< HEAD
-from featherpose.models.peers.rtmpose import RTMPose
-=======
 from featherpose.models.peers.rtmpose import RTMPose, decode
 from featherpose.models.peers.shuffle_hourglass import ShuffleHourglass
->>>>>>> be22039 (LPN-101 and -152, HF-HRNet-30, RTMPose-m, Dite-HRNet and a hourglass of ShuffleNet's blocks; outputs are called what they are; AP's intervals have a coverage test)
 from featherpose.models.peers.simple_baseline import SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass
 from featherpose.targets import build as build_target

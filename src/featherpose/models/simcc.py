@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +25,7 @@ class VectorHourglass(Hourglass):
         joints: how many.
         input_size: height and width, which the head fits; None: the natural height.
         aspect: width by height, where the size is left open.
-        hourglass: the rest, as `Hourglass` takes it.
+        stages, channels, depth, soft_gate, stem_attention, stage_attention, neck: as of `Hourglass`.
     """
 
     gives_vectors = True
@@ -36,9 +35,17 @@ class VectorHourglass(Hourglass):
         joints: int,
         input_size: Sequence[int] | None = None,
         aspect: float = 0.75,
-        **hourglass: Any,
+        stages: int = 3,
+        channels: int | None = None,
+        depth: int = 4,
+        soft_gate: bool = False,
+        stem_attention: str | None = None,
+        stage_attention: str | None = None,
+        neck: str | Sequence[str | None] | None = None,
     ):
-        super().__init__(joints, **hourglass)
+        super().__init__(
+            joints, stages, channels, depth, soft_gate, stem_attention, stage_attention, neck
+        )
         height, width = input_size or (self.natural_height, round(self.natural_height * aspect))
         side = self.stride * POOLED
         if height % side or width % side:

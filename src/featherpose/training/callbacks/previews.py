@@ -15,11 +15,8 @@ from featherpose.draw import contact_sheet, draw_pose, overlay_heatmaps
 from featherpose.image import write
 from featherpose.inference.checkpoints import TorchBackend, Trained
 from featherpose.inference.estimator import Estimator
-<<<<<<< HEAD
 from featherpose.inference.outputs import Heatmaps, Output
-=======
 from featherpose.models.network import output_names_of
->>>>>>> be22039 (LPN-101 and -152, HF-HRNet-30, RTMPose-m, Dite-HRNet and a hourglass of ShuffleNet's blocks; outputs are called what they are; AP's intervals have a coverage test)
 from featherpose.person import spread
 from featherpose.skeletons import Skeleton
 from featherpose.training.callbacks.gamma_warmup import run_length
@@ -92,12 +89,8 @@ def preview(
     """
     skeleton = trained.skeleton
     estimator = Estimator(TorchBackend(trained, device))
-<<<<<<< HEAD
     outputs = estimator.outputs(batch["image"].numpy())
-=======
-    outputs: Any = estimator.outputs(batch["image"].numpy())  # heatmaps: it is a training's network
     names = output_names_of(trained.network, len(outputs))
->>>>>>> be22039 (LPN-101 and -152, HF-HRNet-30, RTMPose-m, Dite-HRNet and a hourglass of ShuffleNet's blocks; outputs are called what they are; AP's intervals have a coverage test)
     points = [output.decode(estimator.protocol.decoder)[0] for output in outputs]
     tiles, labels = [], []
     for row, image in enumerate(batch["image"].permute(0, 2, 3, 1).numpy()):
@@ -113,16 +106,10 @@ def preview(
         labels.append("annotation")
         for stage, output in enumerate(outputs):
             tiles.append(_posed(image, points[stage][row], None, skeleton, side))
-<<<<<<< HEAD
             maps = _maps(output)[row]
             tiles.append(overlay_heatmaps(_enlarged(image, side), maps))
             peak = float(maps.max())
-            labels += [f"stage {stage + 1}", f"heatmaps, peak {peak:.2f}"]
-=======
-            tiles.append(overlay_heatmaps(_enlarged(image, side), output.values[row]))
-            peak = float(output.values[row].max())
             labels += [names[stage], f"heatmaps, peak {peak:.2f}"]
->>>>>>> be22039 (LPN-101 and -152, HF-HRNet-30, RTMPose-m, Dite-HRNet and a hourglass of ShuffleNet's blocks; outputs are called what they are; AP's intervals have a coverage test)
     return contact_sheet(tiles, columns=1 + 2 * len(outputs), labels=labels)
 
 
