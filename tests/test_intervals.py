@@ -45,7 +45,7 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent() -> None:
 
 
 def test_intervals_of_ap_hold_the_truth_as_often() -> None:
-    """100 of the 1,000 trials that docs/evaluation.md reports: 95% give or take 2.2% of such a draw, twice that."""
+    """100 trials, of which 95 give or take twice 2.2 should hold it; docs/tracking.md reports 1,000."""
     assert 0.90 <= coverage_of_ap(100) <= 0.99
 
 

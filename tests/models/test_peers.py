@@ -23,7 +23,7 @@ from featherpose.models.peers.lite_hrnet import (
     ShuffleUnits,
 )
 from featherpose.models.peers.lpn import LPN
-from featherpose.models.peers.rtmpose import RTMPose, decode
+from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.models.peers.shuffle_hourglass import ShuffleHourglass
 from featherpose.models.peers.simple_baseline import SimpleBaseline
 from featherpose.models.peers.stacked_hourglass import StackedHourglass

@@ -5,6 +5,7 @@ Written as its public code is, which made the printed scores; where that is not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -37,17 +38,16 @@ class DynamicConv(nn.Module):
             nn.Conv2d(middle, kernels, 1),
             nn.Sigmoid(),
         )
-        self.weight = nn.Parameter(
-            torch.empty(kernels, outputs, 1 if kernel > 1 else inputs, kernel, kernel)
-        )
-        for each in self.weight:
-            nn.init.kaiming_uniform_(each)
+        self.shape = (outputs, 1 if kernel > 1 else inputs, kernel, kernel)
+        # flat: torch can't lay out five axes with channels last
+        self.weight = nn.Parameter(torch.empty(kernels, math.prod(self.shape)))
+        for each in self.weight.detach():
+            nn.init.kaiming_uniform_(each.view(self.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         shares = self.attention(x).flatten(1)  # (B, kernels)
-        weight = (shares @ self.weight.flatten(1).to(shares.dtype)).unflatten(
-            1, self.weight.shape[1:]
-        )  # (B, outputs, inputs or 1, kernel, kernel)
+        # (B, outputs, inputs or 1, kernel, kernel)
+        weight = (shares @ self.weight.to(shares.dtype)).unflatten(1, self.shape)
         if self.kernel == 1:
             return (weight.flatten(2) @ x.flatten(2)).unflatten(2, x.shape[2:])
         height, width = x.shape[2:]
