@@ -236,7 +236,8 @@ def test_a_dynamic_convolution_is_the_public_codes(kernel, stride):
     torch.manual_seed(0)
     layer = DynamicConv(8, 8, kernel, stride, 4).eval()
     x = torch.randn(3, 8, 10, 7)
-    weight = torch.einsum("bk,koihw->boihw", layer.attention(x).flatten(1), layer.weight)
+    weight = layer.weight.unflatten(1, layer.shape)
+    weight = torch.einsum("bk,koihw->boihw", layer.attention(x).flatten(1), weight)
     folded = nn.functional.conv2d(
         x.reshape(1, 24, 10, 7),
         weight.flatten(0, 1),
