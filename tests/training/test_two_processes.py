@@ -20,6 +20,7 @@ from torch import nn
 from featherpose.cli.train import refuse_ranks_that_sweep
 from featherpose.errors import PoseError
 from featherpose.models.layers import NonLocal
+from featherpose.sweeps.job import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,13 @@ COMPARABLE = (
     "schedule.optimiser={_target_: torch.optim.SGD, _partial_: true}",
     "schedule.learning_rate=1e-3",
 )
+
+
+@pytest.fixture(autouse=True)
+def port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below those that the system hands out, which another test may be given between Lightning's look and its use."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    monkeypatch.setenv("MASTER_PORT", str(free_port(21000 + 100 * worker)))
 
 
 class FixedNorms(Callback):
