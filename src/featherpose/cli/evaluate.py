@@ -20,7 +20,7 @@ from featherpose.inference.checkpoints import TorchBackend, from_checkpoint, fro
 from featherpose.inference.estimator import Estimator
 from featherpose.machine import arithmetic, set_matmul
 from featherpose.metrics.oks import OKS
-from featherpose.models.network import output_names_of
+from featherpose.models.network import output_names_of, stage_names
 from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import Protocol
 from featherpose.settings import exactly_one
@@ -91,7 +91,7 @@ def _stage_names(backend: Backend | None, count: int) -> list[str]:
     """What each scored output is, by the network; of files and keypoints the network is not known."""
     if isinstance(backend, TorchBackend):
         return output_names_of(backend.network, count)[-count:]
-    return [f"stage {number}" for number in range(1, count + 1)]
+    return stage_names(count)
 
 
 def _source(cfg: DictConfig) -> str:

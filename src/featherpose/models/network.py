@@ -33,13 +33,18 @@ class PoseNetwork(nn.Module):
 
     def output_names(self, count: int) -> list[str]:
         """What each of its `count` outputs is, in a word or two under a picture."""
-        return [f"stage {number}" for number in range(1, count + 1)]
+        return stage_names(count)
+
+
+def stage_names(count: int) -> list[str]:
+    """Of outputs that nobody has named."""
+    return [f"stage {number}" for number in range(1, count + 1)]
 
 
 def output_names_of(network: nn.Module, count: int) -> list[str]:
     """Also of a network of one's own, which may leave it out."""
     named = getattr(network, "output_names", None)
-    return named(count) if callable(named) else PoseNetwork.output_names(PoseNetwork(), count)
+    return named(count) if callable(named) else stage_names(count)
 
 
 def natural_height_of(network: nn.Module) -> int:
