@@ -5,22 +5,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
+from typing import TypeAlias
 
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 SORTS = ("started", "score", "name", "epochs", "time")  # of list
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="featherpose runs", description=__doc__)
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=None,
-        help="where runs lie (default: runs/, or $FEATHERPOSE_RUNS)",
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-
+def add_list(verbs: Verbs) -> None:
     verb = verbs.add_parser("list", help="every run: state, score, size, protocol")
     verb.add_argument("places", nargs="*", help="folders; all runs if none")
     verb.add_argument(
@@ -33,13 +25,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     kind.add_argument("--csv", dest="how", action="store_const", const="csv", default="table")
     kind.add_argument("--json", dest="how", action="store_const", const="json")
 
+
+def add_show(verbs: Verbs) -> None:
     verb = verbs.add_parser("show", help="one run beside the mean pose and the papers' rows")
     verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
 
+
+def add_diff(verbs: Verbs) -> None:
     verb = verbs.add_parser("diff", help="in what runs differ: config, commit, versions, scores")
     verb.add_argument("places", nargs="+", metavar="run")
     verb.add_argument("--all", action="store_true", help="paths, dashboards and callbacks too")
 
+
+def add_table(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "table", help="the papers' layout: joints, size, mean over seeds, difference"
     )
@@ -47,11 +45,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
     verb.add_argument("--out", type=Path, default=None)
 
+
+def add_report(verbs: Verbs) -> None:
     verb = verbs.add_parser("report", help="one HTML page that opens without a server")
     verb.add_argument("places", nargs="*")
     verb.add_argument("--out", type=Path, default=Path("report.html"))
     verb.add_argument("--title", default="Runs")
 
+
+def add_curves(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "curves", help="a picture of a score, loss or gamma over the epochs, a line per run"
     )
@@ -59,6 +61,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--column", default="val/score", help="of metrics.csv (%(default)s)")
     verb.add_argument("--out", type=Path, default=Path("curves.png"))
 
+
+def add_samples(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "samples", help="a picture of good, middling and bad predictions beside the annotation"
     )
@@ -67,6 +71,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--bare", action="store_true", help="on white, without the pictures")
     verb.add_argument("--out", type=Path, default=Path("samples.png"))
 
+
+def add_receptive_field(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "receptive-field", help="a picture of which pixels move the heatmaps' centre, side by side"
     )
@@ -78,13 +84,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--gamma", type=float, help="of untrained Non-Local modules (default: 0)")
     verb.add_argument("--out", type=Path, default=Path("receptive_field.png"))
 
+
+def add_command(verbs: Verbs) -> None:
     verb = verbs.add_parser("command", help="the line that repeats a run, and what it needs beside")
     verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
 
+
+def add_pack(verbs: Verbs) -> None:
     verb = verbs.add_parser("pack", help="a small archive of a run, without its checkpoints")
     verb.add_argument("run", nargs="?", default="last", help="a folder, part of a name, or last")
     verb.add_argument("--out", type=Path, default=None, help="a .zip (default: the folder's name)")
 
+
+def add_upload(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "upload", help="whole runs into W&B, also killed, resumed and offline ones; nothing twice"
     )
@@ -93,6 +105,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--entity", help="the team (default: the same)")
     verb.add_argument("--offline", action="store_true", help="one folder for wandb sync")
 
+
+def add_watch(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "watch", help="what runs now: epoch, score, rate, time left; Ctrl-C ends"
     )
@@ -100,73 +114,50 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb.add_argument("--every", type=float, default=5.0, help="seconds (%(default)g)")
     verb.add_argument("--once", action="store_true", help="one look")
 
+
+def add_status(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "status", help="a sweep: done, failed, missing; exit code 1 until all are done"
     )
     verb.add_argument(
         "sweep", nargs="?", type=Path, default=None, help="the sweep's folder (default: the newest)"
     )
+
+
+VERBS = (
+    add_list,
+    add_show,
+    add_diff,
+    add_table,
+    add_report,
+    add_curves,
+    add_samples,
+    add_receptive_field,
+    add_command,
+    add_pack,
+    add_upload,
+    add_watch,
+    add_status,
+)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="featherpose runs", description=__doc__)
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=None,
+        help="where runs lie (default: runs/, or $FEATHERPOSE_RUNS)",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for add in VERBS:
+        add(verbs)
     return parser.parse_args(arguments)
 
 
 def main(words: list[str]) -> int:
     asked = parse(words)
+    from featherpose.cli import run_verbs  # after the parser: a help text needs no pandas
 
-    from rich.console import Console
-
-    from featherpose.runs import commands, sweep_folder
-
-    console = Console(highlight=False)
     root = asked.runs or Path(os.environ.get("FEATHERPOSE_RUNS", "runs"))
-    if asked.verb == "status":
-        return commands.status(asked.sweep or sweep_folder.newest_sweep(root), console)
-    if asked.verb == "watch":
-        from featherpose.runs import watch
-
-        commands.refuse_missing(asked.places)
-        every = max(0.2, asked.every)
-        return watch.watch(lambda: watch.sights(asked.places, root), console, every, asked.once)
-    if asked.verb == "show":
-        commands.show(commands.find_run(asked.run, root), console)
-        return 0
-    if asked.verb == "command":
-        commands.print_command(commands.find_run(asked.run, root))
-        return 0
-    if asked.verb == "pack":
-        commands.print_packed(commands.find_run(asked.run, root), asked.out)
-        return 0
-    if asked.verb == "samples":
-        run = commands.find_run(asked.run, root)
-        commands.write_samples(run, asked.each, asked.bare, asked.out)
-        return 0
-    if asked.verb == "receptive-field":
-        from featherpose.cli import receptive_field
-
-        wish = receptive_field.Wish(asked.pictures, asked.gamma)
-        receptive_field.write(asked.networks, root, wish, asked.out)
-        return 0
-    left_out: list[str] = []
-    runs = commands.select(asked.places, root, left_out)
-    for sentence in left_out:
-        print(f"left out: {sentence}", file=sys.stderr)
-    if asked.verb == "list":
-        from featherpose.runs.listing import Wish, print_list
-
-        print_list(Wish(tuple(asked.where), asked.sort).of(runs), console, asked.how)
-    elif asked.verb == "diff":
-        commands.show_diff(runs, console, asked.all)
-    elif asked.verb == "table":
-        commands.write_table(runs, asked.format, asked.out)
-    elif asked.verb == "upload":
-        from featherpose.training.loggers.upload import upload
-
-        for run in runs:
-            mode = "offline" if asked.offline else None
-            print(upload(run, root, asked.project, asked.entity, mode), flush=True)
-    elif asked.verb == "curves":
-        commands.write_curves(runs, asked.column, asked.out)
-    else:
-        from featherpose.runs.report import write_report
-
-        print(write_report(runs, asked.out, asked.title))
-    return 0
+    return run_verbs.DO[asked.verb](asked, root) or 0
