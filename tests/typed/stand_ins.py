@@ -78,6 +78,7 @@ SMALLER = {
 # What needs a network, a GPU, a camera, a cluster or archives: it runs to the sentence with which it refuses
 REFUSED = {
     r"python src/evaluate\.py$|featherpose evaluate$": "checkpoint=",
+    r"featherpose predict$": "Say what to predict on",
     r"python -m featherpose": "== Verbs",  # it asks for one
     r"python scripts/get_data\.py \w+|featherpose data get \w+": "can't be reached",
     r"python scripts/build_people17\.py(?! --help)( .*)?": "FOLDER|required",
