@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,23 @@ def read(path: str | Path, obey_exif: bool = False) -> np.ndarray:
 def write(path: str | Path, picture: np.ndarray) -> None:
     """RGB, uint8, in the format that the name ends in."""
     cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def encode_below(
+    picture: np.ndarray, most: int, forms: Sequence[tuple[int, int]], ending: str
+) -> bytes:
+    """RGB as the best of `forms` (width at most, quality) that `most` bytes allow; else the coarsest."""
+    flag = cv2.IMWRITE_WEBP_QUALITY if ending == ".webp" else cv2.IMWRITE_JPEG_QUALITY
+    bgr, content = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), b""
+    for widest, quality in forms:
+        shown = bgr
+        if bgr.shape[1] > widest:
+            size = (widest, max(1, round(bgr.shape[0] * widest / bgr.shape[1])))
+            shown = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+        content = cv2.imencode(ending, shown, [flag, quality])[1].tobytes()
+        if len(content) <= most:
+            break
+    return content
 
 
 def decode(data: bytes, name: str = "picture") -> np.ndarray:

@@ -239,6 +239,15 @@ def spread(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
 
 
+def extent_of(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """(N,): the diagonal of each pose's box of annotated joints (N, K, 2), 0 where nothing is annotated."""
+    annotated = visible > 0
+    low = np.where(annotated[..., None], joints, np.inf).min(axis=1)
+    high = np.where(annotated[..., None], joints, -np.inf).max(axis=1)
+    spans = np.where(np.any(annotated, axis=1, keepdims=True), high - low, 0.0)
+    return np.linalg.norm(spans, axis=1)
+
+
 @dataclass
 class People:
     """What a reader found, what it left out and why, and which files (with their SHA-256) it read.

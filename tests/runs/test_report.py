@@ -148,17 +148,17 @@ def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:
 
 def test_previews_of_training(sweep: Path) -> None:
     for run in find_runs(sweep):
-        shown = sorted(path.name for path in (run.folder / "pictures").glob("preview_*.png"))
-        assert shown == ["preview_0000.png", "preview_0002.png"]  # every fifth epoch, and the last
-        first, last = (
+        shown = sorted(path.name for path in (run.folder / "pictures").glob("*_0*.jpg"))
+        # every fifth epoch, and the last
+        assert shown == [f"{kind}_000{n}.jpg" for kind in ("preview", "worst") for n in (0, 2)]
+        first, last, *_ = (
             cv2.imread(str(run.folder / "pictures" / name)).astype(int) for name in shown
         )
         stages = run.record.network.stages
         assert first.shape == last.shape
-        assert first.shape[1] == (1 + 2 * stages) * 196 + 4
-        np.testing.assert_array_equal(
-            first[4:196, 4:196], last[4:196, 4:196]
-        )  # the same sample, as annotated
+        assert first.shape[1] == (1 + stages) * 196 + 4
+        # the same sample, as annotated; up to what JPEG makes of its neighbour
+        assert np.abs(first - last)[8:184, 8:184].max() < 3
         assert np.abs(first - last)[4:196, 200:].mean() > 0.5  # seen differently
 
 

@@ -138,5 +138,5 @@ def test_picture_as_an_address(tmp_path: Path) -> None:
         <= 120_000
         < len(plots.picture_uri(noise, most=10**7))
     )
-    with pytest.raises(PoseError, match="cannot be read"):
+    with pytest.raises(PoseError, match="is missing"):
         plots.picture_uri(tmp_path / "none.png")

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
-import cv2
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from featherpose import image
 from featherpose.errors import PoseError
 from featherpose.runs.dataframes import best_curves, curves
 from featherpose.runs.folder import Run
@@ -134,24 +134,11 @@ def picture_uri(picture: Path | np.ndarray, most: int = 200_000) -> str:
         picture: what to show.
         most: characters of the address; a picture that is larger in the coarsest form stays so.
     """
-    bgr = (
-        cv2.imread(str(picture))
-        if isinstance(picture, Path)
-        else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    )
-    if bgr is None:
-        raise PoseError(f"{picture} cannot be read as a picture.")
-    text = ""
-    for widest, quality in _FORMS:
-        shown = bgr
-        if bgr.shape[1] > widest:
-            size = (widest, max(1, round(bgr.shape[0] * widest / bgr.shape[1])))
-            shown = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-        content = cv2.imencode(".webp", shown, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
-        text = "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
-        if len(text) <= most:
-            break
-    return text
+    rgb = image.read(picture) if isinstance(picture, Path) else picture
+    head = "data:image/webp;base64,"
+    room = (most - len(head)) * 3 // 4 - 2  # bytes become four characters for three
+    content = image.encode_below(rgb, room, _FORMS, ".webp")
+    return head + base64.b64encode(content).decode("ascii")
 
 
 def new_axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:

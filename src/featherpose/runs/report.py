@@ -151,7 +151,7 @@ def _section(run: Run, most: int) -> Section:
 
 
 def _add_pictures(section: Section, folder: Path, most: int) -> None:
-    previews = sorted(folder.glob("preview_*.png"))
+    previews = sorted(folder.glob("preview_*"))
     shown = {folder / "predictions.png": "predictions of the best checkpoint"}
     for path in previews[:1] + previews[-1:]:
         shown[path] = f"previews, {path.stem.replace('preview_', 'epoch ')}"

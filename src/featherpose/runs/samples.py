@@ -10,7 +10,7 @@ import pandas as pd
 from featherpose import crop
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.errors import PoseError
-from featherpose.person import Person
+from featherpose.person import Person, extent_of
 from featherpose.runs.folder import Run
 from featherpose.targets import build_listed
 
@@ -28,7 +28,7 @@ def errors(run: Run, stage: int = -1) -> pd.DataFrame:
     joints, visible = found["joints"].astype(float), found["visible"]
     annotated = visible > 0
     pixels = np.linalg.norm(found["keypoints"][stage].astype(float) - joints, axis=-1)
-    extent = _extent(joints, annotated)
+    extent = extent_of(joints, visible)
     sample, joint = np.nonzero(annotated & (extent > 0)[:, None])
     table = pd.DataFrame(
         {
@@ -183,13 +183,6 @@ def _person(found: dict[str, np.ndarray], row: int) -> Person:
         image_id=number,
         person_id=number,
     )
-
-
-def _extent(joints: np.ndarray, annotated: np.ndarray) -> np.ndarray:
-    low = np.where(annotated[..., None], joints, np.inf).min(axis=1)
-    high = np.where(annotated[..., None], joints, -np.inf).max(axis=1)
-    spans = np.where(np.any(annotated, axis=1, keepdims=True), high - low, 0.0)
-    return np.linalg.norm(spans, axis=1)
 
 
 def _summary(table: pd.DataFrame, key: str) -> pd.DataFrame:

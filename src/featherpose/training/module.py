@@ -211,7 +211,7 @@ class PoseModule(L.LightningModule):
             rank_zero_only=False,
         )
         if self.trainer.state.fn != "fit":  # while it trains nobody asks for them
-            self.last_predictions = self._gather_predictions()
+            self.last_predictions = self.gathered_predictions()
         for metric in metrics:
             metric.reset()
 
@@ -219,8 +219,8 @@ class PoseModule(L.LightningModule):
         """One for each output, the final one's last."""
         return [each for each in self.metrics if isinstance(each, KeypointMetric)]
 
-    def _gather_predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """index (N,), keypoints (S, N, K, 2) and confidence (S, N, K) of all processes."""
+    def gathered_predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """index (N,), keypoints (S, N, K, 2) and confidence (S, N, K) of all processes, until the pass has ended."""
         found = []
         for metric in self.keypoint_metrics():
             with metric.sync_context():

@@ -112,8 +112,8 @@ def test_wandb_history_is_metrics_csv(pairs: list[tuple[Path, OfflineRun]]) -> N
             np.testing.assert_allclose(
                 theirs.loc[ours.index, column], ours[column], rtol=1e-12, err_msg=column
             )
-        assert "preview.path" in theirs  # the same validation samples, each few epochs
-        assert theirs["preview.path"].notna().sum() == 2
+        for key in ("preview", "worst", "samples"):  # each few epochs, and the last
+            assert theirs[f"{key}.path"].notna().sum() == 2
 
 
 def test_wandb_config_is_the_resolved_config(pairs: list[tuple[Path, OfflineRun]]) -> None:
@@ -162,7 +162,10 @@ def test_tensorboard_and_csv_got_the_same_numbers(sweep: Path) -> None:
         accumulator.Reload()
         scores = [event.value for event in accumulator.Scalars("val/score")]
         np.testing.assert_allclose(scores, ours["val/score"], rtol=1e-6)
-        assert "preview" in accumulator.Tags()["images"]
+        assert {"preview", "worst"} <= set(accumulator.Tags()["images"])
+        assert accumulator.Images("preview")[0].encoded_image_string[:2] == b"\xff\xd8"  # a JPEG
+        (table,) = accumulator.Tensors("samples/text_summary")[-1].tensor_proto.string_val
+        assert table.decode().count("| worst |") == 6  # everybody
         steps = pd.read_csv(folder / "steps" / "metrics.csv")
         np.testing.assert_allclose(steps["train/loss"].dropna(), ours["train/loss"], rtol=1e-9)
 

@@ -36,7 +36,8 @@ def killed(write_run: WriteRun) -> Run:
     )
     (folder / "steps.csv").write_text("step,train/step/loss\n2,3\n4,2.5\n6,2\n8,1.5\n")
     (folder / "pictures").mkdir()
-    cv2.imwrite(str(folder / "pictures" / "preview_0001.png"), np.zeros((8, 8, 3), np.uint8))
+    for name in ("preview_0001.png", "worst_0001.jpg"):
+        cv2.imwrite(str(folder / "pictures" / name), np.zeros((8, 8, 3), np.uint8))
     return Run(folder)
 
 
@@ -57,7 +58,7 @@ def test_a_killed_and_resumed_run_is_whole(killed: Run, tmp_path: Path) -> None:
     assert run.summary["val/score"] == {"max": 30.25}
     assert run.history["train/step/loss"].dropna().tolist() == [3, 2.5, 2, 1.5]
     assert run.history["trainer/global_step"].tolist() == [2, 3, 4, 6, 7, 8, 11]
-    assert "preview.path" in run.by_epoch().loc[1].dropna()
+    assert {"preview.path", "worst.path"} <= set(run.by_epoch().loc[1].dropna().index)
     assert (run.name, run.group, run.config["model"]) == ("lapx", None, {"stages": 2})
     assert run.config["run"]["git"]["commit"] == "a" * 40
     assert run.exit_code == 1

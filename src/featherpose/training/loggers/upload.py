@@ -84,7 +84,7 @@ def upload(
 def contents(run: Run) -> str:
     """A number for what would be uploaded: the same for the same history, config, scores, pictures and state."""
     record = run.record
-    told = [run.state, record.name, record.started, record.scores, record.error, _previews(run)]
+    told = [run.state, record.name, record.started, record.scores, record.error, _names(run)]
     digest = hashlib.sha256(json.dumps(told, default=str).encode())
     for name in ("metrics.csv", "steps.csv", "config.yaml"):
         path = run.folder / name
@@ -92,22 +92,25 @@ def contents(run: Run) -> str:
     return digest.hexdigest()[:16]
 
 
-def history(run: Run) -> list[tuple[dict[str, Any], Path | None]]:
-    """The rows as the run logged them, by step, and the preview that belongs to an epoch's row."""
-    previews = {_epoch(name): run.folder / "pictures" / name for name in _previews(run)}
-    rows: list[tuple[dict[str, Any], Path | None]] = []
+def history(run: Run) -> list[tuple[dict[str, Any], list[Path]]]:
+    """The rows as the run logged them, by step, and the pictures that belong to an epoch's row."""
+    pictures: dict[int, list[Path]] = {}
+    for name in _names(run):
+        pictures.setdefault(_epoch(name), []).append(run.folder / "pictures" / name)
+    rows: list[tuple[dict[str, Any], list[Path]]] = []
     for row in metrics_csv.read(run.folder / "steps.csv", "step"):
-        rows.append((_renamed(row), None))
+        rows.append((_renamed(row), []))
     for row in metrics_csv.read(run.folder / "metrics.csv"):
-        rows.append((_renamed(row), previews.get(int(row["epoch"]))))
+        rows.append((_renamed(row), pictures.get(int(row["epoch"]), [])))
     return sorted(rows, key=lambda row: (row[0].get(STEP, 0), "epoch" in row[0]))
 
 
 def _write(theirs: Any, run: Run, picture: Any) -> None:
     defined: set[str] = set()
-    for row, preview in history(run):
-        if preview:
-            row["preview"] = picture(str(preview), caption=f"epoch {row['epoch']}")
+    for row, pictures in history(run):
+        for path in pictures:
+            key = path.stem.partition("_")[0]  # preview or worst, as training calls them
+            row[key] = picture(str(path), caption=f"epoch {row['epoch']}")
         for name in row.keys() - defined:
             define(theirs, name)
         defined |= row.keys()
@@ -140,8 +143,10 @@ def _there_already(run: Run, mode: str | None) -> str | None:
     return None
 
 
-def _previews(run: Run) -> list[str]:
-    return sorted(path.name for path in (run.folder / "pictures").glob("preview_*.png"))
+def _names(run: Run) -> list[str]:
+    """Of the pictures of epochs; those of older runs are PNG."""
+    kept = (run.folder / "pictures").glob("*_[0-9]*.*g")
+    return sorted(path.name for path in kept)
 
 
 def _epoch(name: str) -> int:

@@ -148,6 +148,8 @@ def start(
     """`wandb.init`, online if that works, offline with one line on the reason if it does not."""
     import wandb
 
+    # What tables and artifacts hold waits for wandb sync beside the runs; W&B would put it into the home folder
+    os.environ.setdefault("WANDB_DATA_DIR", str(Path(arguments["dir"], "wandb").absolute()))
     reason = ""
     if mode in (None, "online", "shared"):
         reason = "not logged in (wandb login)" if not logged_in() else ""
