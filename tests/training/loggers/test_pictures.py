@@ -1,4 +1,4 @@
-"""Pictures and tables of samples on the dashboards that are not everywhere; W&B and TensorBoard are tested with runs."""
+"""Pictures and tables of samples on dashboards that are not everywhere; the others are tested with runs."""
 
 from __future__ import annotations
 
