@@ -21,6 +21,12 @@ def three_point_matrix(centre, width_px, rotation, size_wh):
     return np.linalg.solve(np.hstack([source, np.ones((3, 1))]), target).T
 
 
+@pytest.mark.parametrize(("rotation", "wanted"), [(0, [1, 2]), (90, [2, 1]), (180, [1, 2])])
+def test_a_quarter_turn_swaps_the_sides_of_a_crop(rotation, wanted):
+    np.testing.assert_allclose(crop.turned([1, 2], rotation), wanted)
+    np.testing.assert_allclose(crop.turned([3, 3], rotation / 2), [3, 3])
+
+
 @pytest.mark.parametrize("size_wh", [(192, 256), (256, 256), (288, 384), (128, 128)])
 @pytest.mark.parametrize("rotation", [0.0, 33.0, -170.5])
 def test_matrix_is_the_protocols(size_wh, rotation):

@@ -36,6 +36,13 @@ def fit_aspect(scale: Sequence[float] | np.ndarray, size_wh: Sequence[float]) ->
     )
 
 
+def turned(scale: Sequence[float] | np.ndarray, rotation: float) -> np.ndarray:
+    """The `scale` (2,) in a turned picture: that of the ellipse in the box, so a quarter turn swaps sides."""
+    width, height = np.asarray(scale, np.float64)
+    c, s = cos(radians(rotation)), sin(radians(rotation))
+    return np.hypot([width * c, width * s], [height * s, height * c])
+
+
 def crop_matrix(
     centre: Sequence[float] | np.ndarray,
     scale: Sequence[float] | np.ndarray,

@@ -375,6 +375,27 @@ def test_a_score_of_a_run_s_best_checkpoint_is_kept_beside_the_run(
     assert len(list(tmp_path.rglob("scores/*.json"))) == 2
 
 
+def test_a_score_is_taken_apart_also_by_the_pictures_rotation(
+    run, sets, checkpoints, capsys, tmp_path
+):
+    folder = tmp_path / "runs" / "a"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "best.ckpt").write_bytes((checkpoints / "mpii.ckpt").read_bytes())
+    best = {"path": "best.ckpt", "epoch": 3, "score": 50.0}
+    (folder / "run.json").write_text(json.dumps({"name": "a", "state": "finished", "best": best}))
+    score, out = run(f"checkpoint={folder}", *on(sets, "mpii"), "rotate=90")
+    parts = record(out)["errors"]["parts"]
+    turned = {part["name"]: part["score"] for part in parts if part["by"] == "rotation"}
+    assert list(turned) == ["0", "90", "180"]
+    assert turned["0"] == score
+    assert {part["by"] for part in parts} == {"joint", "size", "rotation"}  # nobody is occluded
+    assert "rotation" in capsys.readouterr().out
+    kept = Run(folder).all_scores[-1]
+    assert (folder / kept.errors).read_text() == (out / "errors.csv").read_text()
+    with pytest.raises(PoseError, match="rotate is 0; it has to be a number above 0"):
+        run(f"checkpoint={folder}", *on(sets, "mpii"), "rotate=0")
+
+
 def test_a_submission_needs_no_annotations(run, sets, checkpoints, nearly_right, tmp_path):
     root = tmp_path / "coco"
     (root / "annotations").mkdir(parents=True)

@@ -46,6 +46,17 @@ def test_batches(tiny_coco):
     assert [b["index"].tolist() for b in data.val_dataloader()] == [[0, 1, 2, 3], [4, 5]]
 
 
+def test_people_in_turned_pictures_lie_in_their_crops(tiny_coco):
+    """A quarter turn clockwise of the frame: what was right of the centre is above it, at the scale that fits."""
+    data = module(tiny_coco, input_size=(64, 64), batch_size=6)
+    (plain,), (turned,) = data.val_dataloader(), data.turned_dataloader(90)
+    seen = plain["visible"][..., None] > 0
+    x, y = (plain["joints"] - 32).unbind(-1)
+    wanted = torch.where(seen, torch.stack([y, -x], dim=-1) + 32, 0)
+    torch.testing.assert_close(turned["joints"], wanted, atol=1e-3, rtol=0)
+    assert not torch.equal(plain["image"], turned["image"])
+
+
 def test_input_size_follows_the_network(tiny_coco):
     assert module(tiny_coco, input_size=None, natural_height=256).input_size == (256, 192)
     assert module(tiny_coco, input_size=None, natural_height=128, aspect=1.0).input_size == (

@@ -134,6 +134,19 @@ def test_many_runs_and_one_epoch_can_be_drawn(write_run: Any) -> None:
     assert len(page(runs)) < 1_000_000
 
 
+def test_outputs_are_called_what_they_are(write_run: Any) -> None:
+    names = ["before the updates", "after the updates", "refined 1", "final"]
+    early = {f"stage{n}/score": 50.0 + n for n in range(1, 4)}
+    folder = write_run("repose", scores=early, network={"outputs": names})
+    (folder / "metrics.csv").write_text("epoch,step,val/score,val/stage1/score\n0,3,2.0,1.5\n")
+    text = page([Run(folder)])
+    assert "val/before the updates/score" in text
+    drawn = charts.svg(charts.by_stage([Run(folder)], ""))
+    words = [each.text for each in ElementTree.fromstring(drawn).iter("text")]
+    assert words[-7:] == ["before the", "updates", "after the", "updates", *names[2:], "output"]
+    assert "stage" not in drawn
+
+
 def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:
     failed = Run(write_run("broken", state="failed", error="ValueError: <b>bad</b>", score=None))
     flipped = Run(write_run("flipped", protocol={"flip": True}))
@@ -141,7 +154,7 @@ def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:
     assert "do not compare" in text
     assert "broken (failed)" in text
     assert "<b>bad</b>" not in text
-    assert "score after each stage" not in text  # no plot that mixes the two
+    assert "score after each output" not in text  # no plot that mixes the two
     with pytest.raises(PoseError, match="no runs"):
         write_report([], "report.html")
 

@@ -68,6 +68,18 @@ def test_by_joint_occlusion_and_size(run: Run) -> None:
     assert samples.by_stage([run])["lapx"].iloc[0] == 0
 
 
+def test_outputs_are_called_by_the_names_that_the_run_has_kept(write_run: Any) -> None:
+    names = ["before the updates", "final"]
+    config = {"data": {"skeleton": "mpii"}}
+    named = Run(
+        write_run("a", config=config, predictions=predictions(), network={"outputs": names})
+    )
+    old = Run(write_run("b", config=config, predictions=predictions()))
+    table = samples.by_stage([named, old])
+    assert list(table.index) == [*names, "stage 1", "stage 2"]
+    assert table["a"].notna().tolist() == [True, True, False, False]
+
+
 def test_worst_samples_come_first(run: Run) -> None:
     table = samples.per_sample(run)
     assert table.index.tolist() == [3, 2, 1, 0]

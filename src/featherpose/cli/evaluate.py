@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from featherpose.console import console
@@ -23,7 +24,7 @@ from featherpose.metrics.oks import OKS
 from featherpose.models.network import output_names_of, stage_names
 from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import Protocol
-from featherpose.settings import exactly_one
+from featherpose.settings import exactly_one, number
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build
 from featherpose.training.build import data_of_checkpoint
@@ -42,7 +43,11 @@ def main(cfg: DictConfig) -> float:
     protocol = Protocol.of(as_dict(cfg.protocol))
     if cfg.submit:
         return submit(cfg, source, protocol, folder)
-    how_much = {"stages": cfg.stages, "worst": int(cfg.worst or 0), "oracle": cfg.oracle}
+    how_much: dict[str, Any] = {
+        "stages": cfg.stages,
+        "worst": int(cfg.worst or 0),
+        "oracle": cfg.oracle,
+    }
     earlier = [score_report.read(path) for path in cfg.compare]
     backend: Backend | None = None
     if source == "predictions":
@@ -58,7 +63,9 @@ def main(cfg: DictConfig) -> float:
             )
             found = score(predictions, data, protocol.mean, folder, **how_much)
     else:
-        data, predictions, backend = run_network(cfg, source, protocol)
+        data, predictions, estimator = run_network(cfg, source, protocol)
+        backend = estimator.backend
+        how_much["turned"] = predict_turned(cfg, estimator, data)
         how = data.stamp(protocol, backend.description.stride, data.new_metric(protocol.mean))
         found = score(predictions, data, protocol.mean, folder, **how_much)
     record: score_report.Record = {
@@ -164,14 +171,31 @@ def precision_of(backend: Backend) -> str:
 
 def run_network(
     cfg: DictConfig, source: str, protocol: Protocol
-) -> tuple[PoseDataModule, Predictions, Backend]:
+) -> tuple[PoseDataModule, Predictions, Estimator]:
     """Everybody's keypoints by a network, on the data chosen or on its own."""
     backend, data = open_network(cfg, source, protocol)
     _check_skeleton(backend.description.skeleton, data.skeleton)
     if protocol.boxes == "detections" and data.val_people.boxes != "detections":
         use_detections(data)
     estimator = Estimator(backend, protocol)
-    return data, by_network.predict(estimator, data.val_dataloader()), backend
+    return data, by_network.predict(estimator, data.val_dataloader()), estimator
+
+
+def predict_turned(
+    cfg: DictConfig, estimator: Estimator, data: PoseDataModule
+) -> dict[float, Predictions]:
+    """What the network finds in pictures turned by `rotate`, twice that, and so on up to 180 degrees."""
+    if cfg.rotate is None:
+        return {}
+    step = number("rotate", cfg.rotate, above=0, most=180)
+    if data.val_people.boxes != "ground_truth":
+        raise UsageError(
+            "rotate= is for annotated boxes: detected ones are of pictures as they are."
+        )
+    return {
+        float(angle): by_network.predict(estimator, data.turned_dataloader(float(angle)))
+        for angle in np.arange(step, 180 + step / 2, step)
+    }
 
 
 def open_network(

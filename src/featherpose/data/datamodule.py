@@ -181,6 +181,12 @@ class PoseDataModule(L.LightningDataModule):
             return self._device_loader("val")
         return self._loader(self.val_dataset(), shuffle=False)
 
+    def turned_dataloader(self, rotation: float) -> DataLoader:
+        """The validation people in pictures turned by so many degrees, each around its crop's centre."""
+        dataset = self.dataset(self.val_people, cached=False)
+        dataset.rotation = rotation
+        return self._loader(dataset, shuffle=False)
+
     test_dataloader = val_dataloader
     predict_dataloader = val_dataloader
 

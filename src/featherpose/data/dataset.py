@@ -34,6 +34,7 @@ class CropDataset(Dataset):
         augment: Augment | None = None,
         seed: int = 0,
         cache: Any = None,
+        rotation: float = 0.0,
     ) -> None:
         self.people = people
         self.load = load
@@ -42,6 +43,7 @@ class CropDataset(Dataset):
         self.augment = augment
         self.seed = int(seed)
         self.cache = cache
+        self.rotation = rotation  # of the pictures, in degrees; for crops that are not augmented
 
     def __len__(self) -> int:
         return len(self.people.persons)
@@ -51,7 +53,8 @@ class CropDataset(Dataset):
         person = self.people.persons[index]
         picture, origin = self.picture(index)
         if self.augment is None:
-            matrix = crop.crop_matrix(person.centre, person.scale, self.size_wh)
+            scale = crop.turned(person.scale, self.rotation) if self.rotation else person.scale
+            matrix = crop.crop_matrix(person.centre, scale, self.size_wh, self.rotation)
             image = crop.cut(picture, matrix, self.size_wh, origin)
             joints = person.joints
             annotated = person.visible

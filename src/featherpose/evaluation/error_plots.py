@@ -11,14 +11,12 @@ import numpy as np
 
 from featherpose import crop, image
 from featherpose.draw import contact_sheet, draw_pose
-from featherpose.metrics.errors import KINDS
 from featherpose.metrics.pck import PercentageOfCorrectKeypoints, pck
 from featherpose.person import Person
 from featherpose.skeletons import Skeleton
 
 TILE = 224  # pixels of a person's picture on the sheet
 GREY, BLUE, ORANGE = "#b0b7bf", "#1e6fc4", "#e07b00"
-KIND_COLOURS = (BLUE, "#9ec3e6", ORANGE, "#7a4fa3", "#b03030")  # right, then metrics.errors.KINDS
 
 
 def by_joint(path: Path, metrics: Sequence[Any], skeleton: Skeleton, title: str) -> None:
@@ -136,21 +134,3 @@ def _pair(
         around, crop.apply(matrix, keypoints), np.where(person.visible > 0, 2, 0), skeleton
     )
     return np.concatenate([annotated, predicted], axis=1)
-
-
-def by_kind(path: Path, counts: np.ndarray, skeleton: Skeleton) -> None:
-    """A bar per joint, parted into right, jitter, inversion, swap and miss: `counts` (5, K)."""
-    from matplotlib.figure import Figure
-
-    shares = 100 * counts / np.maximum(counts.sum(axis=0), 1)
-    figure = Figure(figsize=(7.5, 0.28 * len(skeleton) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    start = np.zeros(len(skeleton))
-    for name, share, colour in zip(("right", *KINDS), shares, KIND_COLOURS, strict=True):
-        axes.barh(range(len(skeleton)), share, left=start, label=name, color=colour)
-        start = start + share
-    axes.set_yticks(range(len(skeleton)), skeleton.joints)
-    axes.invert_yaxis()
-    axes.set_xlabel("% of annotated joints")
-    axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    figure.savefig(path, dpi=130)

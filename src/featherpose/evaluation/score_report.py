@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,27 +97,45 @@ def show(console: Console, record: Record) -> None:
     others = {name: value for name, value in scores.items() if name not in columns and name != main}
     if others:
         console.print("  ".join(f"{name} {_number(value, 3)}" for name, value in others.items()))
-    for line in wrong(record):
-        console.print(line)
+    for each in wrong(record):
+        console.print(each)
     console.print(f"[dim]{conditions(record)}[/]")
 
 
-def wrong(record: Record) -> list[str]:
-    """The errors by kind with what mending them would give, and right joints by occlusion; nothing of old records."""
+def wrong(record: Record) -> Iterator[str | Table]:
+    """The errors by kind with what mending them would give, and the parts of the score; nothing of old records."""
     found = record.get("errors")
     if not found:
-        return []
+        return
     total = sum(n for joint in found["joints"].values() for n in joint.values())
     kinds = [
         f"{name} {100 * sum(joint[name] for joint in found['joints'].values()) / total:.1f}% "
         f"({gain:+.2f})"
         for name, gain in found["gain"].items()
     ]
-    right = [f"{name} {share:.1f}%" for name, share in found["right"].items()]
-    return [
-        f"wrong joints, and the {record['main']} that mending them gives: {', '.join(kinds)}",
-        f"right joints: {', '.join(right)}",
-    ]
+    yield f"wrong joints, and the {record['main']} that mending them gives: {', '.join(kinds)}"
+    if found.get("parts"):
+        yield "taken apart, in percent:"
+        yield _parts(found["parts"], record["main"])
+
+
+def _parts(parts: Sequence[Mapping[str, Any]], main: str) -> Table:
+    """A row a part, a line between joints, sizes, occlusion and rotations."""
+    shares = ("right", "jitter", "inversion", "swap", "miss")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("by")
+    table.add_column("")
+    for name in ("joints", main, *shares):
+        table.add_column(name, justify="right", no_wrap=True)
+    before = parts[0]["by"]
+    for part in parts:
+        if part["by"] != before:
+            table.add_section()
+        values = [_number(part[share], 1) for share in ("score", *shares)]
+        by = part["by"] if part is parts[0] or part["by"] != before else ""
+        table.add_row(by, part["name"], f"{part['joints']:,}", *values)
+        before = part["by"]
+    return table
 
 
 def conditions(record: Record) -> str:

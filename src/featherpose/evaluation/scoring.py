@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from featherpose.evaluation.predictions import (
     write_mpii,
     write_run,
 )
+from featherpose.evaluation.what_goes_wrong import TABLE, what_goes_wrong
 from featherpose.intervals import Evidence
-from featherpose.metrics import errors
 from featherpose.metrics.average_precision import average_precision, matches
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
@@ -51,6 +52,7 @@ def score(
     stages: bool = True,
     worst: int = 0,
     oracle: bool = False,
+    turned: Mapping[float, Predictions] | None = None,
 ) -> dict[str, Any]:
     """Scores of all stages; submission files and pictures go to the folder.
 
@@ -62,6 +64,7 @@ def score(
         stages: score every intermediate output too.
         worst: so many persons with the largest errors as pictures.
         oracle: of COCO: have pycocotools score the written file too.
+        turned: what was predicted in pictures turned by so many degrees.
     """
     # One metric for each stage
     metrics = []
@@ -96,52 +99,8 @@ def score(
             joint: {"score": float(value), "annotated": int(count)}
             for joint, value, count in zip(data.skeleton.joints, values, counts, strict=True)
         },
-        **what_goes_wrong(last, data, scores[-1][last.main], mean, folder),
+        **what_goes_wrong(last, data, mean, folder, turned or {}),
         **(ask_pycocotools(data, results, scores[-1]) if oracle and results else {}),
-    }
-
-
-def what_goes_wrong(
-    metric: KeypointMetric, data: PoseDataModule, score: float, mean: str | None, folder: Path
-) -> dict[str, Any]:
-    """Errors by kind and joint, what mending each kind would give, and how many joints are right where occluded.
-
-    Of detected boxes nothing can be said: they are nobody's.
-    """
-    if data.val_people.boxes != "ground_truth":
-        return {}
-    index, predicted, confidence = metric.collected()
-    persons = metric.persons[index]
-    kind = errors.classify(predicted, persons, metric.radii(index), data.skeleton)
-    if not (kind >= 0).any():
-        return {}
-    gain = {}
-    for which, name in enumerate(errors.KINDS, start=1):
-        better = data.new_metric(mean)
-        better.update(
-            *map(
-                torch.from_numpy,
-                (index, errors.mended(predicted, persons, kind, which), confidence),
-            )
-        )
-        gain[name] = better.compute()[metric.main] - score
-    names = ("right", *errors.KINDS)
-    counts = np.stack([(kind == n).sum(axis=0) for n in range(len(names))])  # (5, K)
-    error_plots.by_kind(folder / "errors.png", counts, data.skeleton)
-    visible = persons.visible
-    return {
-        "errors": {
-            "joints": {
-                joint: dict(zip(names, map(int, each), strict=True))
-                for joint, each in zip(data.skeleton.joints, counts.T, strict=True)
-            },
-            "gain": gain,
-            "right": {
-                word: float(100 * (kind == 0)[chosen].mean())
-                for word, flag in (("visible", 2), ("occluded", 1))
-                if (chosen := (visible == flag) & (kind >= 0)).any()
-            },
-        }
     }
 
 
@@ -176,7 +135,7 @@ def keep_beside_run(
         precision=record["precision"],
         epoch=run.best.epoch,
         interval=record["interval"],
-    ).write(place, intervals.load(folder / EVIDENCE))
+    ).write(place, intervals.load(folder / EVIDENCE), folder / TABLE)
     console.print(f"[dim]kept beside the run, for tables: {kept}[/]")
 
 

@@ -69,6 +69,10 @@ class KeypointMetric(Metric):
         """How far the joints of the persons at `index` may be off, for what `metrics.errors` calls them."""
         raise NotImplementedError
 
+    def part(self, chosen: np.ndarray) -> float:
+        """The main score of some joints alone: `chosen` (N, K) of the collected persons, in annotated boxes."""
+        raise NotImplementedError
+
     def collected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """index (N,) in rising order without repetitions, keypoints (N, K, 2) and confidence (N, K), in float64."""
         if not len(self.index):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -112,6 +113,19 @@ class OKS(KeypointMetric):
         elif not isinstance(self._truth, GroundTruth):
             self._truth = self._truth()
         return self._truth
+
+    def part(self, chosen: np.ndarray) -> float:
+        """Of annotated persons with these joints alone, each with its own detections: crowds have no part in it."""
+        predicted, _, _ = self.collected()
+        truth = truth_of_persons(self.persons[predicted])
+        truth = replace(truth, visible=np.where(chosen, truth.visible, 0))
+        there = np.any(truth.visible > 0, axis=1, keepdims=True)[:, 0]
+        index, kept, _, score = self.results()
+        own = there[np.searchsorted(predicted, index)]
+        index, kept, score = index[own], kept[own], score[own]
+        found = Detections(self.persons.image_id[index], kept, score, extent_area(kept))
+        value = average_precision(truth[there], found, self.sigmas)["AP"]
+        return 100 * value if value > -1 else float("nan")
 
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) mean keypoint similarity in percent, and how many annotated joints it is of; NaN for detected boxes."""

@@ -147,6 +147,16 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         sizes = np.where(np.isfinite(self.sizes[index]), self.sizes[index], 0.0)
         return size_radii(self.persons[index], sizes, self.threshold)
 
+    def part(self, chosen: np.ndarray) -> float:
+        index, predicted, _ = self.collected()
+        sizes = self.sizes[index]
+        told = chosen & (np.isfinite(sizes) & (sizes > 0))[:, None]
+        seen = np.where(told, self.persons.visible[index], 0)
+        errors = distances(predicted, self.persons.joints[index], seen, sizes)
+        columns = np.flatnonzero(told.any(axis=0))
+        scored = [joint for joint in columns if joint in self.skeleton.scored] or list(columns)
+        return self.overall(pck(errors, self.threshold, scored))
+
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) percentages at the main threshold, and how many persons have each joint annotated."""
         result = pck(self.measured()[1], self.threshold, self.skeleton.scored)

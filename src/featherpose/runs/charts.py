@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,6 +20,7 @@ from featherpose.runs.plots import COLOURS
 
 WIDTH, HEIGHT = 480, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 470, 12, 216  # of the frame
+_MOST_NAMES, _WIDEST = 6, 14  # so many words below the axis, of so many letters, touch nobody
 _DIGITS = 4  # more cannot be told apart in a picture, and each costs a byte a point
 
 
@@ -38,6 +40,7 @@ class Chart:
     title: str
     lines: tuple[Line, ...]
     across: str = "epoch"
+    places: tuple[str, ...] = ()  # names of 1, 2, ... across
 
     @property
     def named(self) -> list[Line]:
@@ -60,8 +63,21 @@ def by_part(run: Run, pattern: str, title: str) -> Chart:
     """All columns of one run that fit a pattern, e.g. every stage's loss, score or gamma."""
     table = run.metrics.set_index("epoch")
     names = sorted(name for name in map(str, table.columns) if re.fullmatch(pattern, name))
-    pairs = zip(names, cycle(COLOURS), strict=False)
-    return Chart(title, tuple(Line(name, table[name].dropna(), colour) for name, colour in pairs))
+    lines = [
+        Line(_in_words(run, name), table[name].dropna(), colour)
+        for name, colour in zip(names, cycle(COLOURS), strict=False)
+    ]
+    return Chart(title, tuple(lines))
+
+
+def _in_words(run: Run, column: str) -> str:
+    """`val/refined 1/score` for `val/stage3/score`, where the network has such names of its outputs."""
+    names = dict(enumerate(run.record.network.outputs, start=1))
+    found = re.fullmatch(r"(train/loss/|val/)stage(\d+)(/score|)", column)
+    name = names.get(int(found[2]), "") if found else ""
+    if not found or name in ("", f"stage {found[2]}"):
+        return column
+    return f"{found[1]}{name}{found[3]}"
 
 
 def by_stage(runs: Sequence[Run], title: str) -> Chart:
@@ -73,7 +89,8 @@ def by_stage(runs: Sequence[Run], title: str) -> Chart:
         scores = [*(score for _, score in early), *([run.score] if run.score is not None else [])]
         values = pd.Series(scores, index=range(1, len(scores) + 1), dtype=float)
         lines.append(Line(run.name, values, colour))
-    return Chart(title, tuple(lines), across="stage")
+    named = {tuple(run.record.network.outputs) for run in runs}
+    return Chart(title, tuple(lines), "output", named.pop() if len(named) == 1 else ())
 
 
 def svg(chart: Chart) -> str:
@@ -84,30 +101,35 @@ def svg(chart: Chart) -> str:
             f"<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}'><text class='none' x='{WIDTH // 2}'"
             f" y='{HEIGHT // 2}'>nothing recorded</text></svg>"
         )
-    across = _reach([x for line in lines for x in line.values.index])
+    across = _reach([x for line in lines for x in line.values.index], 0.1 if chart.places else 0)
     up = _reach([y for line in lines for y in line.values if np.isfinite(y)], margin=0.04)
-    drawn = [_axes(chart.across, across, up), *(_curve(line, across, up) for line in lines)]
+    drawn = [_axes(chart, across, up), *(_curve(line, across, up) for line in lines)]
     told = [
         {"x": [_short(x) for x in line.values.index], "y": [_short(y) for y in line.values]}
         for line in lines
         if line.colour
     ]
     data = f"data-lines='{escape(json.dumps(told, separators=(',', ':')))}' data-across='{json.dumps(across)}'"
+    data += f" data-places='{escape(json.dumps(chart.places))}'" if chart.places else ""
     rule = f"<line class='rule' y1='{TOP}' y2='{BOTTOM}'/>"
     return f"<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}' {data}>{''.join(drawn)}{rule}</svg>"
 
 
-def _axes(across_name: str, across: list[float], up: list[float]) -> str:
+def _axes(chart: Chart, across: list[float], up: list[float]) -> str:
     parts = []
     for value in _ticks(up):
         y = _place(value, up, BOTTOM, TOP)
         parts.append(f"<path class='tick' d='M{LEFT} {y}H{RIGHT}'/>")
         parts.append(f"<text class='up' x='{LEFT - 6}' y='{y + 4:.1f}'>{value:.6g}</text>")
+    names = dict(enumerate(chart.places if len(chart.places) <= _MOST_NAMES else (), start=1))
     for value in _ticks(across, whole=True):
         x = _place(value, across, LEFT, RIGHT)
-        parts.append(f"<text class='along' x='{x}' y='{BOTTOM + 15}'>{value:.6g}</text>")
+        words = textwrap.wrap(names.get(int(value), ""), _WIDEST) or [f"{value:.6g}"]
+        for line, word in enumerate(words[:2]):
+            y = BOTTOM + 14 + 10 * line
+            parts.append(f"<text class='along' x='{x}' y='{y}'>{escape(word)}</text>")
     middle = (LEFT + RIGHT) // 2
-    parts.append(f"<text class='along' x='{middle}' y='{HEIGHT - 4}'>{across_name}</text>")
+    parts.append(f"<text class='along' x='{middle}' y='{HEIGHT - 2}'>{chart.across}</text>")
     return "".join(parts)
 
 

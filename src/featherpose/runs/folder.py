@@ -165,6 +165,11 @@ class Run:
         """What a score's interval was drawn from; None of runs that kept none."""
         return intervals.load(self.folder / score.evidence) if score.evidence else None
 
+    def output_names(self, count: int) -> list[str]:
+        """What each supervised output is: by the network's own words where the run has kept them."""
+        named = self.record.network.outputs
+        return named if len(named) == count else [f"stage {n}" for n in range(1, count + 1)]
+
     @property
     def metric(self) -> str:
         """The main score's published name, e.g. PCKh@0.5."""

@@ -82,7 +82,9 @@ def joint_figure(runs: Sequence[Run]) -> Figure:
 
 def stage_score_figure(runs: Sequence[Run]) -> Figure:
     """What each further stage gains: the best checkpoint's score after every supervised output."""
-    figure, axes = new_axes("score after each stage", "stage", runs[0].metric if runs else "score")
+    figure, axes = new_axes(
+        "score after each output", "output", runs[0].metric if runs else "score"
+    )
     for colour, run in zip(cycle(COLOURS), runs, strict=False):
         early = sorted(
             (int(m[1]), v)
@@ -92,6 +94,9 @@ def stage_score_figure(runs: Sequence[Run]) -> Figure:
         values = [value for _, value in early] + ([run.score] if run.score is not None else [])
         axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=run.name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    named = {tuple(run.record.network.outputs) for run in runs}
+    if len(named) == 1 and (names := named.pop()):
+        axes.set_xticks(range(1, len(names) + 1), names, rotation=20, ha="right")
     legend(axes)
     return figure
 

@@ -36,6 +36,7 @@ class NetworkFacts:
     stages: Any = None  # numbers, or one for each branch
     channels: Any = None
     stride: int | None = None
+    outputs: list[str] = field(default_factory=list)  # what each supervised one is, in words
 
 
 @dataclass(frozen=True)

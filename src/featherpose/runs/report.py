@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment
 
 from featherpose.errors import PoseError
-from featherpose.runs import charts, plots, samples
+from featherpose.runs import charts, plots, samples, wrong
 from featherpose.runs.charts import Chart
 from featherpose.runs.dataframes import diff, made_by, rounded, runs_frame
 from featherpose.runs.folder import DONE, Run, state_of
@@ -35,6 +35,7 @@ class Section:
     plots: list[Chart]
     pictures: list[Picture] = field(default_factory=list)
     errors: dict[str, pd.DataFrame] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)  # pictures, by how it was scored
     worst: list[Picture] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # what is not shown, and why
 
@@ -95,7 +96,7 @@ def _overview(runs: Sequence[Run]) -> pd.DataFrame:
 def _curves(runs: Sequence[Run]) -> list[Chart]:
     drawn = [charts.by_run(runs, name) for name in ("val/score", "train/loss", "val/loss")]
     scored = _comparable(runs)
-    return [*drawn, charts.by_stage(scored, "score after each stage")] if scored else drawn
+    return [*drawn, charts.by_stage(scored, "score after each output")] if scored else drawn
 
 
 def _joints(runs: Sequence[Run]) -> str:
@@ -145,6 +146,8 @@ def _section(run: Run, most: int) -> Section:
     ]
     section = Section(run.name, facts, drawn)
     _add_pictures(section, run.folder / "pictures", most)
+    if run.state == DONE:
+        _add_parts(section, run)
     if run.state == DONE and (run.folder / "predictions" / "val.npz").is_file():
         _add_errors(section, run, most)
     return section
@@ -161,6 +164,23 @@ def _add_pictures(section: Section, folder: Path, most: int) -> None:
                 section.pictures.append((label, plots.picture_uri(path, most)))
         except PoseError as error:
             section.missing.append(f"No {label}: {error}")
+
+
+def _add_parts(section: Section, run: Run) -> None:
+    """What goes wrong: a table of each score that was taken apart, and the picture of the fullest one."""
+    found: dict[str, tuple[str, pd.DataFrame]] = {}
+    for score in run.all_scores:
+        path = run.folder / (score.errors or "")
+        try:
+            if path.is_file():
+                found[score.words] = score.metric, wrong.read(path)
+        except PoseError as error:
+            section.missing.append(f"No table of errors: {error}")
+    for words, (metric, table) in found.items():
+        section.errors[f"part, {metric} on {words}"] = table.round(1)
+    if found:
+        words, (metric, table) = max(found.items(), key=lambda each: len(each[1][1]))
+        section.wrong[words] = plots.svg(wrong.figure(table, metric))
 
 
 def _add_errors(section: Section, run: Run, most: int) -> None:

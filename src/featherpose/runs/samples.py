@@ -79,11 +79,11 @@ def by_stage(runs: Sequence[Run]) -> pd.DataFrame:
     """Share of joints found after each supervised output, one column per run."""
     found = {}
     for run in runs:
-        stages = range(len(run.predictions["keypoints"]))
+        names = run.output_names(len(run.predictions["keypoints"]))
         found[run.name] = pd.Series(
-            {f"stage {s + 1}": 100 * errors(run, s)["found"].mean() for s in stages}
+            {name: 100 * errors(run, s)["found"].mean() for s, name in enumerate(names)}
         )
-    return pd.DataFrame(found)
+    return pd.concat(found, axis=1, sort=False)  # in the outputs' own order
 
 
 def per_sample(run: Run, stage: int = -1) -> pd.DataFrame:

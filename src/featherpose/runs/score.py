@@ -18,6 +18,7 @@ from featherpose.runs.typed import build
 
 FOLDER = "scores"
 EVIDENCE = "predictions/evidence.npz"  # of the own score
+ERRORS = "predictions/errors.csv"  # likewise: it taken apart
 AVERAGE_PRECISION = ("AP50", "AP75", "AP(M)", "AP(L)", "AR")  # beside AP in COCO's tables
 
 
@@ -35,6 +36,7 @@ class Score:
     precision: str | None = None
     interval: list[float] = field(default_factory=list)  # 95%: low, high
     evidence: str | None = None  # in the run's folder: what differences are drawn from
+    errors: str | None = None  # in the run's folder: it taken apart, see `wrong.read`
     epoch: int | None = None  # of the best checkpoint, which is what was scored
 
     @property
@@ -63,8 +65,13 @@ class Score:
             words.append(self.precision)
         return ", ".join(words)
 
-    def write(self, run: Path, evidence: Evidence | None = None) -> Path:
-        """Into the run's folder, in the place of an earlier score that was measured in the same way."""
+    def write(
+        self, run: Path, evidence: Evidence | None = None, errors: Path | None = None
+    ) -> Path:
+        """Into the run's folder, in the place of an earlier score that was measured in the same way.
+
+        `evidence` and the file of `errors` are kept beside it.
+        """
         same = json.dumps([self.words, self.protocol], sort_keys=True)
         digest = hashlib.sha256(same.encode()).hexdigest()[:8]
         path = run / FOLDER / f"{self.data}-{self.protocol.get('name', 'score')}-{digest}.json"
@@ -72,6 +79,9 @@ class Score:
         if evidence is not None:
             content["evidence"] = f"{FOLDER}/{path.stem}.npz"
             intervals.save(path.with_suffix(".npz"), evidence)
+        if errors is not None and errors.is_file():
+            content["errors"] = f"{FOLDER}/{path.stem}-errors.csv"
+            write_atomically(run / content["errors"], errors.read_text(encoding="utf-8"))
         write_atomically(path, json.dumps(content, indent=2) + "\n")
         return path
 
@@ -90,6 +100,7 @@ def of_training(record: RunRecord, size: list[int] | None = None) -> Score:
         precision=record.precision,
         interval=record.interval,
         evidence=EVIDENCE,
+        errors=ERRORS,
         epoch=record.best.epoch if record.best else None,
     )
 

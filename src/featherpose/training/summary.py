@@ -18,11 +18,14 @@ from featherpose.crop import around
 from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.files import replacing
+from featherpose.metrics.breakdown import breakdown, write
+from featherpose.metrics.collect import KeypointMetric
 from featherpose.models.count import count
+from featherpose.models.network import output_names_of
 from featherpose.place import command
 from featherpose.runs.record import DataFacts, NetworkFacts
 from featherpose.runs.recording import Recording
-from featherpose.runs.score import EVIDENCE
+from featherpose.runs.score import ERRORS, EVIDENCE
 from featherpose.training.module import PoseModule
 from featherpose.zoo.start import Start
 
@@ -45,6 +48,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
             stages=config["model"].get("stages"),
             channels=getattr(network, "channels", config["model"].get("channels")),
             stride=module.stride,
+            outputs=output_names_of(network, module.count_outputs(data.input_size)),
         ),
         "data": DataFacts(
             name=data.name,
@@ -111,9 +115,13 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     main = module.keypoint_metrics()[-1].main
     scored = {f"mean pose/{name}": value for name, value in baseline.items()}
     before = record.baseline
-    evidence = evidence_of(module, data)
+    last = last_metric(module, data)
+    evidence = last.evidence()
     bounds = intervals.interval(evidence)
     intervals.save(folder / EVIDENCE, evidence)
+    parts = breakdown(last)
+    if parts:
+        write(folder / ERRORS, parts)
     recording.update(
         scores=scores,
         interval=[bounds.low, bounds.high],
@@ -127,11 +135,9 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     table.add_column("")
     for column in [*columns, main]:
         table.add_column(column, justify="right")
-    stages = sorted(
-        name for name in scores if name.startswith("val/stage") and name.endswith("/score")
-    )
-    for name in stages:
-        table.add_row(name.split("/")[1], *[""] * len(columns), f"{scores[name]:.2f}", style="dim")
+    for number, name in enumerate(record.network.outputs[:-1], start=1):
+        score = f"{scores[f'val/stage{number}/score']:.2f}"
+        table.add_row(name, *[""] * len(columns), score, style="dim")
     ours = [f"{scores[f'val/joint/{c}']:.1f}" for c in columns]
     table.add_row("best checkpoint", *ours, f"{scores['val/score']:.2f}", style="bold")
     mean = [f"{baseline.get(f'joint/{c}', float('nan')):.1f}" for c in columns]
@@ -155,13 +161,13 @@ def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
     return metric.compute()
 
 
-def evidence_of(module: PoseModule, data: Any) -> intervals.Evidence:
-    """What the last validation's score is made of, picture by picture."""
+def last_metric(module: PoseModule, data: Any) -> KeypointMetric:
+    """With the final output's keypoints of the last validation, of all processes."""
     assert module.last_predictions is not None
     index, keypoints, confidence = module.last_predictions
     metric = data.new_metric(module.protocol.mean).on_this_rank()
     metric.update(*map(torch.as_tensor, (index, keypoints[-1], confidence[-1])))
-    return metric.evidence()
+    return metric
 
 
 def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, np.ndarray]:
