@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from featherpose.evaluation.score_report import UNKNOWN, conditions, differences
+from rich.console import Console
+
+from featherpose.evaluation.score_report import UNKNOWN, conditions, differences, wrong
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -43,6 +45,25 @@ def test_how_it_was_measured_in_one_line() -> None:
     some = conditions(record(persons=40, skipped={"crowd": 3, "no keypoints": 1000}))
     assert "; 40 of 2,958 persons only, 1,003 left out; " in some
     assert conditions(record(annotations={})).endswith("annotations drawn on demand")
+
+
+def test_what_goes_wrong_fits_a_terminal(capsys: Any) -> None:
+    shares = {"right": 60.0, "jitter": 20.0, "inversion": 10.0, "swap": 5.0, "miss": 5.0}
+    parts = [
+        {"by": by, "name": name, "joints": 12345, "score": 61.25, **shares}
+        for by, name in (("joint", "right_shoulder"), ("size", "100 to 250 px"), ("rotation", "90"))
+    ]
+    counts = {"right": 6, "jitter": 2, "inversion": 1, "swap": 1, "miss": 0}
+    found = {"joints": {"wrist": counts}, "gain": {"jitter": 1.5, "miss": 0.0}, "parts": parts}
+    for each in wrong(record(errors=found)):
+        Console(width=80).print(each)
+    lines = capsys.readouterr().out.splitlines()
+    assert "jitter 20.0% (+1.50)" in " ".join(lines[:2])
+    assert any(
+        line.split() == "size 100 to 250 px 12,345 61.2 60.0 20.0 10.0 5.0 5.0".split()
+        for line in lines
+    )
+    assert list(wrong(record())) == []
 
 
 def test_only_what_differs_is_named() -> None:

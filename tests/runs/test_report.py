@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from featherpose.cli.receptive_field import Wish, field_of
 from featherpose.errors import PoseError
 from featherpose.evaluation import look
+from featherpose.metrics.breakdown import Part, write
 from featherpose.runs import charts
 from featherpose.runs.folder import Run, find_runs
 from featherpose.runs.grid import grid
@@ -82,7 +84,8 @@ def test_the_page_holds_scores_plots_and_pictures(report: str, sweep: Path) -> N
     for plot in plots:
         ElementTree.fromstring(plot)
     pictures = re.findall(r"data:image/webp;base64,([^']+)'", report)
-    assert len(pictures) == 4 * len(runs)  # predictions, first and last preview, worst samples
+    # predictions, first and last preview, what goes wrong, worst samples
+    assert len(pictures) == 5 * len(runs)
     for content in pictures:
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
         assert picture.std() > 15
@@ -145,6 +148,21 @@ def test_outputs_are_called_what_they_are(write_run: Any) -> None:
     words = [each.text for each in ElementTree.fromstring(drawn).iter("text")]
     assert words[-7:] == ["before the", "updates", "after the", "updates", *names[2:], "output"]
     assert "stage" not in drawn
+
+
+def test_what_goes_wrong_is_a_table_and_a_picture(write_run: Any) -> None:
+    run = Run(write_run("lapx"))
+    parts = [Part("joint", "left_wrist", 10, 71.5, 70.0, 10.0, 5.0, 5.0, 10.0)]
+    write(run.folder / "predictions" / "errors.csv", parts)
+    turned = run.folder / "turned.csv"  # of a later evaluation
+    write(turned, [*parts, replace(parts[0], by="rotation", name="90")])
+    replace(run.own_score, split="test").write(run.folder, errors=turned)
+    text = page([Run(run.folder)])
+    assert text.count("<summary>errors by part") == 2
+    (label,) = re.findall(r"<figcaption>(what goes wrong[^<]*)", text)
+    assert "mpii test" in label  # the fullest one
+    (run.folder / "predictions" / "errors.csv").write_text("nonsense")
+    assert "No table of errors" in page([Run(run.folder)])
 
 
 def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:

@@ -122,9 +122,9 @@ def wrong(record: Record) -> Iterator[str | Table]:
 def _parts(parts: Sequence[Mapping[str, Any]], main: str) -> Table:
     """A row a part, a line between joints, sizes, occlusion and rotations."""
     shares = ("right", "jitter", "inversion", "swap", "miss")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("by")
-    table.add_column("")
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)  # 80 columns wide
+    table.add_column("by", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for name in ("joints", main, *shares):
         table.add_column(name, justify="right", no_wrap=True)
     before = parts[0]["by"]

@@ -35,7 +35,7 @@ class Section:
     plots: list[Chart]
     pictures: list[Picture] = field(default_factory=list)
     errors: dict[str, pd.DataFrame] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)  # pictures, by how it was scored
+    wrong: list[Picture] = field(default_factory=list)
     worst: list[Picture] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # what is not shown, and why
 
@@ -66,7 +66,7 @@ def page(runs: Sequence[Run], title: str = "Runs") -> str:
         joints=_joints(runs),
         sweep=grid(found),
         differences=_settings(runs) if len(runs) > 1 else None,
-        runs=[_section(run, max(_LEAST, _PICTURES // (4 * len(runs)))) for run in runs],
+        runs=[_section(run, max(_LEAST, _PICTURES // (5 * len(runs)))) for run in runs],
         svg=charts.svg,
         frame_of=frame_of,
     )
@@ -139,15 +139,15 @@ def _section(run: Run, most: int) -> Section:
         "folder": str(run.folder),
     }
     drawn = [
-        charts.by_part(run, r"train/loss/stage\d+", "loss by stage"),
-        charts.by_part(run, r"val/(stage\d+/)?score", "score by stage"),
+        charts.by_part(run, r"train/loss/stage\d+", "loss by output"),
+        charts.by_part(run, r"val/(stage\d+/)?score", "score by output"),
         charts.by_part(run, r"gamma/.*", "gamma by stage"),
         charts.by_part(run, r"images_per_s", "images per second"),
     ]
     section = Section(run.name, facts, drawn)
     _add_pictures(section, run.folder / "pictures", most)
     if run.state == DONE:
-        _add_parts(section, run)
+        _add_parts(section, run, most)
     if run.state == DONE and (run.folder / "predictions" / "val.npz").is_file():
         _add_errors(section, run, most)
     return section
@@ -166,7 +166,7 @@ def _add_pictures(section: Section, folder: Path, most: int) -> None:
             section.missing.append(f"No {label}: {error}")
 
 
-def _add_parts(section: Section, run: Run) -> None:
+def _add_parts(section: Section, run: Run, most: int) -> None:
     """What goes wrong: a table of each score that was taken apart, and the picture of the fullest one."""
     found: dict[str, tuple[str, pd.DataFrame]] = {}
     for score in run.all_scores:
@@ -180,7 +180,8 @@ def _add_parts(section: Section, run: Run) -> None:
         section.errors[f"part, {metric} on {words}"] = table.round(1)
     if found:
         words, (metric, table) = max(found.items(), key=lambda each: len(each[1][1]))
-        section.wrong[words] = plots.svg(wrong.figure(table, metric))
+        drawn = plots.pixels(wrong.figure(table, metric))
+        section.wrong.append((f"what goes wrong on {words}", plots.picture_uri(drawn, most)))
 
 
 def _add_errors(section: Section, run: Run, most: int) -> None:
