@@ -24,6 +24,7 @@ FLOORS = {
     "runs": set(),
     "data": {"metrics"},
     "overrides": set(),
+    "importing": set(),
     "sweeps": {"runs", "overrides"},
     "zoo": {"models"},
     "inference": {"models", "zoo"},

@@ -41,17 +41,21 @@ def load(person: Person) -> np.ndarray:
 
 def read(path: str | Path, obey_exif: bool = False) -> np.ndarray:
     """A picture file as uint8 RGB (H, W, 3): any depth, grey, CMYK; `obey_exif` turns it as viewers do."""
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise PoseError(f"The picture {path} is missing.") from error
-    except OSError as error:
-        raise PoseError(f"The picture {path} can't be read: {error.strerror}.") from error
+    data = _bytes(path)
     try:
         picture = decode(data, str(path))
     except MemoryError as error:
         raise PoseError(f"There is not enough memory for the picture {path}.") from error
     return upright(picture, exif_orientation(data)) if obey_exif else picture
+
+
+def _bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise PoseError(f"The picture {path} is missing.") from error
+    except OSError as error:
+        raise PoseError(f"The picture {path} can't be read: {error.strerror}.") from error
 
 
 def write(path: str | Path, picture: np.ndarray) -> None:
@@ -141,6 +145,16 @@ def claimed_size(data: bytes) -> tuple[int, int] | None:
         width, height = struct.unpack_from(">II", data, 16)
         return width, height
     return size_of(data) if data[:2] == b"\xff\xd8" else None
+
+
+def upright_size(path: str | Path) -> np.ndarray:
+    """Width and height (2,) of the picture as viewers show it, with its EXIF rotation."""
+    data = _bytes(path)
+    size = claimed_size(data)
+    if size is None:
+        height, width = decode(data, str(path)).shape[:2]
+        size = width, height
+    return np.array(size[::-1] if exif_orientation(data) >= 5 else size)
 
 
 def exif_orientation(data: bytes) -> int:

@@ -41,6 +41,7 @@ VERBS = {
     "schedule": "a picture of learning rate and gamma over the epochs",
     "zoo": "weights that are known by name: list, show, get, identify",
     "data get": "fetch COCO, MPII or LSP from the official pages",
+    "data import": "your own labels (CVAT, Label Studio, YOLO, CSV, SLEAP, DeepLabCut) as a data set",
     "data check": "what is wrong with a dataset on disk",
     "data paint": "write painted people in an official format",
 }

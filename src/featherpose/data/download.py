@@ -235,11 +235,14 @@ def _copy(source: IO[bytes], out: IO[bytes], have: int, total: int | None, name:
             progress.advance(task, len(block))
 
 
-def unpack(archive: Path, folder: Path, strip: int = 0) -> None:
+def unpack(archive: Path, folder: Path, strip: int = 0, keep: bool = False) -> None:
     """Into the folder and nowhere else, all or nothing; `strip` drops leading folders of the names.
 
+    A damaged archive is deleted, so that it is fetched again, unless it is to be kept.
     Everything is counted before anything is written; then it is unpacked beside and moved into place file by file.
     """
+    if keep and not zipfile.is_zipfile(archive):
+        raise PoseError(f"{archive} is no zip archive, or a damaged one.")
     opener = _opener(archive)
     if opener is None:
         return  # a bare file
@@ -258,6 +261,8 @@ def unpack(archive: Path, folder: Path, strip: int = 0) -> None:
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        if keep:
+            raise PoseError(f"{archive} is damaged ({error}).") from error
         archive.unlink()
         raise PoseError(
             f"{archive.name} is damaged ({error}) and was deleted: run the same command again."

@@ -1,0 +1,160 @@
+"""YOLO-pose: data.yaml beside images/ and labels/, a text file a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from featherpose import image
+from featherpose.errors import PoseError
+from featherpose.importing.labels import PICTURES, Labelled, Labels, Picture, split_of
+
+FIRST = 5  # numbers before the joints: class, centre x, centre y, width, height
+
+
+def read(source: Path, category: str | None = None) -> Labels | None:
+    """A folder (or its data.yaml) in YOLO's layout; None where it is not one."""
+    folder = source if source.is_dir() else source.parent
+    described = _description(source)
+    files = sorted(
+        path for path in folder.rglob("labels/**/*.txt") if _picture_of(path) is not None
+    )
+    if not files or (described is None and not source.is_dir()):
+        return None
+    count, width = _shape(described or {}, files)
+    if count == 0:
+        return None
+    names = _names(described or {}, count)
+    labels = Labels("YOLO-pose", names, [], [])
+    order = (described or {}).get("flip_idx")
+    if isinstance(order, list) and sorted(order) == list(range(count)):
+        labels.pairs = [(i, j) for i, j in enumerate(order) if i < j and order[j] == i]
+    classes = (described or {}).get("names")
+    wanted = _class(classes, category)
+    for path in files:
+        picture = _picture_of(path)
+        assert picture is not None
+        shown = picture.relative_to(folder).as_posix()
+        split = split_of(*path.relative_to(folder).parts[:-1])
+        labels.pictures.append(Picture(shown, picture, split=split))
+        labels.people += _people(path, picture, len(labels.pictures) - 1, count, width, wanted)
+    return labels
+
+
+def _description(source: Path) -> Mapping[str, Any] | None:
+    """data.yaml, or whichever .yaml of the folder has kpt_shape."""
+    candidates = sorted(source.glob("*.y*ml")) if source.is_dir() else [source]
+    for path in candidates:
+        if path.suffix in (".yaml", ".yml"):
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise PoseError(f"{path} can't be read as YAML.") from error
+            if isinstance(content, dict) and "kpt_shape" in content:
+                return content
+    return None
+
+
+def _picture_of(label: Path) -> Path | None:
+    """images/a/b.jpg of labels/a/b.txt: the last folder called labels counts."""
+    parts = list(label.parts)
+    place = len(parts) - 1 - parts[::-1].index("labels")
+    parts[place] = "images"
+    bare = Path(*parts)
+    return next(
+        (
+            p
+            for end in PICTURES
+            for p in (bare.with_suffix(end), bare.with_suffix(end.upper()))
+            if p.is_file()
+        ),
+        None,
+    )
+
+
+def _shape(described: Mapping[str, Any], files: list[Path]) -> tuple[int, int]:
+    """Joints, and numbers a joint; from a label's length where no data.yaml says it."""
+    shape = described.get("kpt_shape")
+    if shape is not None:
+        good = isinstance(shape, list) and len(shape) == 2 and shape[0] > 0 and shape[1] in (2, 3)
+        if not good:
+            raise PoseError(f"kpt_shape is {shape}; it has to be [joints, 2] or [joints, 3].")
+        return int(shape[0]), int(shape[1])
+    lengths = {
+        len(line.split())
+        for path in files[:100]
+        for line in path.read_text().splitlines()
+        if line.strip()
+    }
+    rest = lengths.pop() - FIRST if len(lengths) == 1 else 0
+    if rest <= 0:
+        return 0, 0  # boxes alone, or no YOLO at all
+    if rest % 3 == 0 and rest % 2 == 0:
+        raise PoseError(
+            f"{rest} numbers a person can be joints of two or of three numbers: "
+            "put a data.yaml with kpt_shape beside images/."
+        )
+    return (rest // 3, 3) if rest % 3 == 0 else (rest // 2, 2)
+
+
+def _names(described: Mapping[str, Any], count: int) -> list[str]:
+    given = described.get("kpt_names")
+    if isinstance(given, dict) and given:  # by class: {0: [nose, ...]}
+        given = next(iter(given.values()))
+    if isinstance(given, list) and len(given) == count:
+        return [str(name) for name in given]
+    return [str(i + 1) for i in range(count)]
+
+
+def _class(names: object, category: str | None) -> int | None:
+    if category is None:
+        return None
+    listed = dict(enumerate(names)) if isinstance(names, list) else names
+    listed = listed if isinstance(listed, dict) else {}
+    for number, name in listed.items():
+        if str(name) == category:
+            return int(number)
+    raise PoseError(
+        f"No class is called {category}; there are: {', '.join(map(str, listed.values())) or 'none'}."
+    )
+
+
+def _people(
+    path: Path, picture: Path, place: int, count: int, width: int, wanted: int | None
+) -> list[Labelled]:
+    found = []
+    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        return []
+    size = image.upright_size(picture)
+    for number, words in enumerate(lines, 1):
+        try:
+            values = np.array(words, np.float64)
+        except ValueError:
+            values = np.zeros(0)
+        if len(values) != FIRST + count * width or not np.isfinite(values).all():
+            raise PoseError(
+                f"{path}, line {number}: {len(words)} words instead of {FIRST + count * width} numbers "
+                f"(class, box, {count} joints of {width})."
+            )
+        if wanted is not None and int(values[0]) != wanted:
+            continue
+        sides = values[3:5] * size
+        corner = values[1:3] * size - sides / 2
+        table = values[FIRST:].reshape(count, width)
+        there = (table[:, :2] != 0).any(axis=1)  # YOLO writes 0 0 for what is not labelled
+        flags = table[:, 2].clip(0, 2) if width == 3 else np.where(there, 2, 0)
+        box = np.concatenate([corner, sides])
+        found.append(
+            Labelled(
+                place,
+                table[:, :2] * size,
+                flags.astype(np.uint8),
+                box if (sides > 0).all() else None,
+            )
+        )
+    return found

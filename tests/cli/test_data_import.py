@@ -1,0 +1,261 @@
+"""`featherpose data import`: from a tool's own files to a set that can be trained on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from featherpose.cli import data_import
+from featherpose.errors import PoseError, UsageError
+from tests.small_sets import SIZE, random_joints, write_picture
+
+HAND = ["Wrist_L", "Wrist_R", "shoulderLeft", "RShoulder", "head"]
+SPELLED = ["left_wrist", "right_wrist", "left_shoulder", "right_shoulder", "head"]
+COUNT = 10
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """People stand in a folder of their own."""
+    here = tmp_path / "mine and yours"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("FEATHERPOSE_ROOT", raising=False)
+    return here
+
+
+def joints_of(person: int) -> np.ndarray:
+    return random_joints(len(HAND), person)
+
+
+def as_cvat(folder: Path, split: str = "default") -> Path:
+    """annotations/person_keypoints_default.json and images/, without boxes."""
+    annotations = []
+    for i in range(COUNT):
+        write_picture(folder / f"images/{split}_{i}.jpg", i)
+        table = np.column_stack([joints_of(i), [2, 2, 1, 2, 2]])
+        table[4] = 0
+        annotations.append(
+            {"id": i, "image_id": f"p{i}", "category_id": 7, "keypoints": table.ravel().tolist()}
+        )
+    content = {
+        "images": [
+            {"id": f"p{i}", "file_name": f"{split}_{i}.jpg", "width": SIZE[0], "height": SIZE[1]}
+            for i in range(COUNT)
+        ],
+        "annotations": annotations,
+        "categories": [
+            {"id": 7, "name": "dancer", "keypoints": HAND, "skeleton": [[1, 3], [3, 4]]}
+        ],
+    }
+    path = folder / "annotations" / f"person_keypoints_{split}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+def as_yolo(folder: Path) -> Path:
+    for i in range(COUNT):
+        split = "val" if i < 3 else "train"
+        write_picture(folder / f"images/{split}/{i}.png", i)
+        joints = joints_of(i) / SIZE
+        numbers = [0, 0.5, 0.5, 0.5, 0.8, *np.column_stack([joints, [2] * 5]).ravel()]
+        path = folder / f"labels/{split}/{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(" ".join(f"{n:.6f}" for n in numbers) + "\n")
+    described = {
+        "kpt_shape": [5, 3],
+        "names": {0: "dancer"},
+        "flip_idx": [1, 0, 3, 2, 4],
+        "train": "images/train",
+    }
+    (folder / "data.yaml").write_text(yaml.safe_dump(described))
+    return folder
+
+
+def as_table(folder: Path, kind: str) -> Path:
+    for i in range(COUNT):
+        write_picture(folder / f"{i}.jpg", i)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        if kind == "wide":
+            writer.writerow(["image", *(f"{j}_{axis}" for j in HAND for axis in "xy")])
+            writer.writerows([f"{i}.jpg", *joints_of(i).ravel()] for i in range(COUNT))
+        else:
+            writer.writerow(["image", "joint", "x", "y"])
+            writer.writerows(
+                [f"{i}.jpg", j, *xy]
+                for i in range(COUNT)
+                for j, xy in zip(HAND, joints_of(i), strict=True)
+            )
+    return folder
+
+
+def imported(*words: str) -> tuple[int, dict[str, dict]]:
+    """The exit code, and what was written for each split."""
+    code = data_import.main([*map(str, words), "--out", "data/dance", "--yes"])
+    found = {
+        p.stem: json.loads(p.read_text()) for p in Path("data/dance/annotations").glob("*.json")
+    }
+    return code, found
+
+
+def table_of(found: dict[str, dict]) -> dict[str, np.ndarray]:
+    """(K, 3) by picture, over all splits."""
+    tables = {}
+    for content in found.values():
+        names = {p["id"]: Path(p["file_name"]).stem.rpartition("_")[2] for p in content["images"]}
+        for person in content["annotations"]:
+            tables[names[person["image_id"]]] = np.reshape(person["keypoints"], (-1, 3))
+    return tables
+
+
+@pytest.mark.parametrize("tool", ["cvat", "yolo", "wide", "long"])
+def test_every_tool_gives_the_same_people(
+    tool: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    makers = {"cvat": as_cvat, "yolo": as_yolo}
+    source = makers[tool](tmp_path / "in") if tool in makers else as_table(tmp_path / "in", tool)
+    words = ["--joints", ",".join(HAND)] if tool == "yolo" else []
+    code, found = imported(source, *words)
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    tables = table_of(found)
+    assert len(tables) == COUNT
+    for i in range(COUNT):
+        seen = slice(None, 4) if tool == "cvat" else slice(None)
+        np.testing.assert_allclose(tables[str(i)][seen, :2], joints_of(i)[seen], atol=1e-3)
+    if tool == "yolo":  # its own split; 3 of 10, where a share would take 2
+        assert len(found["val"]["annotations"]) == 3
+    else:
+        assert len(found["val"]["annotations"]) == 2
+    config = yaml.safe_load(Path("conf/data/dance.yaml").read_text())
+    names = config["skeleton"]["joints"]
+    assert names == SPELLED
+    assert "Training can start." in printed
+    assert Path("data/dance/check/samples.png").is_file()
+
+
+def test_labels_that_are_missing_and_hidden(tmp_path: Path) -> None:
+    _, found = imported(as_cvat(tmp_path / "in"))
+    flags = {name: table[:, 2].tolist() for name, table in table_of(found).items()}
+    assert set(map(tuple, flags.values())) == {(2, 2, 1, 2, 0)}
+    person = found["train"]["annotations"][0]
+    x, y, width, height = person["bbox"]
+    table = np.reshape(person["keypoints"], (-1, 3))[:4, :2]
+    extent = np.ptp(table, axis=0)
+    assert [width, height] == pytest.approx((1.2 * extent).tolist(), abs=0.01)
+    assert [x, y] == pytest.approx((table.min(axis=0) - 0.1 * extent).tolist(), abs=0.01)
+
+
+def test_a_side_without_the_other(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    imported(as_cvat(tmp_path / "in"), "--joints", "head,neck,left_hand,waist,tail")
+    assert "train with augment.flip=0" in " ".join(capsys.readouterr().out.split())
+    config = yaml.safe_load(Path("conf/data/dance.yaml").read_text())
+    assert config["skeleton"]["joints"] == ["head", "neck", "hand_left", "waist", "tail"]
+
+
+def test_a_zip_stays_and_gives_the_same(tmp_path: Path) -> None:
+    folder = as_cvat(tmp_path / "in")
+    archive = tmp_path / "export.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        for path in folder.rglob("*.*"):
+            out.write(path, path.relative_to(folder))
+    code, found = imported(archive)
+    assert code == 0
+    assert len(table_of(found)) == COUNT
+    assert archive.is_file()
+    assert not [p for p in Path("data").iterdir() if p.name != "dance"]
+
+
+def test_a_damaged_zip_stays(tmp_path: Path) -> None:
+    archive = tmp_path / "export.zip"
+    archive.write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(PoseError, match="is no zip archive"):
+        imported(archive)
+    assert archive.is_file()
+
+
+def test_the_set_is_found_where_people_stand(tmp_path: Path) -> None:
+    imported(as_cvat(tmp_path / "in"))
+    from featherpose.cli.data_check import build
+
+    data, _, _ = build(["data=dance"])
+    assert data.skeleton.pairs == ((0, 1), (2, 3))
+    assert len(data.val_people.persons) == 2
+
+
+def test_nobody_stands_on_both_sides(tmp_path: Path) -> None:
+    _, found = imported(
+        as_cvat(tmp_path / "in"), "--by", "subject", "--subject", r"_(\d)", "--val", "0.5"
+    )
+    sides = [{p["file_name"] for p in content["images"]} for content in found.values()]
+    assert not sides[0] & sides[1]
+    assert len(sides[0]) == len(sides[1]) == 5
+
+
+def test_the_pictures_are_linked_or_copied(tmp_path: Path) -> None:
+    source = as_cvat(tmp_path / "in")
+    imported(source)
+    kept = next(Path("data/dance/images").glob("*.jpg"))
+    assert kept.samefile(source / "images" / kept.name)
+    imported(source, "--force", "--copy")
+    assert kept.read_bytes() == (source / "images" / kept.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--val", "2"], "is a share between 0 and 1"),
+        (["--by", "subject", "--subject", "("], "no regular expression"),
+        (["--by", "subject", "--subject", "nobody"], "finds nothing in"),
+        (["--by", "video"], "don't say whose video"),
+        (["--joints", "a,b"], "names 2 joints, the labels have 5"),
+        (["--joints", "a,a,b,c,d"], "Several joints are called a"),
+        (["--category", "cat"], "No category is called cat; with keypoints there are: dancer"),
+        (["--pictures", "."], "Say where they lie with --pictures"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    source = as_cvat(tmp_path / "in")
+    if "--pictures" in words:
+        (source / "images").rename(tmp_path / "elsewhere")
+    with pytest.raises(PoseError, match=sentence):
+        imported(source, *words)
+    assert not Path("data/dance").exists()
+    assert not Path("conf").exists()
+
+
+def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
+    source = as_cvat(tmp_path / "in")
+    imported(source)
+    with pytest.raises(UsageError, match="add --force"):
+        imported(source)
+    with pytest.raises(UsageError, match=r"dance.yaml is there already"):
+        data_import.main([str(source), "--out", "data/other", "--name", "dance", "--yes"])
+
+
+def test_a_source_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not there"):
+        imported(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PoseError, match="holds no labels that are known"):
+        imported(tmp_path / "empty")
+
+
+def test_without_the_library_of_sleap_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sleap_io", None)
+    (tmp_path / "labels.slp").write_bytes(b"")
+    with pytest.raises(PoseError, match=r"pip install 'featherpose\[sleap\]'"):
+        imported(tmp_path / "labels.slp")
