@@ -37,7 +37,9 @@ def lay_out(folder: Path) -> None:
     (folder / "data" / "people17").mkdir()
     painted_set(folder / "data" / "people17", people=48)
     own_people(folder / "data" / "custom")
-    shutil.make_archive(str(folder / "labels"), "zip", folder / "data" / "custom")  # a tool's export
+    shutil.make_archive(
+        str(folder / "labels"), "zip", folder / "data" / "custom"
+    )  # a tool's export
     shutil.copyfile(folder / "conf/data/custom.yaml", folder / "conf/data/mine.yaml")
     pictures(folder)
     test_dev(folder)
