@@ -67,6 +67,16 @@ def test_joints_without_a_target_may_hold_anything():
     assert not weights.any()
 
 
+@pytest.mark.parametrize("how", ["argmax", "quarter", "dark"])
+def test_heatmaps_of_whole_numbers_are_decoded_as_those_of_floats(how):
+    """As a quantised network gives them."""
+    maps = torch.randint(-128, 128, (2, 3, 16, 12), generator=torch.Generator().manual_seed(0))
+    points, peaks = decode(maps.to(torch.int8), how)
+    expected, highest = decode(maps.float(), how)
+    assert points.dtype == peaks.dtype == torch.float32
+    assert torch.equal(points, expected) and torch.equal(peaks, highest)
+
+
 def hrnet_decode(heatmaps):
     """HRNet's maxima, then its quarter-pixel offset, map by map."""
     batch, joints, height, width = heatmaps.shape

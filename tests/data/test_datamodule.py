@@ -151,6 +151,7 @@ def test_nobody_trains_alone(ranks):
     assert len({tuple(sorted(each)) for each in epochs}) > 1
     assert len(PersonSampler(range(9), shuffle=False, batch_size=4)) == 9, "all are validated"
     assert len(PersonSampler(range(1), batch_size=4)) == 1, "the only one there is"
+    assert len(PersonSampler(range(9), batch_size=2)) == 8
     assert len(PersonSampler(range(9), batch_size=1)) == 9
 
 

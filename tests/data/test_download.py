@@ -157,9 +157,20 @@ def test_server_that_refuses(server, tmp_path, status, sentence):
         download.fetch(download.File(server.url("set.zip"), "d", ""), tmp_path, wait=0)
 
 
-def test_nobody_answers(tmp_path):
+def test_nobody_answers(tmp_path, capsys):
     with pytest.raises(PoseError, match="run the same command again to go on"):
         download.fetch(download.File("http://127.0.0.1:9/set.zip", "d", ""), tmp_path, wait=0)
+    assert capsys.readouterr().err.count("trying again") == 1  # more would not help
+
+
+def test_a_server_that_falls_silent_is_given_up(tmp_path, monkeypatch):
+    def silent(request, timeout=None):
+        assert timeout == 60  # seconds
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(download.urllib.request, "urlopen", silent)
+    with pytest.raises(PoseError, match=r"can't be reached \(timed out\)"):
+        download.fetch(download.File("https://example.org/set.zip", "d", ""), tmp_path, wait=0)
 
 
 def test_page_instead_of_an_archive(server, tmp_path):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pytest
+from torch.utils.data import DataLoader
 
 from featherpose.data.datamodule import PoseDataModule
-from featherpose.evaluation.by_network import SampleScore, score_sample
+from featherpose.evaluation.by_network import SampleScore, predict, score_sample
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.outputs import Heatmaps, Output
@@ -40,7 +42,8 @@ class Perfect:
         return [Heatmaps(maps, 1)]
 
 
-def test_a_sample_is_scored_in_picture_coordinates() -> None:
+@pytest.fixture
+def data() -> PoseDataModule:
     data = PoseDataModule(
         "synthetic",
         "mpii",
@@ -51,6 +54,17 @@ def test_a_sample_is_scored_in_picture_coordinates() -> None:
         workers=0,
     )
     data.setup("validate")
+    return data
+
+
+def test_a_sample_is_scored_in_picture_coordinates(data: PoseDataModule) -> None:
     found = score_sample(Estimator(Perfect(data)), data, 5)
     assert found == SampleScore("PCKh@0.5", 100.0, 5)
     assert score_sample(Estimator(Perfect(data, off=30)), data, 5).score < 50
+
+
+def test_people_of_all_batches_stand_one_after_the_other(data: PoseDataModule) -> None:
+    found = predict(Estimator(Perfect(data)), DataLoader(data.val_dataset(), batch_size=3), True)
+    assert found.index.tolist() == list(range(7))
+    assert found.keypoints.shape == (1, 7, len(MPII), 2)
+    assert found.confidence.shape == (1, 7, len(MPII)) and (found.confidence == 1).all()

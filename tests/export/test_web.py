@@ -41,6 +41,16 @@ def test_the_page_is_given_everything_as_numbers() -> None:
     assert "Wider Naive Lite-HRNet-18" in texts["index.html"]
 
 
+@pytest.mark.parametrize(
+    ("flip", "inside", "in_page"), [(False, False, False), (True, False, True), (True, True, False)]
+)
+def test_the_page_flips_where_the_protocol_does_and_the_file_does_not(
+    tmp_path: Path, flip: bool, inside: bool, in_page: bool
+) -> None:
+    about = Description(COCO, (8, 8), 1, Protocol(flip=flip), flip_inside=inside)
+    assert facts_of(Source(maps(tmp_path / "a.onnx", about), ""))["flip"] is in_page
+
+
 def test_a_card_is_shown_as_text_never_as_markup() -> None:
     shown = card_html("# A <b>\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | <script> |\n\nWords.")
     assert shown.splitlines() == [

@@ -22,7 +22,7 @@ from featherpose.inference.description import Description
 from featherpose.inference.detector import Detector, letterbox
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
-from featherpose.inference.results import Results
+from featherpose.inference.results import Results, json_of
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, open_source
 from featherpose.models.hourglass import Hourglass
@@ -124,6 +124,7 @@ def test_folder_glob_and_boxes_from_a_file(tmp_path: Path, pose: Pose) -> None:
     assert pose.estimator.batches == [3, 3]  # all people in one batch
     records = json.loads((out / "keypoints.json").read_text())
     assert [record["image_id"] for record in records] == [0, 1, 2]
+    assert not any("track_id" in record for record in records)
     for i, record in enumerate(records):
         points = np.array(record["keypoints"]).reshape(16, 3)
         np.testing.assert_allclose(points[:, :2].mean(axis=0), (40 + 20 * i, 60), atol=4)
@@ -154,7 +155,8 @@ def test_a_video_follows_its_person(tmp_path: Path, pose: Pose) -> None:
     assert asked == [0]
     video = cv2.VideoCapture(str(tmp_path / "out" / "walk.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
-    assert len(json.loads((tmp_path / "out" / "keypoints.json").read_text())) == 12
+    records = json.loads((tmp_path / "out" / "keypoints.json").read_text())
+    assert [record["track_id"] for record in records] == [0] * 12
 
 
 def seen(points: list, confidence: float, box: np.ndarray, identity: int = 0) -> FoundPose:
@@ -288,6 +290,12 @@ def test_nobody_in_a_picture_is_an_answer_too(pose: Pose, tmp_path: Path) -> Non
         "keypoints.csv",
         "keypoints.json",
     ]
+
+
+def test_what_is_no_number_is_never_written() -> None:
+    assert json_of([{"score": 0.5}]) == '[\n{"score":0.5}\n]\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_of([{"score": float("nan")}])
 
 
 def test_a_video_that_breaks_off_keeps_what_came(pose: Pose) -> None:

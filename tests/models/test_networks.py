@@ -268,6 +268,7 @@ def test_the_least_size_that_is_named_is_taken(name, least):
         (lambda: Hourglass(16, stages=0), "at least 1"),
         (lambda: HRNet(16, block="heavy"), "basic, lean or leema"),
         (lambda: HRNet(16, channels=48, block="leema"), "multiple of 32"),
+        (lambda: HRNet(16, channels=0), "multiple of 1, not 0"),
         (lambda: HRNet(16, modules=(1, 4)), "three numbers"),
         (lambda: RePose(15), "No kinematic graph is known for 15 joints"),
         (lambda: RePose(16, skeleton="lsp"), "has 14 joints, but model.joints is 16"),
@@ -278,6 +279,11 @@ def test_the_least_size_that_is_named_is_taken(name, least):
 def test_a_wrong_choice_is_told_in_one_sentence(make, says):
     with torch.device("meta"), pytest.raises(PoseError, match=says):
         make()
+
+
+def test_the_narrowest_hrnet_has_one_channel():
+    with torch.device("meta"):
+        assert HRNet(16, channels=1, **SHALLOW).final_layer.in_channels == 1
 
 
 def test_the_first_output_of_a_fresh_gate_ignores_its_skip():

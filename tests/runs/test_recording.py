@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featherpose.errors import PoseError
@@ -28,7 +30,8 @@ def test_a_run_from_begin_to_end(tmp_path: Path) -> None:
         assert recorded(tmp_path).state == "running"
     record = recorded(tmp_path)
     assert (record.state, record.exit_code, record.seed) == ("finished", 0, 3)
-    assert record.versions["python"]
+    assert record.versions["python"] == platform.python_version()
+    assert record.versions["numpy"] == np.__version__
     assert record.dashboard("wandb") == {"id": "a"}
     left = {path.name for path in tmp_path.iterdir()}
     assert left - {"changes.diff"} == {"run.json"}  # that one where the code is not committed

@@ -125,6 +125,19 @@ def test_two_settings_are_a_grid(write_run: Any) -> None:
     assert "by model.stages and model.depth" in text
 
 
+def test_a_cell_without_a_score_is_empty_and_no_colour_of_others(write_run: Any) -> None:
+    for stages, depth, score in ((2, 1, float("nan")), (2, 2, 70.0), (4, 1, 80.0), (4, 2, 90.0)):
+        words = (f"model.stages={stages}", f"model.depth={depth}")
+        config = {"model": {"stages": stages, "depth": depth}}
+        write_run("lapx", score=score, config=config, overrides=words)
+    found = grid(tables(find_runs(Path(write_run("x", score=None, state="failed")).parent))[0])
+    assert found is not None
+    assert [list(cells) for _, cells in found.rows] == [
+        [("", "none"), ("70.00", "#ffffff")],
+        [("80.00", "#c3e1ff"), ("90.00", "#87c3ff")],
+    ]
+
+
 def test_many_runs_and_one_epoch_can_be_drawn(write_run: Any) -> None:
     runs = [Run(write_run(f"run{i:02}", score=60.0 + i)) for i in range(50)]
     for run in runs:
@@ -163,6 +176,18 @@ def test_what_goes_wrong_is_a_table_and_a_picture(write_run: Any) -> None:
     assert "mpii test" in label  # the fullest one
     (run.folder / "predictions" / "errors.csv").write_text("nonsense")
     assert "No table of errors" in page([Run(run.folder)])
+
+
+def test_few_runs_have_large_pictures_and_many_have_small_ones(write_run: Any) -> None:
+    runs = [Run(write_run(f"run{i:02}")) for i in range(20)]
+    noise = np.random.default_rng(0).integers(0, 255, (600, 900, 3), np.uint8)
+    (runs[0].folder / "pictures").mkdir()
+    cv2.imwrite(
+        str(runs[0].folder / "pictures" / "predictions.png"), cv2.GaussianBlur(noise, (0, 0), 3)
+    )
+    for count, least, most in ((1, 24_000, 150_000), (20, 1_000, 12_000)):
+        (picture,) = re.findall(r"data:image/webp;base64,[^']+", page(runs[:count]))
+        assert least < len(picture) <= most
 
 
 def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:

@@ -218,7 +218,9 @@ def test_mean_deviation_and_difference(write_run: Any) -> None:
     assert "published: LAPX, Table 3, row 12 |  | 2.30M |" in text
     assert "| 87.97 ± 0.06 | 3 |" in text
     assert "lapx-seed3 (failed)" in text
-    assert pd.read_csv(io.StringIO(csv(found)))["mean"].tolist() == pytest.approx([88.0])
+    written = pd.read_csv(io.StringIO(csv(found)))
+    assert written["mean"].tolist() == pytest.approx([88.0])
+    assert written.columns[0] == "index" and written["index"].tolist() == [12]
 
 
 def test_protocols_are_never_mixed(write_run: Any) -> None:
@@ -230,6 +232,12 @@ def test_protocols_are_never_mixed(write_run: Any) -> None:
     assert len(found) == 2
     assert {"no flip" in table.protocol for table in found} == {True, False}
     assert "do not compare" in markdown(found)
+
+
+def test_a_run_without_a_seed_had_the_first(write_run: Any) -> None:
+    runs = [Run(write_run(name, seed=seed, config=LAPX)) for name, seed in (("a", 3), ("b", None))]
+    ((table,), _) = tables(runs)
+    assert [group.seeds for group in table.groups] == [[0, 3]]
 
 
 def test_settings_are_not_averaged_as_if_they_were_seeds(write_run: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lightning as L
+import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader
@@ -54,8 +55,12 @@ def test_one_process_starts_no_ranks() -> None:
     assert private.starts_ranks_by_command(several)
 
 
-def test_torch_says_whether_the_cpu_multiplies_bfloat16() -> None:
+def test_torch_says_whether_the_cpu_multiplies_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     assert private.cpu_multiplies_bfloat16() in (True, False)
+    for vectors, tiles in ((True, False), (False, True), (False, False)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda v=vectors: v)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda t=tiles: t)
+        assert private.cpu_multiplies_bfloat16() == (vectors or tiles)
 
 
 def test_lightnings_average_has_the_parts_that_ours_uses() -> None:

@@ -64,10 +64,21 @@ def both(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Persons, d
     return results
 
 
-@pytest.mark.parametrize("text", [False, True])
-def test_columns_are_the_records(tmp_path: Path, monkeypatch, text: bool) -> None:
+def with_one_in_quotes(content: dict[str, Any]) -> dict[str, Any]:
+    """The id 103 of a picture and its people as the text "103"."""
+    for record in [*content["images"], *content["annotations"]]:
+        key = "image_id" if "image_id" in record else "id"
+        record[key] = "103" if record[key] == 103 else record[key]
+    return content
+
+
+@pytest.mark.parametrize("ids", ["numbers", "text", "both"])
+def test_columns_are_the_records(tmp_path: Path, monkeypatch, ids: str) -> None:
+    content = varied(400, ids == "text")
+    if ids == "both":
+        content = with_one_in_quotes(content)
     (tmp_path / PATH).parent.mkdir()
-    (tmp_path / PATH).write_text(json.dumps(varied(400, text)))
+    (tmp_path / PATH).write_text(json.dumps(content))
     (fast, left_out, truth), (slow, slowly_left_out, slow_truth) = both(tmp_path, monkeypatch)
     assert len(fast) > 100 and left_out == slowly_left_out and len(left_out) == 4
     for field in fields(Persons):

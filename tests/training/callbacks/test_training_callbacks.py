@@ -172,7 +172,8 @@ def test_bad_phases_are_refused_before_anything_is_read() -> None:
     ],
 )
 def test_a_bad_loss_names_and_keeps_its_batch(spoil: dict, words: str, tmp_path: Path) -> None:
-    with pytest.raises(PoseError, match=words):
+    people = "persons person 4, person 5, person 6, person 7;"
+    with pytest.raises(PoseError, match=f"{words}, {people}"):
         train(Module(spoil), NanGuard(tmp_path, patience=4))
     facts = json.loads((tmp_path / "bad_batch.json").read_text())
     assert [r["person_id"] for r in facts["records"]] == [f"person {i}" for i in (4, 5, 6, 7)]

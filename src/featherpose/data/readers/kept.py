@@ -111,9 +111,7 @@ def _find(request: Request, kind: type[Record]) -> tuple[Record, Facts, str] | N
                     continue
                 _write(path, request, arrays, header["facts"])  # the time is known from now on
             return _record(kind, arrays), header["facts"], header["sha256"]
-        except FileNotFoundError:
-            continue
-        except OSError:
+        except OSError:  # mostly because it isn't there
             continue
         except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
             said = f"{path} is damaged ({error}); it is made again from {request.source}."
