@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from featherpose import intervals
 from featherpose.errors import PoseError
 from featherpose.intervals import Counts, Matches, difference, interval, load, save
 from featherpose.metrics.oks import OKS
@@ -101,6 +102,15 @@ def test_seeds_are_averaged() -> None:
     whole = difference([first], [second])
     assert found is not None and whole is not None
     assert found.value == pytest.approx(whole.value / 2)
+
+
+def test_draws_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    for evidence in (simulated_pck(rng, 40), simulated_ap(rng, 40)):
+        whole = interval(evidence)
+        monkeypatch.setattr(intervals, "KEPT", 4000)  # 12 draws at a time, none kept
+        assert interval(evidence) == whole
+        monkeypatch.undo()
 
 
 def test_files_give_back_what_was_kept(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ scores of the same pictures, so a difference is paired. Everything is in percent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,9 @@ from featherpose.errors import PoseError
 from featherpose.files import replacing
 
 DRAWS, SEED = 1000, 0
+KEPT = (
+    1 << 24
+)  # weights of draws that stay in memory; of more pictures they are drawn again each time
 BOUNDS = (2.5, 97.5)  # percentiles: 95% lie between
 RECALLS = np.linspace(0.0, 1.0, 101)
 
@@ -92,7 +95,7 @@ class Interval:
 
 def interval(evidence: Evidence) -> Interval:
     """A score and its 95% interval."""
-    return _interval(_value(evidence), evidence.scores(_weights(len(evidence.pictures))))
+    return _interval(_value(evidence), _drawn(evidence))
 
 
 def difference(first: Sequence[Evidence], second: Sequence[Evidence]) -> Interval | None:
@@ -101,9 +104,8 @@ def difference(first: Sequence[Evidence], second: Sequence[Evidence]) -> Interva
     pictures = all_of_them[0].pictures
     if not all(np.array_equal(each.pictures, pictures) for each in all_of_them):
         return None
-    weights = _weights(len(pictures))
     value = np.mean([_value(e) for e in second]) - np.mean([_value(e) for e in first])
-    drawn = [np.mean([e.scores(weights) for e in side], axis=0) for side in (first, second)]
+    drawn = [np.mean([_drawn(e) for e in side], axis=0) for side in (first, second)]
     return _interval(float(value), drawn[1] - drawn[0])
 
 
@@ -116,12 +118,25 @@ def _interval(value: float, draws: np.ndarray) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-@lru_cache(maxsize=2)
-def _weights(pictures: int) -> np.ndarray:
-    """(D, P): how often each picture is drawn."""
+def _drawn(evidence: Evidence) -> np.ndarray:
+    """(D,) scores."""
+    pictures = len(evidence.pictures)
+    weights = _kept(pictures) if DRAWS * pictures <= KEPT else _weights(pictures)
+    return np.concatenate([evidence.scores(some) for some in weights])
+
+
+def _weights(pictures: int) -> Iterator[np.ndarray]:
+    """(d, P) of some draws after others: how often each picture is drawn."""
     rng = np.random.default_rng(SEED)
-    drawn = rng.integers(0, pictures, (DRAWS, pictures))
-    return np.stack([np.bincount(row, minlength=pictures) for row in drawn]).astype(np.float32)
+    step = max(1, KEPT // max(pictures, 1) // 8)
+    for start in range(0, DRAWS, step):
+        drawn = rng.integers(0, pictures, (min(step, DRAWS - start), pictures))
+        yield np.stack([np.bincount(row, minlength=pictures) for row in drawn]).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _kept(pictures: int) -> list[np.ndarray]:
+    return list(_weights(pictures))
 
 
 def save(path: Path, evidence: Evidence) -> None:

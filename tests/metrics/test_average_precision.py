@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # ties, crowds and empty pictures are made there
 from test_oks import arrays, by_pycocotools, random_set
 
+from featherpose.benchmarks.evaluation import crowd
+from featherpose.metrics import pairs
 from featherpose.metrics.average_precision import AREAS, curves
 from featherpose.skeletons import COCO
 
@@ -38,6 +42,25 @@ def assert_same_arrays(seed: int) -> None:
         expected = theirs[name][:, :, 0, :, 0]  # (T, 101, A)
         np.testing.assert_array_equal(mine.transpose(1, 2, 0), expected, f"{name} of case {seed}")
     np.testing.assert_array_equal(ours.recall.T, theirs["recall"][:, 0, :, 0], f"case {seed}")
+
+
+@pytest.mark.parametrize("size", [1, 1 << 14])
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(pairs, "PAIRS", size)
+    for seed in range(5):
+        assert_same_arrays(seed)
+
+
+def test_memory_is_that_of_a_block() -> None:
+    """In bytes for each person more, beside the people and their predictions, which are 600."""
+    peaks = []
+    for count in (5_000, 25_000):
+        truth, found = crowd(count, count, seed=0)
+        tracemalloc.start()
+        curves(truth, found, COCO.sigmas)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 20_000 < 250
 
 
 def test_arrays_are_those_of_pycocotools() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featherpose.metrics import pairs
 from featherpose.metrics.errors import (
     INVERSION,
     JITTER,
     MISS,
     RIGHT,
     SWAP,
+    Radii,
     classify,
     mended,
     similarity_radii,
@@ -75,3 +77,19 @@ def test_people_without_a_size_are_left_out() -> None:
     persons = Persons.of([person(0, 1, 0)])
     radii = size_radii(persons, np.zeros(1), 0.5)
     assert (classify(np.array([persons[0].joints]), persons, radii, COCO) == -1).all()
+
+
+def test_swaps_of_many_pictures_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "PAIRS", 20)
+    mix = np.random.default_rng(0)
+    parts = [[person(300.0 * n, image, n) for n in range(image % 5)] for image in range(12)]
+    persons = Persons.of([one for part in parts for one in part])
+    radii = size_radii(persons, np.full(len(persons), 20.0), 0.5)
+    predicted = persons.joints[mix.permutation(len(persons))]
+    kind = classify(predicted, persons, radii, COCO)
+    for image in np.unique(persons.image_id):
+        rows = np.flatnonzero(persons.image_id == image)
+        own = Radii(radii.near[rows], radii.far[rows])
+        alone = classify(predicted[rows], persons[rows], own, COCO)
+        np.testing.assert_array_equal(kind[rows], alone)
+    assert (kind == SWAP).any() and (kind == MISS).any()

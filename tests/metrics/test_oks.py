@@ -19,7 +19,13 @@ from featherpose.crop import centre_and_scale
 from featherpose.errors import PoseError
 from featherpose.metrics.average_precision import NAMES, average_precision
 from featherpose.metrics.oks import OKS, truth_of_persons
-from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, similarity
+from featherpose.metrics.similarity import (
+    Detections,
+    GroundTruth,
+    extent_area,
+    may_reach,
+    similarity,
+)
 from featherpose.person import Person, Persons
 from featherpose.skeletons import COCO
 
@@ -144,6 +150,35 @@ def test_similarities_are_those_of_pycocotools_to_the_bit():
         np.testing.assert_array_equal(ours.reshape(theirs.shape), theirs)
         compared += theirs.size
     assert compared > 200
+
+
+@pytest.mark.parametrize("least", [0.3, 0.5, 0.9])
+def test_pairs_that_are_ruled_out_are_below(least):
+    truth, found = arrays(*random_set(3, 6, 60, 200, ties=True))
+    truth.visible[0] = 0  # nobody's distance is that to the box
+    at, of = (grid.ravel() for grid in np.meshgrid(np.arange(200), np.arange(60)))
+    kept = may_reach(least, truth, found.keypoints, of, at, np.array(COCO.sigmas))
+    reaches = similarity(truth, found.keypoints, of, at, np.array(COCO.sigmas)) >= least
+    assert set(np.flatnonzero(reaches)) <= set(kept)
+    assert len(kept) < 0.7 * len(of)
+
+
+def test_predictions_are_not_copied():
+    persons = people()
+    points = np.array([p.joints for p in persons])
+    metric = OKS(persons, COCO)
+    metric.update(
+        torch.arange(len(persons)), torch.from_numpy(points), torch.ones(len(persons), 17)
+    )
+    assert np.shares_memory(metric.collected()[1], points)
+    assert metric.people(metric.collected()[0]) is metric.persons
+    metric.reset()
+    for half in (slice(0, 5), slice(5, 12)):
+        metric.update(
+            torch.arange(12)[half], torch.from_numpy(points[half]), torch.ones(12, 17)[half]
+        )
+    np.testing.assert_array_equal(metric.collected()[1], points)
+    assert np.shares_memory(metric.collected()[1], metric.collected()[1])  # pieces are joined once
 
 
 def test_nothing_found_and_nothing_to_find():

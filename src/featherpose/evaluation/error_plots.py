@@ -104,7 +104,7 @@ def worst(
     """The persons with the largest errors, annotation left and prediction right; gives how many were drawn."""
     index, error = metric.by_person()
     rows, keypoints, _ = metric.collected()
-    place = {int(row): i for i, row in enumerate(rows)}
+    place = np.searchsorted(rows, index)
     tiles, labels = [], []
     for at in np.argsort(-error, kind="stable"):
         person = metric.persons[index[at]]
@@ -112,7 +112,7 @@ def worst(
             break
         if not (person.image.startswith("synthetic") or os.path.isfile(person.image)):
             continue
-        tiles.append(_pair(load(person), person, keypoints[place[int(index[at])]], skeleton))
+        tiles.append(_pair(load(person), person, keypoints[place[at]], skeleton))
         labels.append(
             f"person {index[at]}: error {error[at]:.2f}  (left: annotated, right: predicted)"
         )

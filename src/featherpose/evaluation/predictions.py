@@ -183,17 +183,18 @@ def _of_run(path: Path, content: dict[str, Any], people: People, joints: int) ->
 
 def write_run(path: Path, predictions: Predictions, persons: Persons) -> None:
     """All stages' keypoints beside the annotated ones: what `featherpose.runs` reads."""
-    chosen = persons[predictions.index]
+    index = predictions.index
+    table = np.array(list(persons.pictures))
     with replacing(path) as beside:
         np.savez_compressed(
             beside,
-            index=predictions.index,
+            index=index,
             keypoints=predictions.keypoints,
             confidence=predictions.confidence,
-            joints=chosen.joints,
-            visible=chosen.visible,
-            person_id=chosen.person_id,
-            image=np.array(chosen.images()),
+            joints=persons.joints[index],
+            visible=persons.visible[index],
+            person_id=persons.person_id[index],
+            image=table[persons.picture[index]],
         )
 
 

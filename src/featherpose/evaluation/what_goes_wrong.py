@@ -69,7 +69,7 @@ def _gains(
     before = metric.compute()[metric.main]
     gains = {}
     for which, name in enumerate(errors.KINDS, start=1):
-        better = errors.mended(predicted, metric.persons[index], kind, which)
+        better = errors.mended(predicted, metric.people(index), kind, which)
         gains[name] = _metric(data, mean, index, better, confidence).compute()[metric.main] - before
     return gains
 

@@ -1,24 +1,28 @@
 """COCO's ten AP/AR numbers for keypoints, those of pycocotools, ties included.
 
-The matching runs over all pictures, thresholds and area ranges at once, one detection rank after the other.
+The matching runs over many pictures and all thresholds and area ranges at once, one detection rank after the other, and
+looks only at pairs that are near enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from featherpose.intervals import Matches
-from featherpose.metrics.similarity import Detections, GroundTruth, similarity
+from featherpose.metrics.pairs import blocks, runs
+from featherpose.metrics.similarity import Detections, GroundTruth, may_reach, similarity
 from featherpose.nms import MAX_DETECTIONS
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"all": (0.0, 1e5**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e5**2)}
 NAMES = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
-WIDTHS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, *(2**n for n in range(6, 31))])
+LEAST = np.minimum(THRESHOLDS, 1 - 1e-10)  # pycocotools takes no more
+LEVELS = np.arange(len(LEAST))[:, None]
+WRONG, RIGHT, EXCUSED = range(3)  # a detection; excused ones neither help nor harm
 
 
 def average_precision(
@@ -45,42 +49,61 @@ class Curves:
 
 def curves(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> Curves:
     """pycocotools' arrays of one category and 20 detections a picture, for `average_precision`'s arguments."""
-    matched, excused, ignored, _, score = _matched(truth, found, sigmas)
-    return _curves(matched, excused, (~ignored).sum(axis=1), score)
+    judged = _judged(truth, found, sigmas)
+    shape = (len(AREAS), len(THRESHOLDS), len(RECALLS))
+    precision, score = np.full(shape, -1.0), np.full(shape, -1.0)
+    recall = np.full(shape[:2], -1.0)
+    persons = (~judged.ignored).sum(axis=1)
+    for area in np.flatnonzero(persons):
+        for t, verdict in enumerate(judged.verdict[area]):
+            precision[area, t], score[area, t], recall[area, t] = _curve(
+                verdict[judged.order], judged.score, int(persons[area])
+            )
+    return Curves(precision, score, recall)
 
 
 def matches(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> Matches:
     """What the AP over all areas is made of, picture by picture."""
-    matched, excused, ignored, image_id, _ = _matched(truth, found, sigmas)
+    judged = _judged(truth, found, sigmas)
     pictures = np.unique(truth.images)
-    counting = truth.image_id[np.isin(truth.image_id, pictures)][~ignored[0]]
+    counting = judged.person_image[~judged.ignored[0]]
+    verdict = judged.verdict[0][:, judged.order]
     return Matches(
         pictures=pictures,
         persons=np.bincount(np.searchsorted(pictures, counting), minlength=len(pictures)),
-        place=np.searchsorted(pictures, image_id),
-        right=matched[0] & ~excused[0],
-        counted=~excused[0],
+        place=np.searchsorted(pictures, judged.image_id),
+        right=verdict == RIGHT,
+        counted=verdict != EXCUSED,
     )
 
 
-def _matched(
-    truth: GroundTruth, found: Detections, sigmas: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Matched and excused detections (A, T, M) by falling score, ignored persons (A, N), detections' pictures and
-    scores (M,).
-    """
-    truth = truth[np.isin(truth.image_id, truth.images)]
+@dataclass(frozen=True)
+class _Judged:
+    """What became of the M detections that count, for A area ranges and T thresholds; and of the N persons."""
+
+    verdict: np.ndarray  # (A, T, M) uint8, picture by picture
+    order: np.ndarray  # (M,) by falling score
+    score: np.ndarray  # (M,) in that order
+    image_id: np.ndarray  # (M,) in that order
+    ignored: np.ndarray  # (A, N) bool
+    person_image: np.ndarray  # (N,)
+
+
+def _judged(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> _Judged:
+    listed = np.isin(truth.image_id, truth.images)
+    truth = truth if listed.all() else truth[listed]
     counting = np.flatnonzero(np.isin(found.image_id, truth.images))
     found = found[counting[best_of_each_picture(found.image_id[counting], found.score[counting])]]
     ignored = np.stack(
         [truth.ignore | (truth.area < low) | (truth.area > high) for low, high in AREAS.values()]
     )
-    outside = np.stack([(found.area < low) | (found.area > high) for low, high in AREAS.values()])
-    matched, excused = _match(truth, found, ignored, np.asarray(sigmas, np.float64))
-    excused |= ~matched & outside[:, None]
+    verdict = np.full((len(AREAS), len(THRESHOLDS), len(found)), WRONG, np.uint8)
+    _judge(truth, found, ignored, np.asarray(sigmas, np.float64), verdict)
+    for (low, high), each in zip(AREAS.values(), verdict, strict=True):
+        each[(each == WRONG) & ((found.area < low) | (found.area > high))] = EXCUSED
     order = np.argsort(-found.score, kind="stable")
-    matched, excused = matched[..., order], excused[..., order]
-    return matched, excused, ignored, found.image_id[order], found.score[order]
+    score, image_id = found.score[order], found.image_id[order]
+    return _Judged(verdict, order, score, image_id, ignored, truth.image_id)
 
 
 def best_of_each_picture(
@@ -93,121 +116,112 @@ def best_of_each_picture(
     return order[rank < most]
 
 
-def _match(
-    truth: GroundTruth, found: Detections, ignored: np.ndarray, sigmas: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections have a partner, and which an ignored one, per area range and threshold: (A, T, M) each."""
-    shape = (len(AREAS), len(THRESHOLDS), len(found))
-    matched, excused = np.zeros(shape, bool), np.zeros(shape, bool)
-    for persons, detections in _tables(truth.image_id, found.image_id):
-        of, at = np.broadcast_arrays(persons[:, None, :], detections[:, :, None])
-        real = (at >= 0) & (of >= 0)
-        oks = np.full(real.shape, -1.0)
-        oks[real] = similarity(truth, found.keypoints, of[real], at[real], sigmas)
-        _match_table(truth, persons, detections, oks, ignored, matched, excused)
-    return matched, excused
-
-
-def _match_table(
+def _judge(
     truth: GroundTruth,
-    persons: np.ndarray,
-    detections: np.ndarray,
-    oks: np.ndarray,
+    found: Detections,
     ignored: np.ndarray,
-    matched: np.ndarray,
-    excused: np.ndarray,
+    sigmas: np.ndarray,
+    verdict: np.ndarray,
 ) -> None:
-    """Greedy matching in pictures of about the same number of persons, best detections first.
+    """Looks for partners; `found` is sorted by picture, then by falling score."""
+    rank = np.arange(len(found)) - np.searchsorted(found.image_id, found.image_id, side="left")
+    for block in blocks(found.image_id, truth.image_id):
+        people, points = truth[block.other], found.keypoints[found.rows[block.one]]
+        at, of = block.at, block.of
+        near = may_reach(LEAST[0], people, points, of, at, sigmas)
+        at, of = at[near], of[near]
+        oks = similarity(people, points, of, at, sigmas)
+        near = np.flatnonzero(oks >= LEAST[0])
+        # The best detections first; the persons of one by rising OKS, of equal ones the last is the last
+        place = rank[block.one]
+        near = near[np.lexsort((of[near], oks[near], at[near], place[at[near]]))]
+        pairs = _Pairs(place[at[near]], at[near], of[near], oks[near])
+        # Whoever is near a detection that is near others too has to be matched in turn
+        several = np.bincount(pairs.at)[pairs.at] > 1
+        contested = np.isin(pairs.of, pairs.of[several])
+        aside = ignored[:, block.other]
+        _match_alone(people, aside, pairs[~contested], verdict[:, :, block.one])
+        _match(people, aside, pairs[contested], verdict[:, :, block.one])
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Detections and persons near each other, best detections first; the partner that one likes most is its last."""
+
+    rank: np.ndarray  # (P,) of the detection in its picture
+    at: np.ndarray  # (P,) detection
+    of: np.ndarray  # (P,) person
+    oks: np.ndarray  # (P,)
+
+    def __getitem__(self, chosen: np.ndarray | slice) -> _Pairs:
+        return _Pairs(self.rank[chosen], self.at[chosen], self.of[chosen], self.oks[chosen])
+
+
+def _match_alone(
+    truth: GroundTruth, ignored: np.ndarray, pairs: _Pairs, verdict: np.ndarray
+) -> None:
+    """What `_match` does where no detection has a choice: the first takes the person, up to the thresholds it reaches,
+    those after it have what is above.
+    """
+    pairs = pairs[np.argsort(pairs.of, kind="stable")]
+    reached = np.searchsorted(LEAST, pairs.oks, side="right")  # (P,) so many thresholds
+    above = len(LEAST) + 1
+    person = np.cumsum(np.diff(pairs.of, prepend=-1) > 0) * above
+    highest = np.maximum.accumulate(person + reached)
+    taken = (
+        np.concatenate([[0], highest[:-1]])[: len(person)] - person
+    )  # below 0: no detection before
+    taken[truth.crowd[pairs.of]] = 0
+    t, p = np.nonzero((taken <= LEVELS) & (reached > LEVELS))
+    right = np.where(truth.person_id[pairs.of] != 0, RIGHT, WRONG)
+    verdict[:, t, pairs.at[p]] = np.where(ignored[:, pairs.of], EXCUSED, right)[:, p]
+
+
+def _match(truth: GroundTruth, ignored: np.ndarray, pairs: _Pairs, verdict: np.ndarray) -> None:
+    """Greedy matching in all pictures at once, one rank of detections after the other.
 
     A detection takes the free person of the highest OKS, the last of equal ones; an ignored person only where no other
     reaches the threshold. Crowds stay free.
     """
-    # Axes: A area ranges, T thresholds, P pictures, G persons in a picture, D detections in a picture
-    width = persons.shape[1]  # G
-    aside = ignored[:, None, persons]  # (A, 1, P, G)
-    crowd = truth.crowd[persons]  # (P, G)
-    counts = truth.person_id[persons] != 0  # pycocotools notes the partner's id, and 0 means none
-    free = np.ones((len(AREAS), len(THRESHOLDS), *persons.shape), bool)  # (A, T, P, G)
-    least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None, None]  # (T, 1, 1)
-    present = (detections >= 0).sum(axis=0)  # (D,): pictures with more than d detections come first
-    for d, n in enumerate(present):
-        # Who could be the partner of each picture's d-th detection, and who of them is not ignored
-        candidate = free[:, :, :n] & (oks[:n, d] >= least)  # (A, T, n, G)
-        proper = candidate & ~aside[:, :, :n]
-        has_proper = proper.any(axis=-1)  # (A, T, n)
-        allowed = np.where(has_proper[..., None], proper, candidate)
-        # The highest OKS among them; turned around, so that the last of equal ones is found first
-        value = np.where(allowed, oks[:n, d], -1.0)
-        partner = width - 1 - value[..., ::-1].argmax(axis=-1)  # (A, T, n)
-        # Note it, for the person and for the detection
-        paired = candidate.any(axis=-1)
-        a, t, p = np.nonzero(paired)
-        g = partner[paired]
-        free[a, t, p, g] = crowd[p, g]
-        matched[a, t, detections[p, d]] = counts[p, g]
-        excused[a, t, detections[p, d]] = ~has_proper[paired]
+    counts = truth.person_id != 0  # pycocotools notes the partner's id, and 0 means none
+    free = np.ones((len(AREAS), len(THRESHOLDS), len(truth)), bool)
+    # A detection takes the pair of the greatest number; those of persons that are not ignored have numbers from P on
+    total = len(pairs.of)
+    numbers = np.arange(total) + total * ~ignored[:, pairs.of]  # (A, P)
+    starts = runs(pairs.rank)
+    for start, end in zip(starts, np.append(starts, total)[1:], strict=True):
+        these = slice(start, end)  # the pairs of each picture's d-th detection
+        possible = free[:, :, pairs.of[these]] & (pairs.oks[these] >= LEAST[:, None])  # (A, T, p)
+        number = np.where(possible, numbers[:, None, these], -1)
+        first = runs(pairs.at[these])
+        best = np.maximum.reduceat(number, first, axis=-1)  # (A, T, d)
+        a, t, d = np.nonzero(best >= 0)
+        taken = best[a, t, d]
+        partner = pairs.of[taken % total]
+        free[a, t, partner] = truth.crowd[partner]
+        right = np.where(counts[partner], RIGHT, WRONG)
+        verdict[a, t, pairs.at[these][first[d]]] = np.where(taken >= total, right, EXCUSED)
 
 
-def _tables(
-    truth_image: np.ndarray, found_image: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pictures with both persons and detections, in batches of similar numbers of persons.
-
-    Gives the persons' (P, G) and the detections' (P, D) indices, -1 where a picture has fewer, pictures with more
-    detections first. `found_image` is sorted.
-    """
-    by_picture = np.argsort(truth_image, kind="stable")
-    pictures, start, count = np.unique(
-        truth_image[by_picture], return_index=True, return_counts=True
-    )
-    detected, first, number = np.unique(found_image, return_index=True, return_counts=True)
-    _, i, j = np.intersect1d(pictures, detected, assume_unique=True, return_indices=True)
-    start = start[i]
-    count = count[i]
-    first = first[j]
-    number = number[j]
-    width = WIDTHS[np.searchsorted(WIDTHS, count)]
-    for each in np.unique(width):
-        chosen = np.flatnonzero(width == each)
-        chosen = chosen[np.argsort(-number[chosen], kind="stable")]
-        persons = _ranges(start[chosen], count[chosen])
-        yield (
-            np.where(persons >= 0, by_picture[persons], -1),
-            _ranges(first[chosen], number[chosen]),
-        )
-
-
-def _ranges(start: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Rows start, start + 1, ... of `count` numbers, filled up with -1."""
-    step = np.arange(count.max())
-    return np.where(step < count[:, None], start[:, None] + step, -1)
-
-
-def _curves(
-    matched: np.ndarray, excused: np.ndarray, persons: np.ndarray, score: np.ndarray
-) -> Curves:
-    areas, thresholds, detections = matched.shape
-    precision = np.zeros((areas, thresholds, len(RECALLS)))
-    reached_at = np.zeros_like(precision)
-    recall = np.zeros((areas, thresholds))
-    for area in range(areas):
-        if persons[area] == 0:
-            precision[area], reached_at[area], recall[area] = -1, -1, -1
-            continue
-        if not detections:
-            continue
-        right = np.cumsum(matched[area] & ~excused[area], axis=1, dtype=np.float64)
-        wrong = np.cumsum(~matched[area] & ~excused[area], axis=1, dtype=np.float64)
-        share = right / persons[area]
-        exact = right / (wrong + right + np.spacing(1))
-        best_from_here = np.maximum.accumulate(exact[:, ::-1], axis=1)[:, ::-1]
-        recall[area] = share[:, -1]
-        for threshold in range(thresholds):
-            place = np.searchsorted(share[threshold], RECALLS, side="left")
-            reached = place < detections
-            precision[area, threshold, reached] = best_from_here[threshold, place[reached]]
-            reached_at[area, threshold, reached] = score[place[reached]]
-    return Curves(precision, reached_at, recall)
+def _curve(
+    verdict: np.ndarray, score: np.ndarray, persons: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Precision and score at `RECALLS`, and the highest recall, of verdicts (M,) by falling score (M,)."""
+    precision, reached_at = np.zeros(len(RECALLS)), np.zeros(len(RECALLS))
+    if not len(verdict):
+        return precision, reached_at, 0.0
+    # Precision can only rise, and recall only grow, at a detection that is right
+    hits = np.flatnonzero(verdict == RIGHT)
+    right = np.arange(1.0, len(hits) + 1)
+    exact = right / (np.cumsum(verdict != EXCUSED)[hits] + np.spacing(1))
+    best_from_here = np.maximum.accumulate(exact[::-1])[::-1]
+    share = right / persons
+    place = np.searchsorted(share, RECALLS, side="left")
+    reached = place < len(hits)
+    precision[reached] = best_from_here[place[reached]]
+    reached_at[reached] = score[hits[place[reached]]]
+    reached_at[RECALLS == 0] = score[0]  # which the first detection reaches, right or wrong
+    return precision, reached_at, float(share[-1]) if len(hits) else 0.0
 
 
 def _summary(found: Curves) -> dict[str, float]:

@@ -38,7 +38,7 @@ class Part:
 def kinds(metric: KeypointMetric) -> np.ndarray:
     """What became of each collected joint (N, K): `errors.RIGHT` to `MISS`, -1 where nothing can be said."""
     index, predicted, _ = metric.collected()
-    return errors.classify(predicted, metric.persons[index], metric.radii(index), metric.skeleton)
+    return errors.classify(predicted, metric.people(index), metric.radii(index), metric.skeleton)
 
 
 def breakdown(metric: KeypointMetric) -> list[Part]:
@@ -47,7 +47,7 @@ def breakdown(metric: KeypointMetric) -> list[Part]:
     index, _, _ = metric.collected()
     return [
         part_of(metric, kind, by, name, chosen)
-        for by, name, chosen in _divisions(metric.persons[index], kind >= 0, metric.skeleton)
+        for by, name, chosen in _divisions(metric.people(index), kind >= 0, metric.skeleton)
     ]
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import Self
 
 from featherpose.intervals import Evidence
@@ -81,13 +80,23 @@ class KeypointMetric(Metric):
                 np.zeros((0, len(self.skeleton), 2)),
                 np.zeros((0, len(self.skeleton))),
             )
-        index = _whole(self.index).astype(np.int64)
-        keypoints = _whole(self.keypoints).astype(np.float64).reshape(len(index), -1, 2)
-        confidence = _whole(self.confidence).astype(np.float64).reshape(len(index), -1)
+        index = _whole(self.index, np.int64)
+        keypoints = _whole(self.keypoints, np.float64).reshape(len(index), -1, 2)
+        confidence = _whole(self.confidence, np.float64).reshape(len(index), -1)
+        if (np.diff(index) > 0).all():
+            return index, keypoints, confidence  # not copied: they may be a million people's
         index, first = np.unique(index, return_index=True)
         return index, keypoints[first], confidence[first]
 
+    def people(self, index: np.ndarray) -> Persons:
+        """The persons at `collected`'s index."""
+        return self.persons if len(index) == len(self.persons) else self.persons[index]
 
-def _whole(state: list[Tensor] | Tensor) -> np.ndarray:
-    values = dim_zero_cat(state)
-    return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
+
+def _whole(state: list[Tensor] | Tensor, kind: type) -> np.ndarray:
+    """A state in one piece, which from then on it is."""
+    if isinstance(state, list) and len(state) > 1:
+        state[:] = [torch.cat(state)]
+    values = state[0] if isinstance(state, list) else state
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    return values.cpu().numpy().astype(kind, copy=False)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featherpose.metrics.pairs import blocks, runs
 from featherpose.person import Persons
 from featherpose.skeletons import Skeleton
 
@@ -67,17 +68,19 @@ def _somebody_else(
 ) -> np.ndarray:
     """(N, K): whether another person in the picture has the same or the opposite joint at this place."""
     found = np.zeros(predicted.shape[:2], bool)
-    joints, seen = persons.joints, persons.visible > 0
+    seen = persons.visible > 0
     by_picture = np.argsort(persons.image_id, kind="stable")
-    _, starts = np.unique(persons.image_id[by_picture], return_index=True)
-    for members in np.split(by_picture, starts[1:]):
-        for one in members:
-            others = members[members != one]  # (P,)
-            for order in (np.arange(len(opposite)), opposite):
-                there = joints[others][:, order]  # (P, K, 2)
-                distance = np.linalg.norm(there - predicted[one], axis=-1)
-                near = (distance <= radii.far[one]) & seen[others][:, order]
-                found[one] |= near.any(axis=0)
+    for block in blocks(persons.image_id[by_picture], persons.image_id):
+        one, other = by_picture[block.one][block.at], block.other[block.of]
+        one, other = one[one != other], other[one != other]
+        near = np.zeros((len(one), predicted.shape[1]), bool)
+        for order in (np.arange(len(opposite)), opposite):
+            there = persons.joints[other][:, order]  # (P, K, 2)
+            distance = np.linalg.norm(there - predicted[one], axis=-1)
+            near |= (distance <= radii.far[one]) & seen[other][:, order]
+        starts = runs(one)
+        if len(starts):
+            found[one[starts]] = np.logical_or.reduceat(near, starts, axis=0)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from featherpose.settings import choice, number, switch
 from featherpose.skeletons import DEFAULT_SIGMA, Skeleton
 
 SUPPRESSIONS = ("hard", "soft", "none")
+AT_ONCE = 1 << 14  # people: what is computed of each joint is kept of so many
 
 
 class OKS(KeypointMetric):
@@ -61,6 +62,12 @@ class OKS(KeypointMetric):
     def results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What is submitted: index (M,) of the surviving persons, their keypoints, confidences and scores."""
         index, keypoints, confidence = self.collected()
+        kept, score = self._survivors()
+        return index[kept], keypoints[kept], confidence[kept], score
+
+    def _survivors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places (M,) in what is collected, and scores."""
+        index, keypoints, confidence = self.collected()
         score = self.persons.score[index]
         if self.rescoring:
             score = rescore(score, confidence, self.least_confidence)
@@ -72,7 +79,7 @@ class OKS(KeypointMetric):
                 kept = oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
             else:
                 kept, _ = soft_oks_nms(image, keypoints, score, area, self.sigmas, self.threshold)
-        return index[kept], keypoints[kept], confidence[kept], score[kept]
+        return kept, score[kept]
 
     def _crop_area(self, scale: np.ndarray) -> np.ndarray:
         """(N,) of scales (N, 2)."""
@@ -96,10 +103,13 @@ class OKS(KeypointMetric):
 
     def _compared(self) -> tuple[GroundTruth, Detections]:
         """The annotated persons that count, and what is submitted."""
-        predicted, _, _ = self.collected()
-        index, kept, _, score = self.results()
-        image = self.persons.image_id[index]
-        return self._truth_of(predicted), Detections(image, kept, score, extent_area(kept))
+        index, _, _ = self.collected()
+        return self._truth_of(index), self._detections(*self._survivors())
+
+    def _detections(self, kept: np.ndarray, score: np.ndarray) -> Detections:
+        index, keypoints, _ = self.collected()
+        image = self.persons.image_id[index[kept]]
+        return Detections(image, keypoints, score, extent_area(keypoints)[kept], kept)
 
     def named(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """COCO's ten numbers in percent, the first under this metric's own name."""
@@ -116,37 +126,40 @@ class OKS(KeypointMetric):
 
     def part(self, chosen: np.ndarray) -> float:
         """Of annotated persons with these joints alone, each with its own detections: crowds have no part in it."""
-        predicted, _, _ = self.collected()
-        truth = truth_of_persons(self.persons[predicted])
+        index, _, _ = self.collected()
+        truth = truth_of_persons(self.people(index))
         truth = replace(truth, visible=np.where(chosen, truth.visible, 0))
         there = np.any(truth.visible > 0, axis=1, keepdims=True)[:, 0]
-        index, kept, _, score = self.results()
-        own = there[np.searchsorted(predicted, index)]
-        index, kept, score = index[own], kept[own], score[own]
-        found = Detections(self.persons.image_id[index], kept, score, extent_area(kept))
+        kept, score = self._survivors()
+        found = self._detections(kept, score)[there[kept]]
         value = average_precision(truth[there], found, self.sigmas)["AP"]
         return 100 * value if value > -1 else float("nan")
 
     def by_joint(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) mean keypoint similarity in percent, and how many annotated joints it is of; NaN for detected boxes."""
-        _, similarity = self._similarity()
-        counts = (~np.isnan(similarity)).sum(axis=0)
+        total, counts = np.zeros(len(self.skeleton)), np.zeros(len(self.skeleton), int)
+        for _, similarity in self._similarity():
+            total = np.nansum(np.concatenate([total[None], similarity]), axis=0)
+            counts += (~np.isnan(similarity)).sum(axis=0)
         with np.errstate(invalid="ignore"):
-            return 100 * np.nansum(similarity, axis=0) / np.where(
-                counts > 0, counts, np.nan
-            ), counts
+            return 100 * total / np.where(counts > 0, counts, np.nan), counts
 
     def by_person(self) -> tuple[np.ndarray, np.ndarray]:
         """Index (N,) and 1 - OKS of the annotated persons with their own predictions: 0 best, 1 worst."""
-        index, similarity = self._similarity()
-        some = (~np.isnan(similarity)).any(axis=1)
-        return index[some], 1 - np.nanmean(similarity[some], axis=1)
+        found, errors = [np.zeros(0, np.int64)], [np.zeros(0)]
+        for index, similarity in self._similarity():
+            some = (~np.isnan(similarity)).any(axis=1)
+            found.append(index[some])
+            errors.append(1 - np.nanmean(similarity[some], axis=1))
+        return np.concatenate(found), np.concatenate(errors)
 
-    def _similarity(self) -> tuple[np.ndarray, np.ndarray]:
-        """Index (N,) and keypoint similarities (N, K), NaN where nothing is annotated."""
+    def _similarity(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Index (n,) and keypoint similarities (n, K) of some people after others, NaN where nothing is annotated."""
         index, keypoints, _ = self.collected()
-        truth = truth_of_persons(self.persons[index])
-        return index, joint_similarity(truth, keypoints, np.asarray(self.sigmas))
+        for start in range(0, len(index), AT_ONCE):
+            these = slice(start, start + AT_ONCE)
+            truth = truth_of_persons(self.persons[index[these]])
+            yield index[these], joint_similarity(truth, keypoints[these], np.asarray(self.sigmas))
 
     def _truth_of(self, predicted: np.ndarray) -> GroundTruth:
         """The annotated persons; where only a part of the persons was predicted, those of the same pictures."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from featherpose.metrics.pairs import runs
+
 
 @dataclass(frozen=True)
 class GroundTruth:
@@ -43,20 +45,29 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Detections:
-    """Predicted persons as arrays, in the file's order."""
+    """Predicted persons as arrays, in the file's order. A part of them shares the table of keypoints."""
 
     image_id: np.ndarray  # (M,) int64
-    keypoints: np.ndarray  # (M, K, 2) float64
+    keypoints: np.ndarray  # (R, K, 2) float64
     score: np.ndarray  # (M,) float64
     area: np.ndarray  # (M,) float64
+    row: np.ndarray | None = None  # (M,) of each in `keypoints`; None where they are one to one
 
     def __len__(self) -> int:
         return len(self.image_id)
 
     def __getitem__(self, chosen: np.ndarray) -> Detections:
         return Detections(
-            self.image_id[chosen], self.keypoints[chosen], self.score[chosen], self.area[chosen]
+            self.image_id[chosen],
+            self.keypoints,
+            self.score[chosen],
+            self.area[chosen],
+            self.rows[chosen],
         )
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.arange(len(self)) if self.row is None else self.row
 
 
 def extent_area(keypoints: np.ndarray) -> np.ndarray:
@@ -77,27 +88,77 @@ def similarity(
     Only annotated joints count; to a person without any, the distance is that to its box, thrice its size.
     The terms are computed and summed in pycocotools' order, so that ties are ties here too.
     """
-    variances = (sigmas * 2) ** 2
-    keypoints, seen = truth.keypoints[of], truth.visible[of] > 0
-    offset = found_keypoints[at] - keypoints
-    annotated = seen.sum(axis=1)
-    bare = annotated == 0
+    seen = truth.visible[of] > 0
+    bare = ~seen.any(axis=1)
+    seen[bare] = True
+    count = seen.sum(axis=1)
+    order = np.argsort(count, kind="stable")
+    row, joint = np.nonzero(seen[order])
+    pair = order[row]
+    offset = _joints(found_keypoints)[at[pair], joint] - _joints(truth.keypoints)[of[pair], joint]
     if bare.any():
-        start, length = truth.box[of[bare], None, :2], truth.box[of[bare], None, 2:]
-        points = found_keypoints[at[bare]]
-        offset[bare] = np.maximum(0, start - length - points) + np.maximum(
-            0, points - (start + length * 2)
-        )
-        seen[bare], annotated[bare] = True, len(sigmas)
-    squared = offset[..., 0] ** 2 + offset[..., 1] ** 2
-    exponent = squared / variances / (truth.area[of, None] + np.spacing(1)) / 2
+        alone = bare[pair]
+        points, box = found_keypoints[at[pair[alone]], joint[alone]], truth.box[of[pair[alone]]]
+        offset[alone] = _joints(_outside(points, box))
+    exponent = (offset.real**2 + offset.imag**2) / ((sigmas * 2) ** 2)[joint]
+    exponent /= (truth.area[of] + np.spacing(1))[pair]
+    exponent /= 2
+    terms = np.exp(-exponent)
     oks = np.empty(len(of))
-    for count in np.unique(
-        annotated
-    ):  # equal counts form a matrix, summed row by row as pycocotools sums one row
-        rows = annotated == count
-        oks[rows] = np.exp(-exponent[rows][seen[rows]].reshape(-1, count)).sum(axis=1) / count
+    ends = np.cumsum(count[order])
+    starts = runs(count[order])
+    for start, end in zip(starts, np.append(starts, len(of))[1:], strict=True):
+        number = count[order[start]]  # equal numbers of terms are a matrix, summed row by row
+        table = terms[ends[start] - number : ends[end - 1]].reshape(-1, number)
+        oks[order[start:end]] = table.sum(axis=1) / number
     return oks
+
+
+def _joints(keypoints: np.ndarray) -> np.ndarray:
+    """(N, K, 2) as complex numbers (N, K): both coordinates are fetched at once."""
+    return keypoints.view(np.complex128)[..., 0]
+
+
+def _outside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """How far points (P, 2) are beyond boxes (P, 4) of thrice their size."""
+    start, length = box[:, :2], box[:, 2:]
+    return np.maximum(0, start - length - points) + np.maximum(0, points - (start + length * 2))
+
+
+def may_reach(
+    least: float,
+    truth: GroundTruth,
+    found_keypoints: np.ndarray,
+    of: np.ndarray,
+    at: np.ndarray,
+    sigmas: np.ndarray,
+) -> np.ndarray:
+    """Places in the pairs `of` (P,), `at` (P,) without most of those whose OKS is below `least`.
+
+    Each annotated joint loses 1 - exp(-x) of the OKS, which is more than 1 - 1 / (1 + x + x^2 / 2). Joints of small
+    constants lose most; the last third would rule out few more.
+    """
+    places = np.arange(len(of))
+    seen = truth.visible > 0
+    count = seen.sum(axis=1)
+    most = np.where(count, (1 - least + 1e-9) * count, np.inf)[of]
+    narrow = 1 / (truth.area[of] + np.spacing(1))
+    lost = np.zeros(len(of))
+    joints = np.argsort(sigmas)[: -(-2 * len(sigmas) // 3)]
+    for number, joint in enumerate(joints, start=1):
+        offset = _joints(found_keypoints)[:, joint][at]
+        offset -= _joints(truth.keypoints)[:, joint][of]
+        x = (offset.real**2 + offset.imag**2) * narrow
+        x *= 1 / (8 * sigmas[joint] ** 2)
+        x += x**2 / 2
+        x /= 1 + x
+        x *= seen[:, joint][of]
+        lost += x
+        if number % 3 == 0 or number == len(joints):
+            kept = np.flatnonzero(~(lost > most))  # a NaN is not more
+            places, of, at = places[kept], of[kept], at[kept]
+            most, narrow, lost = most[kept], narrow[kept], lost[kept]
+    return places
 
 
 def joint_similarity(truth: GroundTruth, keypoints: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
