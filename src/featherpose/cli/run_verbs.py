@@ -82,6 +82,25 @@ def upload(asked: argparse.Namespace, root: Path) -> None:
         print(upload(run, root, asked.project, asked.entity, mode), flush=True)
 
 
+def workspace(asked: argparse.Namespace, root: Path) -> None:
+    from featherpose.runs import workspace
+    from featherpose.training.loggers.weights_and_biases import logged_in
+
+    given = asked.question, asked.name, asked.project, asked.entity
+    page = workspace.layout(select(asked, root), *given)
+    workspace.write(page, asked.out)
+    print(f"{asked.out}: {len(page.panels)} panels in {len(page.sections)} sections")
+    if not workspace.installed():
+        why = workspace.MISSING
+    elif not logged_in():
+        why = "not logged in (wandb login)"
+    else:
+        print(f"W&B: {workspace.save(page)}")
+        return
+    print(f"W&B has no page yet, {why}.")
+    print("Then the same command makes it; docs/wandb/report.md says how to lay it out by hand.")
+
+
 def watch(asked: argparse.Namespace, root: Path) -> int:
     from featherpose.runs import watch
 
@@ -108,6 +127,7 @@ DO = {
     "command": command,
     "pack": pack,
     "upload": upload,
+    "workspace": workspace,
     "watch": watch,
     "status": status,
 }

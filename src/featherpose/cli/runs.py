@@ -1,5 +1,5 @@
 """Look at runs: list, show, diff, table, report, curves, samples, receptive-field, status, watch; pass on: command,
-pack, upload."""
+pack, upload, workspace."""
 
 from __future__ import annotations
 
@@ -106,6 +106,20 @@ def add_upload(verbs: Verbs) -> None:
     verb.add_argument("--offline", action="store_true", help="one folder for wandb sync")
 
 
+def add_workspace(verbs: Verbs) -> None:
+    verb = verbs.add_parser(
+        "workspace", help="a page of W&B that is laid out for some runs: curves, joints, pictures"
+    )
+    verb.add_argument("places", nargs="*", metavar="run", help="runs or sweeps (default: all)")
+    verb.add_argument("--question", help="what the page is to answer (default: from the settings)")
+    verb.add_argument("--name", help="of the page (default: the sweep's)")
+    verb.add_argument("--project", help="of W&B (default: what the runs' config names)")
+    verb.add_argument("--entity", help="the team (default: the same, else your own)")
+    verb.add_argument(
+        "--out", type=Path, default=Path("workspace.json"), help="the description (%(default)s)"
+    )
+
+
 def add_watch(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "watch", help="what runs now: epoch, score, rate, time left; Ctrl-C ends"
@@ -136,6 +150,7 @@ VERBS = (
     add_command,
     add_pack,
     add_upload,
+    add_workspace,
     add_watch,
     add_status,
 )
