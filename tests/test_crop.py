@@ -54,6 +54,14 @@ def test_mirrored_matrix_is_that_of_the_mirrored_picture():
     )
 
 
+def test_upright_matrices_of_many_are_those_of_each_to_the_bit():
+    mix = np.random.default_rng(3)
+    centre, scale = mix.random((50, 2)) * 640, mix.random((50, 2)) * 3 + 0.01
+    alone = [crop.crop_matrix(*one, (192, 256)) for one in zip(centre, scale, strict=True)]
+    many = crop.upright_matrices(centre, scale, (192, 256))
+    assert many.tobytes() == np.stack(alone).tobytes()
+
+
 def test_points_go_there_and_back():
     mix = np.random.default_rng(2)
     for flip in (False, True):

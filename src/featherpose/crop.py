@@ -64,6 +64,15 @@ def crop_matrix(
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
+def upright_matrices(centre: np.ndarray, scale: np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
+    """(N, 2, 3): `crop_matrix` of every upright crop, to the bit."""
+    width, height = size_wh
+    zoom = width / (fit_aspect(scale, size_wh)[:, 0] * PIXEL_STD)
+    matrices = zoom[:, None, None] * np.array([[1.0, 0.0, 0.0], [-0.0, 1.0, 0.0]])
+    matrices[:, :, 2] = np.array([width * 0.5, height * 0.5]) - zoom[:, None] * centre
+    return matrices
+
+
 def invert(matrix: np.ndarray) -> np.ndarray:
     """The (2, 3) matrix of the way back."""
     (a, b, x), (c, d, y) = np.asarray(matrix, dtype=np.float64)

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from featherpose import crop
-from featherpose.data.augment import Augment, halves
+from featherpose.data.augment import Augment, half_bodies, halves
 from featherpose.data.dataset import CropDataset
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
@@ -155,6 +155,22 @@ def test_a_skeleton_that_names_no_upper_body_is_always_shown_whole():
     np.testing.assert_array_equal(*crops)
 
 
+def test_halves_of_many_are_those_of_each():
+    persons = people(8).persons
+    visible = persons.visible.copy()
+    visible[3] = 0
+    visible[4, 2:] = 0  # two joints tell no half
+    parts = half_bodies(persons.joints, visible, COCO, (72, 96))
+    for row, (upper, lower) in enumerate(
+        zip(*[zip(*part, strict=True) for part in parts], strict=True)
+    ):
+        alone = halves(replace(persons[row], visible=visible[row]), COCO, (72, 96))
+        for (centre, scale), one in zip((upper, lower), alone, strict=True):
+            assert (one is None) == bool(np.isnan(scale).any())
+            if one is not None:
+                np.testing.assert_array_equal([centre, scale], one)
+
+
 def test_half_body_shows_one_half():
     augment = Augment(flip=0.0, half_body=1.0)
     data = dataset(augment)
@@ -267,4 +283,4 @@ def test_another_augmentation_takes_over_at_its_epoch() -> None:
         assert torch.equal(first["image"], second["image"])
     # the cache of regions has to hold what either may show
     assert both.reach == 2.0
-    assert len(both.frames(people().persons[0], COCO, (96, 72))) == 3
+    assert both.halves and calm.halves and not wild.halves

@@ -31,6 +31,17 @@ def case(seed: int) -> tuple[dict, list[dict]]:
             person["area"] = float(np.nextafter(mix.choice(LIMITS), mix.choice([0, 1e99])))
         elif mix.random() < 0.3:
             person["area"] = float(mix.choice(LIMITS))
+        elif mix.random() < 0.05:
+            person["area"] = float(mix.choice([0.0, -4.0, 1e300]))
+    for found in results:
+        if mix.random() < 0.03:
+            found["keypoints"][int(mix.integers(51))] = float(mix.choice([np.inf, -np.inf, 1e200]))
+        if mix.random() < 0.03:
+            found["score"] = float(mix.choice([np.inf, -np.inf, -1.0, 0.0]))
+    if mix.random() < 0.2:  # a picture with nobody in it, and one in which nobody is found
+        dataset["images"] += [{"id": 50}, {"id": 51}]
+        results[-1]["image_id"] = 50
+        dataset["annotations"][-1]["image_id"] = 51
     return dataset, results
 
 
@@ -67,6 +78,15 @@ def test_arrays_are_those_of_pycocotools() -> None:
     assert list(AREAS) == ["all", "medium", "large"]
     for seed in range(CASES):
         assert_same_arrays(seed)
+
+
+def test_a_nan_is_not_found() -> None:
+    """pycocotools takes it for a match at every threshold, since no comparison says that it is below."""
+    dataset, results = random_set(0, 1, 1, 1, ties=False)
+    results[0] |= {"image_id": 1, "keypoints": [float("nan")] * 51}
+    dataset["annotations"][0] |= {"image_id": 1, "iscrowd": 0, "num_keypoints": 17}
+    assert by_pycocotools(dataset, results).eval["recall"].max() == 1
+    assert curves(*arrays(dataset, results), COCO.sigmas).recall.max() == 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from the decoded picture. Every draw comes from (run seed, epoch, index): the nu
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 os.environ.setdefault(
@@ -112,14 +112,28 @@ def halves(
     person: Person, skeleton: Skeleton, size_wh: Sequence[int]
 ) -> tuple[Frame | None, Frame | None]:
     """Centre and scale around the upper and the lower body; None where fewer than three joints tell them."""
-    frames: list[Frame | None] = []
-    upper = np.isin(np.arange(len(person.joints)), skeleton.upper)
+    frames = half_bodies(person.joints[None], person.visible[None], skeleton, size_wh)
+    upper, lower = [
+        (centre[0], scale[0]) if np.isfinite(scale).all() else None for centre, scale in frames
+    ]
+    return upper, lower
+
+
+def half_bodies(
+    joints: np.ndarray, visible: np.ndarray, skeleton: Skeleton, size_wh: Sequence[int]
+) -> Iterator[Frame]:
+    """Of people (N, K, 2), the centres (N, 2) and scales (N, 2) of the upper, then of the lower half; NaN for none."""
+    upper = np.isin(np.arange(len(skeleton)), skeleton.upper)
     for part in (upper, ~upper):
-        points = person.joints[part & (person.visible > 0)]
-        extent = np.ptp(points, axis=0) if len(points) > 2 else np.zeros(2)
+        shown = (part & (visible > 0))[..., None]
+        count = shown.sum(axis=1)
+        low = np.where(shown, joints, np.inf).min(axis=1)
+        high = np.where(shown, joints, -np.inf).max(axis=1)
+        known = (count > 2) & (high > low).any(axis=1, keepdims=True)
+        extent = np.where(known, high - low, np.nan)
         scale = crop.fit_aspect(extent, size_wh) / crop.PIXEL_STD * HALF_BODY_PADDING
-        frames.append((points.mean(axis=0), scale) if extent.any() else None)
-    return frames[0], frames[1]
+        total = np.where(shown, joints, 0.0).sum(axis=1)
+        yield np.where(known, total / np.maximum(count, 1), np.nan), scale
 
 
 class Augment:
@@ -166,13 +180,11 @@ class Augment:
         """How much larger than its frame a crop may be drawn."""
         return max(*self.warp.scale, self.last.reach if self.last is not None else 0.0)
 
-    def frames(self, person: Person, skeleton: Skeleton, size_wh: Sequence[int]) -> list[Frame]:
-        """Every centre and scale that may be drawn from, before the random scale."""
-        frames = [(person.centre, person.scale)]
+    @property
+    def halves(self) -> bool:
+        """Whether half bodies may be drawn."""
         last = self.last.warp.half_body if self.last is not None else 0.0
-        if max(self.warp.half_body, last) > 0:
-            frames += [frame for frame in halves(person, skeleton, size_wh) if frame is not None]
-        return frames
+        return max(self.warp.half_body, last) > 0
 
     def __call__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featherpose.crop import PIXEL_STD, apply, crop_matrix, fit_aspect, invert
+from featherpose.crop import upright_matrices
 from featherpose.errors import PoseError
 from featherpose.person import People
 
@@ -21,10 +21,9 @@ def mean_pose(people: People, input_size: Sequence[int]) -> np.ndarray:
         raise PoseError("A mean pose needs at least one person.")
     height, width = input_size
     annotated = (persons.visible > 0)[..., None]  # (N, K, 1)
-    # what `crop_matrix` says of upright crops: zoom (N, 1) and offset (N, 2)
-    zoom = width / (fit_aspect(persons.scale, (width, height))[:, :1] * PIXEL_STD)
-    offset = np.array([width * 0.5, height * 0.5]) - zoom * persons.centre
-    inside = persons.joints * zoom[:, None] + offset[:, None]
+    matrices = upright_matrices(persons.centre, persons.scale, (width, height))
+    zoom, offset = matrices[:, 0, 0], matrices[:, :, 2]
+    inside = persons.joints * zoom[:, None, None] + offset[:, None]
     total, count = np.where(annotated, inside, 0.0).sum(axis=0), annotated.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), (width / 2, height / 2)) / (
         width,
@@ -35,8 +34,7 @@ def mean_pose(people: People, input_size: Sequence[int]) -> np.ndarray:
 def predict_mean_pose(people: People, mean: np.ndarray, input_size: Sequence[int]) -> np.ndarray:
     """The mean pose put into each person's crop: keypoints (N, K, 2) in picture coordinates."""
     height, width = input_size
-    keypoints = np.empty((len(people.persons), len(mean), 2))
-    for i, person in enumerate(people.persons):
-        matrix = crop_matrix(person.centre, person.scale, (width, height))
-        keypoints[i] = apply(invert(matrix), mean * (width, height))
-    return keypoints
+    matrices = upright_matrices(people.persons.centre, people.persons.scale, (width, height))
+    zoom, offset = matrices[:, 0, 0], matrices[:, :, 2]
+    back = zoom / (zoom * zoom)  # as `crop.invert` has it
+    return (mean * (width, height)) * back[:, None, None] - (back[:, None] * offset)[:, None]

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from featherpose import crop
-from featherpose.data.augment import Augment
+from featherpose.data.augment import Augment, half_bodies
 from featherpose.data.dataset import Load
 from featherpose.errors import PoseError
 from featherpose.files import locked, write_atomically
@@ -87,35 +87,63 @@ def plan(
     augment: Augment | None = None,
 ) -> Plan:
     """Regions for all crops that may be drawn; people of one picture share one where that is smaller."""
-    by_picture: dict[str, list[int]] = {}
-    for index, image in enumerate(people.persons.images()):
-        by_picture.setdefault(image, []).append(index)
-    regions: list[np.ndarray] = []
-    source: list[int] = []
-    region_of = np.zeros(len(people.persons), np.int64)
+    persons = people.persons
+    first, picture = _pictures(persons)
+    sizes = _sizes(persons, first, load)
+    boxes = _regions(persons, skeleton, size_wh, augment, sizes[picture])
+    # Picture by picture: one region for all, or each its own
+    order = np.argsort(picture, kind="stable")
+    starts = np.searchsorted(picture[order], np.arange(len(first)))
+    count = np.diff(starts, append=len(order))
+    low = np.minimum.reduceat(boxes[order, :2], starts)
+    high = np.maximum.reduceat((boxes[:, :2] + boxes[:, 2:])[order], starts)
+    union = np.concatenate([low, high - low], axis=1)
+    alone = np.add.reduceat(np.prod(boxes[order, 2:], axis=1), starts)
+    together = np.prod(union[:, 2:], axis=1) <= alone
+    held = np.where(together, 1, count)  # regions of each picture
+    at = np.cumsum(held) - held
+    place = np.arange(len(order)) - np.repeat(starts, count)
+    region_of = np.empty(len(order), np.int64)
+    region_of[order] = np.repeat(at, count) + np.where(np.repeat(together, count), 0, place)
+    regions = np.empty((held.sum(), 4), np.int64)
+    regions[region_of] = np.where(together[picture, None], union[picture], boxes)
+    key = _key(persons, load, first, regions, held, np.split(region_of[order], starts[1:]))
+    return Plan(regions, persons, np.repeat(first, held), region_of, key)
+
+
+def _pictures(persons: Persons) -> tuple[np.ndarray, np.ndarray]:
+    """The first person of each picture (P,), in the people's order, and each person's picture (N,)."""
+    same: dict[str, int] = {}  # of two entries of one name the first
+    table = np.array([same.setdefault(name, n) for n, name in enumerate(persons.pictures)], int)
+    _, first, place = np.unique(table[persons.picture], return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    return np.sort(first), rank[place]
+
+
+def _sizes(persons: Persons, first: np.ndarray, load: Load) -> np.ndarray:
+    """(P, 2) of the pictures, by their first persons."""
+    sizes = persons.picture_size[first]
+    for place in np.flatnonzero((sizes == 0).all(axis=1)):
+        sizes[place] = _size(persons[first[place]], load)
+    return sizes
+
+
+def _key(
+    persons: Persons,
+    load: Load,
+    first: np.ndarray,
+    regions: np.ndarray,
+    held: np.ndarray,
+    region_of: list[np.ndarray],
+) -> str:
     digest = hashlib.sha256(_versions(load).encode())
-    for image, indices in by_picture.items():
-        size = _size(people.persons[indices[0]], load)
-        boxes = np.array(
-            [_region(people.persons[i], skeleton, size_wh, augment, size) for i in indices]
-        )
-        low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
-        union = np.concatenate([low, high - low])
-        if np.prod(union[2:]) <= np.prod(boxes[:, 2:], axis=1).sum():
-            boxes, places = union[None], [0] * len(indices)
-        else:
-            places = list(range(len(indices)))
-        region_of[indices] = len(regions) + np.array(places)
-        regions.extend(boxes)
-        source.extend(indices[:1] * len(boxes))
-        digest.update(json.dumps([image, _stamp(image), boxes.tolist(), places]).encode())
-    return Plan(
-        np.array(regions, np.int64).reshape(-1, 4),
-        people.persons,
-        np.array(source, np.int64),
-        region_of,
-        digest.hexdigest()[:20],
-    )
+    at = 0
+    for person, count, own in zip(first.tolist(), held.tolist(), region_of, strict=True):
+        image = persons.pictures[int(persons.picture[person])]
+        said = [image, _stamp(image), regions[at : at + count].tolist(), (own - at).tolist()]
+        digest.update(json.dumps(said).encode())
+        at += count
+    return digest.hexdigest()[:20]
 
 
 def open_crops(plan: Plan, folder: Path, load: Load) -> CropCache:
@@ -198,37 +226,36 @@ def decoded_regions(plan: Plan, load: Load, threads: int) -> Iterator[np.ndarray
                     yield part
 
 
-def _region(
-    person: Person,
+def _regions(
+    persons: Persons,
     skeleton: Skeleton,
     size_wh: Sequence[int],
     augment: Augment | None,
-    size: tuple[int, int],
+    size: np.ndarray,
 ) -> np.ndarray:
-    """x, y, width, height of the part of the picture that any crop of this person may show."""
-    frames = [(person.centre, person.scale)]
-    zoom = 1.0
-    if augment is not None:
-        frames, zoom = augment.frames(person, skeleton, size_wh), augment.reach
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for centre, scale in frames:
-        radius = (
-            np.linalg.norm(crop.fit_aspect(scale, size_wh)) * crop.PIXEL_STD / 2 * zoom + MARGIN
-        )
-        low, high = (
-            np.minimum(low, np.floor(centre - radius)),
-            np.maximum(high, np.ceil(centre + radius) + 1),
-        )
-    low = np.clip(low, 0, np.array(size) - 1).astype(np.int64)
-    high = np.clip(high, low + 1, size).astype(
-        np.int64
-    )  # a person outside the picture keeps one pixel, never seen
-    return np.concatenate([low, high - low])
+    """x, y, width, height (N, 4) of the part of its picture (N, 2) that any crop of each person may show."""
+    zoom = augment.reach if augment is not None else 1.0
+    low, high = _reach(persons.centre, persons.scale, size_wh, zoom)
+    if augment is not None and augment.halves:
+        for half in half_bodies(persons.joints, persons.visible, skeleton, size_wh):
+            less, more = _reach(*half, size_wh, zoom)
+            low, high = np.fmin(low, less), np.fmax(high, more)
+    low = np.clip(low, 0, size - 1).astype(np.int64)
+    # A person outside the picture keeps one pixel, never seen
+    high = np.clip(high, low + 1, size).astype(np.int64)
+    return np.concatenate([low, high - low], axis=1)
+
+
+def _reach(
+    centre: np.ndarray, scale: np.ndarray, size_wh: Sequence[int], zoom: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The corners (..., 2) of what crops may show around a centre (..., 2)."""
+    diagonal = np.linalg.norm(crop.fit_aspect(scale, size_wh), axis=-1, keepdims=True)
+    radius = diagonal * crop.PIXEL_STD / 2 * zoom + MARGIN
+    return np.floor(centre - radius), np.ceil(centre + radius) + 1
 
 
 def _size(person: Person, load: Load) -> tuple[int, int]:
-    if person.picture_size is not None:
-        return person.picture_size
     if os.path.isfile(person.image):
         with open(person.image, "rb") as file:
             size = size_of(file.read(1 << 16))

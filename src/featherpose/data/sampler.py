@@ -55,16 +55,15 @@ class PersonSampler(DistributedSampler):
         epoch, batches_done = self._position
         start = batches_done * self.batch_size if epoch == self.epoch else 0
         order, epoch = self._order()[start:], self.epoch
-        return ((epoch, index) for index in order)
+        return ((epoch, int(index)) for index in order)
 
-    def _order(self) -> list[int]:
+    def _order(self) -> np.ndarray:
         if self.shuffle:
             word = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0]
             mix = torch.Generator().manual_seed(int(word) >> 1)
-            order = torch.randperm(self.count, generator=mix).tolist()
+            order = torch.randperm(self.count, generator=mix).numpy()
         else:
-            order = list(range(self.count))
-        missing = self.total_size - self.count
-        order += (order * (missing // max(self.count, 1) + 1))[:missing]
+            order = np.arange(self.count)
+        order = np.resize(order, self.total_size)  # filled up with its own start
         mine = order[self.rank : self.total_size : self.num_replicas]
         return mine[: len(self)]

@@ -98,7 +98,8 @@ def _judged(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> _
         [truth.ignore | (truth.area < low) | (truth.area > high) for low, high in AREAS.values()]
     )
     verdict = np.full((len(AREAS), len(THRESHOLDS), len(found)), WRONG, np.uint8)
-    _judge(truth, found, ignored, np.asarray(sigmas, np.float64), verdict)
+    with np.errstate(over="ignore", invalid="ignore"):  # a joint at infinity is only far away
+        _judge(truth, found, ignored, np.asarray(sigmas, np.float64), verdict)
     for (low, high), each in zip(AREAS.values(), verdict, strict=True):
         each[(each == WRONG) & ((found.area < low) | (found.area > high))] = EXCUSED
     order = np.argsort(-found.score, kind="stable")

@@ -141,7 +141,8 @@ def may_reach(
     places = np.arange(len(of))
     seen = truth.visible > 0
     count = seen.sum(axis=1)
-    most = np.where(count, (1 - least + 1e-9) * count, np.inf)[of]
+    measured = (count > 0) & (truth.area >= 0)
+    most = np.where(measured, (1 - least + 1e-9) * count, np.inf)[of]
     narrow = 1 / (truth.area[of] + np.spacing(1))
     lost = np.zeros(len(of))
     joints = np.argsort(sigmas)[: -(-2 * len(sigmas) // 3)]
@@ -150,10 +151,8 @@ def may_reach(
         offset -= _joints(truth.keypoints)[:, joint][of]
         x = (offset.real**2 + offset.imag**2) * narrow
         x *= 1 / (8 * sigmas[joint] ** 2)
-        x += x**2 / 2
-        x /= 1 + x
-        x *= seen[:, joint][of]
-        lost += x
+        x += x**2 / 2 + 1
+        lost += (1 - 1 / x) * seen[:, joint][of]
         if number % 3 == 0 or number == len(joints):
             kept = np.flatnonzero(~(lost > most))  # a NaN is not more
             places, of, at = places[kept], of[kept], at[kept]

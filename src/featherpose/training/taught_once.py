@@ -71,10 +71,10 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
     """What the teacher says of the training people: from disk, or asked now and kept there."""
     people = data.train_people
     size = teacher.input_size or data.input_size
-    frames = [crop.crop_matrix(p.centre, p.scale, (size[1], size[0])) for p in people.persons]
-    frames = np.stack(frames)
+    persons = people.persons
+    frames = crop.upright_matrices(persons.centre, persons.scale, (size[1], size[0]))
     key = hashlib.sha256(f"{FORMAT} {sha256} {size} {data.skeleton.joints}".encode())
-    key.update(repr([(p.image, int(p.person_id)) for p in people.persons]).encode())
+    key.update(repr(list(zip(persons.images(), persons.person_id.tolist(), strict=True))).encode())
     key.update(repr(sorted(people.sources.items())).encode())
     key.update(frames.tobytes())
     folder = Path(data.cache_folder) if data.cache_folder is not None else Path("data") / "cache"

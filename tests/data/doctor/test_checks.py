@@ -209,3 +209,15 @@ def test_verb(tiny_lspet, tmp_path, capsys):
 
     with pytest.raises(UsageError, match="lspett"):
         data_check.main(["data=lspett"])
+
+
+def test_of_very_many_pictures_equal_ones_are_found(monkeypatch):
+    """Each with the first of its like: the work grows as the number of pictures does."""
+    monkeypatch.setattr(checks, "MANY", 4)
+    clear, other = 0x0F0F0F0F0F0F0F0F, 0x00FF00FF00FF00FF
+    first = {"a": clear, "b": other, "c": clear, "d": clear ^ 1, "e": clear, "dark": 1, "night": 1}
+    assert checks.near_duplicates(first) == [("a", "c"), ("a", "e")]
+    second = {"x": other, "y": clear, "z": clear ^ 2, "dark too": 1}
+    assert checks.near_duplicates(first, second) == [("b", "x"), ("a", "y")]
+    monkeypatch.undo()
+    assert ("a", "d") in checks.near_duplicates(first)

@@ -243,14 +243,15 @@ def _check_limbs(
     long = np.zeros(len(where), bool)
     for a, b in skeleton.limbs:
         length = np.linalg.norm(where[:, a] - where[:, b], axis=1)
-        rest = where.copy()
+        some = np.flatnonzero(length > 0.75 * extent)
+        rest = where[some]
         rest[:, [a, b]] = np.nan
         filled = np.isfinite(rest).all(axis=2).sum(axis=1) >= 4
         with np.errstate(all="ignore"):
             spread = np.where(
                 filled, np.ptp(np.nan_to_num(rest, nan=0), axis=1).max(axis=1), np.nan
             )
-        long |= (length > 0.75 * extent) & (length > 1.5 * spread)
+        long[some] |= length[some] > 1.5 * spread
     result.suspect("warning", "a limb longer than the rest of the person", np.flatnonzero(long))
 
 
@@ -285,21 +286,32 @@ def name_pairs(pairs: list[tuple[str, str]]) -> list[str]:
 def near_duplicates(
     first: dict[str, int], second: dict[str, int] | None = None
 ) -> list[tuple[str, str]]:
-    """Pairs of pictures whose gradient hashes differ in at most `NEAR` bits (none above `MANY` pictures)."""
+    """Pairs of pictures whose gradient hashes differ in at most `NEAR` bits.
+
+    Above `MANY` pictures only equal hashes are found, each with the first of its like: all pairs would be too many.
+    """
     a = {k: v for k, v in first.items() if v.bit_count() >= CLEAR}
     b = a if second is None else {k: v for k, v in second.items() if v.bit_count() >= CLEAR}
     names_a, names_b = list(a), list(b)
     if not names_a or not names_b:
         return []
+    if max(len(a), len(b)) > MANY:
+        return _equal(a, None if second is None else b)
     left, right = np.array(list(a.values()), np.uint64), np.array(list(b.values()), np.uint64)
-    limit = NEAR if max(len(left), len(right)) <= MANY else 0
     pairs = []
     for start in range(0, len(left), 512):
         differing = np.bitwise_count(left[start : start + 512, None] ^ right[None])
-        for i, j in zip(*np.nonzero(differing <= limit), strict=True):
+        for i, j in zip(*np.nonzero(differing <= NEAR), strict=True):
             if second is not None or start + i < j:
                 pairs.append((names_a[start + i], names_b[j]))
     return pairs
+
+
+def _equal(first: dict[str, int], second: dict[str, int] | None) -> list[tuple[str, str]]:
+    like: dict[int, str] = {}
+    repeated = [(name, v) for name, v in first.items() if like.setdefault(v, name) != name]
+    others = repeated if second is None else [(n, v) for n, v in second.items() if v in like]
+    return [(like[value], name) for name, value in others]
 
 
 def print_report(results: Iterable[Examined], console: Console) -> None:
