@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from featherpose import vectors
 from featherpose.errors import PoseError
+from featherpose.export.open_batch import EXAMPLE, open_batch
 from featherpose.export.rewrite import rewrite
 from featherpose.files import replacing
 from featherpose.heatmaps import decode, flip_test
@@ -138,15 +139,30 @@ def graph_of(
     batch: int | None,
     optimize: bool = False,
 ) -> ir.Model:
-    """torch's export; `batch=None` leaves the batch open.
+    """torch's export; `batch=None` leaves the batch open, by tracing a fixed one where that will do.
 
     `optimize` is torch's own, whose search for patterns grows with the square of a graph: minutes for networks of
     many branches. Without it constants are folded, which is what is left of it once the runtime has opened the file.
     """
     module = exportable(copy.deepcopy(module)).requires_grad_(False)
+    if batch is None and not optimize:
+        model = traced(module, input_size, names, EXAMPLE, optimize)
+        if open_batch(model):
+            return model
+    return traced(module, input_size, names, batch, optimize)
+
+
+def traced(
+    module: nn.Module,
+    input_size: tuple[int, int],
+    names: tuple[str, ...],
+    batch: int | None,
+    optimize: bool,
+) -> ir.Model:
+    """One pass of torch's exporter; `batch=None` traces with a symbol."""
     example = torch.randn(batch or 2, 3, *input_size)
     with torch.no_grad():
-        module(example)  # constants that are made once are made here, not while tracing
+        module(example[:2])  # constants that are made once are made here, not while tracing
     with quiet():
         program = torch.onnx.export(
             module,
