@@ -79,6 +79,7 @@ SMALLER = {
 REFUSED = {
     r"python src/evaluate\.py$|featherpose evaluate$": "checkpoint=",
     r"featherpose predict$": "Say what to predict on",
+    r"featherpose data import$": "required: SOURCE",
     r"python -m featherpose": "== Verbs",  # it asks for one
     r"python scripts/get_data\.py \w+|featherpose data get \w+": "can't be reached",
     r"python scripts/build_people17\.py(?! --help)( .*)?": "FOLDER|required",
