@@ -17,9 +17,8 @@ from featherpose.errors import PoseError
 from featherpose.files import replacing
 
 DRAWS, SEED = 1000, 0
-KEPT = (
-    1 << 24
-)  # weights of draws that stay in memory; of more pictures they are drawn again each time
+# Weights of draws that stay in memory; of more pictures they are drawn again each time
+KEPT = 1 << 24
 BOUNDS = (2.5, 97.5)  # percentiles: 95% lie between
 RECALLS = np.linspace(0.0, 1.0, 101)
 

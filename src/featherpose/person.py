@@ -239,11 +239,17 @@ def spread(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
 
 
+def bounds_of(joints: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners (N, 2) of each pose's box around chosen joints (N, K) of (N, K, 2); infinite where none is chosen."""
+    low = np.where(chosen[..., None], joints, np.inf).min(axis=1)
+    high = np.where(chosen[..., None], joints, -np.inf).max(axis=1)
+    return low, high
+
+
 def extent_of(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """(N,): the diagonal of each pose's box of annotated joints (N, K, 2), 0 where nothing is annotated."""
     annotated = visible > 0
-    low = np.where(annotated[..., None], joints, np.inf).min(axis=1)
-    high = np.where(annotated[..., None], joints, -np.inf).max(axis=1)
+    low, high = bounds_of(joints, annotated)
     spans = np.where(np.any(annotated, axis=1, keepdims=True), high - low, 0.0)
     return np.linalg.norm(spans, axis=1)
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from featherpose.benchmarks.training import QUIET, Tiny, composed
+from featherpose.benchmarks.training import QUIET, Tiny, composed, made_batch
 from featherpose.targets import build
 from featherpose.training.build import build_module
 from featherpose.training.callbacks.step_log import StepLog
@@ -117,13 +117,7 @@ def measure(
     """The turns of one run on made batches."""
     height, width = config["data"]["input_size"]
     joints = config["data"]["joints"]
-    batch = {
-        "image": torch.randint(0, 255, (batch_size, 3, height, width), dtype=torch.uint8),
-        "joints": torch.rand(batch_size, joints, 2) * height,
-        "visible": torch.ones(batch_size, joints),
-        "index": torch.arange(batch_size),
-    }
-    batches: Any = [batch] * (2 * steps * (rounds + 1))
+    batches: Any = [made_batch(batch_size, joints, (height, width))] * (2 * steps * (rounds + 1))
     module = build_module(config, build(config["model"], joints=joints), (height, width))
     loggers = [
         MetricsFile(folder),

@@ -145,13 +145,7 @@ def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
     config = composed(["schedule=quick", "data.input_size=[64,64]"])
     joints = config["data"]["joints"]
     config["model"] = {"_target_": f"{__name__}.Tiny", "joints": joints}
-    batch = {
-        "image": torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8),
-        "joints": torch.rand(2, joints, 2) * 64,
-        "visible": torch.ones(2, joints),
-        "index": torch.arange(2),
-    }
-    batches: Any = [batch] * (steps + WARM)
+    batches: Any = [made_batch(2, joints, (64, 64))] * (steps + WARM)
     loader = DataLoader(batches, batch_size=None)
     loops = {"bare PyTorch": bare, "Lightning, one metric": plain, "with all callbacks": full}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
@@ -162,6 +156,17 @@ def measure_overhead(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
     return {
         name: (1e3 * median(w for w, _ in each), 1e3 * median(c for _, c in each))
         for name, each in found.items()
+    }
+
+
+def made_batch(count: int, joints: int, size: tuple[int, int]) -> dict[str, Tensor]:
+    """Noise of that height and width with joints anywhere, as a loader gives its samples."""
+    height, width = size
+    return {
+        "image": torch.randint(0, 255, (count, 3, height, width), dtype=torch.uint8),
+        "joints": torch.rand(count, joints, 2) * height,
+        "visible": torch.ones(count, joints),
+        "index": torch.arange(count),
     }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from featherpose import crop
 from featherpose.errors import PoseError
-from featherpose.person import Person
+from featherpose.person import Person, bounds_of
 from featherpose.settings import number, numbers, whole
 from featherpose.skeletons import Skeleton
 
@@ -125,14 +125,13 @@ def half_bodies(
     """Of people (N, K, 2), the centres (N, 2) and scales (N, 2) of the upper, then of the lower half; NaN for none."""
     upper = np.isin(np.arange(len(skeleton)), skeleton.upper)
     for part in (upper, ~upper):
-        shown = (part & (visible > 0))[..., None]
-        count = shown.sum(axis=1)
-        low = np.where(shown, joints, np.inf).min(axis=1)
-        high = np.where(shown, joints, -np.inf).max(axis=1)
+        shown = part & (visible > 0)
+        count = shown.sum(axis=1, keepdims=True)
+        low, high = bounds_of(joints, shown)
         known = (count > 2) & (high > low).any(axis=1, keepdims=True)
         extent = np.where(known, high - low, np.nan)
         scale = crop.fit_aspect(extent, size_wh) / crop.PIXEL_STD * HALF_BODY_PADDING
-        total = np.where(shown, joints, 0.0).sum(axis=1)
+        total = np.where(shown[..., None], joints, 0.0).sum(axis=1)
         yield np.where(known, total / np.maximum(count, 1), np.nan), scale
 
 

@@ -34,7 +34,6 @@ UPPER = (
     "wrist",
     "hand",
 )
-BY = ("picture", "folder", "video", "subject")
 
 
 @dataclass(frozen=True)

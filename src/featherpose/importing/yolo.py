@@ -20,24 +20,23 @@ def read(source: Path, category: str | None = None) -> Labels | None:
     """A folder (or its data.yaml) in YOLO's layout; None where it is not one."""
     folder = source if source.is_dir() else source.parent
     described = _description(source)
-    files = sorted(
-        path for path in folder.rglob("labels/**/*.txt") if _picture_of(path) is not None
-    )
-    if not files or (described is None and not source.is_dir()):
+    if described is None and not source.is_dir():
         return None
-    count, width = _shape(described or {}, files)
+    described = described or {}
+    pictures = {path: _picture_of(path) for path in sorted(folder.rglob("labels/**/*.txt"))}
+    found = {path: picture for path, picture in pictures.items() if picture is not None}
+    if not found:
+        return None
+    count, width = _shape(described, list(found))
     if count == 0:
         return None
-    names = _names(described or {}, count)
+    names = _names(described, count)
     labels = Labels("YOLO-pose", names, [], [])
-    order = (described or {}).get("flip_idx")
+    order = described.get("flip_idx")
     if isinstance(order, list) and sorted(order) == list(range(count)):
         labels.pairs = [(i, j) for i, j in enumerate(order) if i < j and order[j] == i]
-    classes = (described or {}).get("names")
-    wanted = _class(classes, category)
-    for path in files:
-        picture = _picture_of(path)
-        assert picture is not None
+    wanted = _class(described.get("names"), category)
+    for path, picture in found.items():
         shown = picture.relative_to(folder).as_posix()
         split = split_of(*path.relative_to(folder).parts[:-1])
         labels.pictures.append(Picture(shown, picture, split=split))

@@ -14,7 +14,7 @@ import numpy as np
 from featherpose.files import write_atomically
 from featherpose.metrics import errors
 from featherpose.metrics.collect import KeypointMetric
-from featherpose.person import Persons
+from featherpose.person import Persons, extent_of
 from featherpose.skeletons import Skeleton
 
 SIZES = 4  # groups of equally many people
@@ -68,20 +68,12 @@ def _divisions(
     for number, joint in enumerate(skeleton.joints):
         if told[:, number].any():
             yield "joint", joint, told & (np.arange(len(skeleton)) == number)
-    sizes = _by_size(extents(persons))
+    sizes = _by_size(extent_of(persons.joints, persons.visible))
     if len(sizes) > 1:
         yield from (("size", name, told & some[:, None]) for name, some in sizes.items())
     seen = {"visible": told & (persons.visible == 2), "occluded": told & (persons.visible == 1)}
     if all(chosen.any() for chosen in seen.values()):
         yield from (("occlusion", name, chosen) for name, chosen in seen.items())
-
-
-def extents(persons: Persons) -> np.ndarray:
-    """(N,) diagonals of the boxes around the annotated joints, in pixels."""
-    seen = (persons.visible > 0)[..., None]
-    low = np.where(seen, persons.joints, np.inf).min(axis=1)
-    high = np.where(seen, persons.joints, -np.inf).max(axis=1)
-    return np.where(seen.any(axis=(1, 2)), np.linalg.norm(high - low, axis=1), 0.0)
 
 
 def _by_size(extent: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from featherpose.runs.dataframes import best_curves, curves
+from featherpose.runs.dataframes import best_curves, curves, output_scores, same_outputs
 from featherpose.runs.folder import Run
 from featherpose.runs.plots import COLOURS
 
@@ -84,13 +84,10 @@ def by_stage(runs: Sequence[Run], title: str) -> Chart:
     """What each further stage gains: the best checkpoint's score after every supervised output."""
     lines = []
     for run, colour in zip(runs, cycle(COLOURS), strict=False):
-        names = (re.fullmatch(r"stage(\d+)/score", name) for name in run.scores)
-        early = sorted((int(found[1]), run.scores[found[0]]) for found in names if found)
-        scores = [*(score for _, score in early), *([run.score] if run.score is not None else [])]
+        scores = output_scores(run)
         values = pd.Series(scores, index=range(1, len(scores) + 1), dtype=float)
         lines.append(Line(run.name, values, colour))
-    named = {tuple(run.record.network.outputs) for run in runs}
-    return Chart(title, tuple(lines), "output", named.pop() if len(named) == 1 else ())
+    return Chart(title, tuple(lines), "output", same_outputs(runs))
 
 
 def svg(chart: Chart) -> str:

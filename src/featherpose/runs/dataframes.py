@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,6 +82,19 @@ def curves(runs: Sequence[Run], column: str) -> pd.DataFrame:
         table = run.metrics.set_index("epoch")
         found[_column(run, found)] = table[column] if column in table else pd.Series(dtype=float)
     return pd.DataFrame(found)
+
+
+def output_scores(run: Run) -> list[float]:
+    """The best checkpoint's score after every supervised output, the final one's last where there is one."""
+    names = (re.fullmatch(r"stage(\d+)/score", name) for name in run.scores)
+    early = sorted((int(found[1]), run.scores[found[0]]) for found in names if found)
+    return [*(score for _, score in early), *([run.score] if run.score is not None else [])]
+
+
+def same_outputs(runs: Sequence[Run]) -> tuple[str, ...]:
+    """What the outputs are called, where that is the same in all runs."""
+    named = {tuple(run.record.network.outputs) for run in runs}
+    return named.pop() if len(named) == 1 else ()
 
 
 def best_curves(table: pd.DataFrame, column: str, most: int) -> list[str]:

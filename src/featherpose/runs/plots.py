@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from featherpose import image
 from featherpose.errors import PoseError
-from featherpose.runs.dataframes import best_curves, curves
+from featherpose.runs.dataframes import best_curves, curves, output_scores, same_outputs
 from featherpose.runs.folder import Run
 
 # Okabe and Ito's colours: told apart by people who see colours differently too.
@@ -87,16 +87,10 @@ def stage_score_figure(runs: Sequence[Run]) -> Figure:
         "score after each output", "output", runs[0].metric if runs else "score"
     )
     for colour, run in zip(cycle(COLOURS), runs, strict=False):
-        early = sorted(
-            (int(m[1]), v)
-            for n, v in run.scores.items()
-            if (m := re.fullmatch(r"stage(\d+)/score", n))
-        )
-        values = [value for _, value in early] + ([run.score] if run.score is not None else [])
+        values = output_scores(run)
         axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=run.name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    named = {tuple(run.record.network.outputs) for run in runs}
-    if len(named) == 1 and (names := named.pop()):
+    if names := same_outputs(runs):
         axes.set_xticks(range(1, len(names) + 1), names, rotation=20, ha="right")
     legend(axes)
     return figure

@@ -19,7 +19,7 @@ from featherpose.data.readers.plausible import sides_cosine, torso_share
 from featherpose.errors import PoseError
 from featherpose.image import read as read_image
 from featherpose.image import size_of
-from featherpose.person import People, Persons, Texts
+from featherpose.person import People, Persons, Texts, bounds_of
 from featherpose.skeletons import LSP
 
 LSP_PAGE = "https://sam.johnson.io/research/lsp.html (lsp_dataset_original.zip or lsp_dataset.zip)"
@@ -178,8 +178,7 @@ def _people(
 
 def _extent(joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """(N, 4) boxes around the annotated joints."""
-    low = np.where(seen[..., None], joints, np.inf).min(axis=1)
-    high = np.where(seen[..., None], joints, -np.inf).max(axis=1)
+    low, high = bounds_of(joints, seen)
     return np.concatenate([low, np.maximum(high - low, 1.0)], axis=1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from featherpose.person import bounds_of
 from featherpose.skeletons import Skeleton
 
 
@@ -37,8 +38,7 @@ def sides_cosine(joints: np.ndarray, visible: np.ndarray, skeleton: Skeleton) ->
 
 def _annotated(joints: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Joints with NaN where not annotated, and the larger side of each person's extent."""
-    seen = (visible > 0)[..., None]
-    low = np.where(seen, joints, np.inf).min(axis=1)
-    high = np.where(seen, joints, -np.inf).max(axis=1)
-    extent = np.where(seen.any(axis=(1, 2)), (high - low).max(axis=1), 0)
-    return np.where(seen, joints, np.nan), np.maximum(extent, 1e-9)
+    seen = visible > 0
+    low, high = bounds_of(joints, seen)
+    extent = np.where(seen.any(axis=1), (high - low).max(axis=1), 0)
+    return np.where(seen[..., None], joints, np.nan), np.maximum(extent, 1e-9)
