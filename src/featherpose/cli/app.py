@@ -36,7 +36,7 @@ VERBS = {
     "export": "ONNX, OpenVINO, int8: checked against the network before it is written",
     "export card": "bare weights and a model card for finished runs",
     "benchmark": "sizes, latency, data, training, logging, evaluation, export: measured here",
-    "runs": "list, show, diff, table, report, curves, samples, status, watch, command, pack, upload",
+    "runs": "list, show, diff, table, report, curves, samples, status, watch, command, pack, upload, workspace",
     "sweep": "how a sweep stands; go on with it",
     "schedule": "a picture of learning rate and gamma over the epochs",
     "zoo": "weights that are known by name: list, show, get, identify",
