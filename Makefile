@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP) ## Make .venv with every pinned package
 
 .PHONY: train
-train: $(STAMP) ## Train LAPX on built-in synthetic people (about 6 minutes on 2 cores)
+train: $(STAMP) ## Train LAPX on built-in synthetic people (6 to 22 minutes on 2 cores)
 	$(BIN)/python src/train.py $(ARGS)
 
 .PHONY: test
