@@ -24,12 +24,19 @@ from featherpose.sweeps.job import free_port
 
 pytestmark = pytest.mark.slow
 
-TWO = ("trainer.devices=2", "+trainer.strategy=ddp_fork")
+# Not ddp_fork: a fork waits for ever where a thread of an earlier test held a lock
+TWO = ("trainer.devices=2", "+trainer.strategy=ddp_spawn")
 # Batch norm would see halves of the batch; and Adam makes whole steps of the last bits of a sum
 COMPARABLE = (
     "schedule.optimiser={_target_: torch.optim.SGD, _partial_: true}",
     "schedule.learning_rate=1e-3",
 )
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """The ranks unpickle the callbacks of this module by its name."""
+    monkeypatch.syspath_prepend(str(root))
 
 
 @pytest.fixture(autouse=True)
