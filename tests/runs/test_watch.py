@@ -28,7 +28,8 @@ def running(write_run: WriteRun) -> Run:
 def test_how_far_a_run_is(running: Run) -> None:
     seen = watch.see(running)
     assert (seen.state, seen.epochs, seen.rate) == ("running", "3.5/6", "5")
-    assert seen.score == "30.25 (best 30.25)"
+    assert (seen.score, seen.best) == ("30.25", "30.25")
+    assert "30.25 (best 30.25)" in seen.line()
     assert seen.left == "20 s"  # two and a half epochs of 40 at 5 a second
 
 
@@ -75,6 +76,8 @@ def test_80_columns_hold_it_and_ctrl_c_ends_it(running: Run) -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True, color_system=None)
     seen = [watch.see(running), watch.Sight("job 7: " + "model.stages=3 " * 9, watch.WAITS)]
+    numbers = ("running", "5.12/210", "71.52", "72.04", "1234", "41 h", "0.8 GiB")
+    seen += [watch.Sight(f"lapx-s3-synthetic-g0.2-rate0.001-seed{n}", *numbers) for n in (0, 1)]
     calls = []
 
     def look() -> list[watch.Sight]:
@@ -87,4 +90,7 @@ def test_80_columns_hold_it_and_ctrl_c_ends_it(running: Run) -> None:
     plain = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", file.getvalue())
     lines = [line.rstrip() for line in plain.splitlines()]
     assert max(map(len, lines)) <= 80
-    assert any("3.5/6" in line and "30.25 (best 30.25)" in line for line in lines)
+    assert any("3.5/6" in line and "30.25 30.25" in line for line in lines)
+    for seed in (0, 1):  # told apart, and no number is cut
+        end = f"seed{seed} running 5.12/210 71.52 72.04  1234 41 h 0.8 GiB"
+        assert any(line.startswith("lapx-s3") and line.endswith(end) for line in lines)

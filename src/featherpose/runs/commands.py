@@ -17,11 +17,11 @@ from featherpose.place import command
 from featherpose.runs import repeat
 from featherpose.runs import table as tables
 from featherpose.runs.dataframes import diff, made_by, rounded
-from featherpose.runs.folder import Run, find_run, find_runs
+from featherpose.runs.folder import Run, epochs, find_run, find_runs
 from featherpose.runs.listing import state as in_colour
 from featherpose.runs.published import published
 from featherpose.runs.record import NetworkFacts
-from featherpose.runs.sweep_folder import counts, jobs, to_go_on
+from featherpose.runs.sweep_folder import counts, jobs, own_overrides, to_go_on
 
 _FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}
 
@@ -51,7 +51,7 @@ def show(run: Run, console: Console) -> None:
         "network": escape(network_in_words(record.network)),
         "protocol": escape(run.protocol),
         "device": escape(f"{record.device} on {record.host}"),
-        "time": f"{record.started} to {record.finished}, {len(run.metrics)} epochs",
+        "time": f"{record.started} to {record.finished}, {epochs(run)}",
         "wandb": escape(str(wandb.get("url") or wandb.get("dir") or "")),
         "folder": escape(str(run.folder)),
     }
@@ -222,7 +222,6 @@ def print_packed(run: Run, out: Path | None) -> None:
 def status(sweep: Path, console: Console) -> int:
     """Prints each job of a sweep; gives 0 if all are done, else 1, so that scripts can wait for it."""
     found = jobs(sweep)
-    common = set.intersection(*(set(job.overrides) for job in found)) if len(found) > 1 else set()
     grid = Grid(box=None, header_style="bold", pad_edge=False)
     for name in ("job", "state", "score", "epochs", "overrides"):
         grid.add_column(name, overflow="fold")
@@ -236,7 +235,7 @@ def status(sweep: Path, console: Console) -> int:
             score = "" if job.run.score is None else f"{job.run.score:.2f}"
             epochs = str(len(job.run.metrics))
             why = f"\n{job.run.record.error}" if job.run.record.error else ""
-        own = " ".join(o for o in job.overrides if o not in common)
+        own = own_overrides(job, found)
         silent = job.run.silent if job.run and job.damage is None else None
         state = in_colour(job.state, silent)
         grid.add_row(str(job.number), state, score, epochs, escape(own + why))

@@ -113,11 +113,14 @@ def is_incidental(key: str) -> bool:
 def _row(run: Run) -> dict[str, Any]:
     record = run.record
     network, data = record.network, record.data
+    low, high = run.own_score.interval or (None, None)
     return {
         "name": run.name,
         "id": run.id,
         "state": run.state,
         "score": run.score,
+        "low": low,  # where 95% of draws over pictures lie
+        "high": high,
         "metric": run.metric,
         "epochs": len(run.metrics),
         "best epoch": record.best.epoch if record.best else None,

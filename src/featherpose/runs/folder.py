@@ -50,7 +50,7 @@ class Run:
         score = "no score yet" if self.score is None else f"{self.metric} {self.score:.2f}"
         if self.own_score.interval:
             score += " [{:.2f}, {:.2f}]".format(*self.own_score.interval)
-        lines = (score, self.protocol, f"{len(self.metrics)} epochs", str(self.folder))
+        lines = (score, self.protocol, epochs(self), str(self.folder))
         return "<br>".join([f"<b>{escape(self.name)}</b> {state_of(self)}", *map(escape, lines)])
 
     @cached_property
@@ -188,6 +188,11 @@ class Run:
                 return default
             value = value[part]
         return value
+
+
+def epochs(run: Run) -> str:
+    count = len(run.metrics)
+    return f"{count} epoch{'s' if count != 1 else ''}"
 
 
 def find_runs(*places: str | Path, left_out: list[str] | None = None) -> list[Run]:

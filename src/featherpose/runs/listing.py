@@ -63,8 +63,8 @@ def _print_table(rows: list[dict[str, Any]], console: Console) -> None:
     whole = not console.is_terminal
     wide = whole or console.width >= WIDE
     ways = {row["scored on"] for row in rows}
-    right = ("score", "epochs", "time", "size")
-    names = ["run", "id", "state", "score", "epochs", "time"]
+    right = ("score", "95%", "epochs", "time", "size")
+    names = ["run", "id", "state", "score", *(["95%"] if wide else []), "epochs", "time"]
     names += ["size", "started"] if wide else []
     names += ["scored on"] if len(ways) > 1 else []
     grid = Grid(box=None, header_style="bold", pad_edge=False)
@@ -88,6 +88,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         "id": escape(row["id"]),
         "state": state(row["state"], row["silent"]),
         "score": "" if pd.isna(score) else f"{score:.2f} {row['metric']}",
+        "95%": "" if pd.isna(row["low"]) else f"{row['low']:.2f} to {row['high']:.2f}",
         "epochs": str(row["epochs"]),
         "time": "" if pd.isna(seconds) else age(seconds),
         "size": "" if pd.isna(size) else f"{size / 1e6:.2f}M",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -56,6 +56,12 @@ def jobs(sweep: str | Path) -> list[Job]:
             )
         )
     return found
+
+
+def own_overrides(job: Job, found: Sequence[Job]) -> str:
+    """Those that not every job of the sweep has."""
+    common = set.intersection(*(set(each.overrides) for each in found)) if len(found) > 1 else set()
+    return " ".join(each for each in job.overrides if each not in common)
 
 
 def counts(found: Iterable[Job]) -> dict[str, int]:

@@ -17,13 +17,10 @@ from featherpose.runs import metrics_csv
 from featherpose.runs.folder import Run, age, find_runs
 from featherpose.runs.listing import state as in_colour
 from featherpose.runs.record import RUNNING
-from featherpose.runs.sweep_folder import jobs
+from featherpose.runs.sweep_folder import jobs, own_overrides
 
 WAITS = "waits"
-_NUMBERS, _SHORTEST = (
-    58,
-    16,
-)  # columns of a terminal: what the numbers take at most; a name at least
+_SHORTEST = 16  # letters of a name at least
 _ENDED = 5  # runs that have ended are shown where nothing runs
 
 
@@ -34,15 +31,17 @@ class Sight:
     name: str
     state: str
     epochs: str = ""  # done / all
-    score: str = ""  # the last, and the best
+    score: str = ""  # of the last validation
+    best: str = ""
     rate: str = ""  # images a second
     left: str = ""  # of training, without the validations
     memory: str = ""
 
     def line(self) -> str:
         """For a place that is no terminal."""
-        parts = [self.name, self.state, self.epochs and f"epoch {self.epochs}", self.score]
+        parts = [self.name, self.state, self.epochs and f"epoch {self.epochs}"]
         parts += [
+            self.score and f"{self.score} (best {self.best})",
             self.rate and f"{self.rate} images/s",
             self.left and f"{self.left} left",
             self.memory,
@@ -92,7 +91,8 @@ def see(run: Run) -> Sight:
         name=run.name,
         state=run.state,
         epochs=f"{epochs}/{total}" if total else epochs,
-        score=f"{scores.iloc[-1]:.2f} (best {scores.max():.2f})" if len(scores) else "",
+        score=f"{scores.iloc[-1]:.2f}" if len(scores) else "",
+        best=f"{scores.max():.2f}" if len(scores) else "",
         rate=f"{rate:.0f}" if rate and runs else "",
         left=left,
         memory=_memory(run) if runs else "",
@@ -103,9 +103,9 @@ def _of_folder(folder: Path) -> Iterator[Sight]:
     if not _is_sweep(folder):
         yield from map(see, find_runs(folder, left_out=[]))
         return
-    for job in jobs(folder):
+    for job in (found := jobs(folder)):
         if job.run is None:
-            yield Sight(f"job {job.number}: {' '.join(job.overrides)}", WAITS)
+            yield Sight(f"job {job.number}: {own_overrides(job, found)}", WAITS)
         elif job.damage is None:
             yield see(job.run)
 
@@ -184,16 +184,26 @@ def _table(found: Sequence[Sight], width: int) -> Grid | str:
     """Names give way, so that numbers stay whole."""
     if not found:
         return "no runs"
-    grid = Grid(box=None, header_style="bold", pad_edge=False, expand=False)
-    for name in ("run", "state", "epochs", "score", "img/s", "left", "memory"):
-        grid.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=True)
-    for each in found:
+    heads = ("run", "state", "epochs", "score", "best", "img/s", "left", "memory")
+    rows = [
+        (each.state, each.epochs, each.score, each.best, each.rate, each.left, each.memory)
+        for each in found
+    ]
+    taken = sum(max(map(len, column)) + 1 for column in zip(heads[1:], *rows, strict=True))
+    grid = Grid(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for head in heads:
+        grid.add_column(head, justify="left" if head in heads[:2] else "right", no_wrap=True)
+    for each, cells in zip(found, rows, strict=True):
         state = f"[dim]{WAITS}[/]" if each.state == WAITS else in_colour(each.state)
-        cells = (each.epochs, each.score, each.rate, each.left, each.memory)
-        name = _cropped(each.name, max(_SHORTEST, width - _NUMBERS))
-        grid.add_row(escape(name), state, *cells)
+        name = _cropped(each, max(_SHORTEST, width - taken))
+        grid.add_row(escape(name), state, *cells[1:])
     return grid
 
 
-def _cropped(name: str, most: int) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _cropped(each: Sight, most: int) -> str:
+    """Of a run's name its beginning and its end, which says the seed; of a job that waits what comes first."""
+    name = each.name
+    if len(name) <= most:
+        return name
+    end = 0 if each.state == WAITS else most // 2
+    return f"{name[: most - 1 - end]}…{name[len(name) - end :]}"

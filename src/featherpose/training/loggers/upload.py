@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from featherpose.errors import PoseError
 from featherpose.runs import metrics_csv
-from featherpose.runs.folder import DONE, Run
+from featherpose.runs.folder import DONE, Run, epochs
 from featherpose.runs.record import RUNNING, mark
 from featherpose.training.loggers.dashboards import tags_of
 from featherpose.training.loggers.identity import Identity
@@ -78,7 +78,7 @@ def upload(
     where = f"uploaded: {theirs.url}" if online else f"written for W&B: wandb sync {place}"
     before = run.record.dashboard("uploaded") or run.record.dashboard("wandb")
     last = f" (whole; the earlier W&B run {before['id']} can go)" if before.get("id") else ""
-    return f"{run.name}: {len(run.metrics)} epochs, {run.state}{last}; {where}"
+    return f"{run.name}: {epochs(run)}, {run.state}{last}; {where}"
 
 
 def contents(run: Run) -> str:
