@@ -178,10 +178,9 @@ class Persons(Sequence[Person]):
         columns = {
             name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
         }
-        pictures, picture = _table(image for part in parts for image in part.images())
-        names = [part.names[n] if n >= 0 else None for part in parts for n in part.name.tolist()]
-        texts, name = _table(names)
-        return cls(**columns | {"picture": picture, "name": name}, pictures=pictures, names=texts)
+        pictures, picture = _joined([(part.pictures, part.picture) for part in parts])
+        names, name = _joined([(part.names, part.name) for part in parts])
+        return cls(**columns | {"picture": picture, "name": name}, pictures=pictures, names=names)
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -232,6 +231,14 @@ def _table(texts: Iterable[str | None]) -> tuple[Texts, np.ndarray]:
     places: dict[str, int] = {}
     place = [-1 if text is None else places.setdefault(text, len(places)) for text in texts]
     return Texts.of(places), np.array(place, np.int64)
+
+
+def _joined(parts: Sequence[tuple[Texts, np.ndarray]]) -> tuple[Texts, np.ndarray]:
+    """The tables of all parts as one, and the places (N,) in it; -1 stays."""
+    texts, place = _table(text for table, _ in parts for text in table)
+    before = np.cumsum([0, *(len(table) for table, _ in parts)])
+    rows = [np.where(own < 0, -1, own + n) for (_, own), n in zip(parts, before, strict=False)]
+    return texts, np.append(place, -1)[np.concatenate(rows)]
 
 
 def spread(count: int, most: int) -> np.ndarray:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from featherpose.crop import centre_and_scale
@@ -18,11 +20,30 @@ from featherpose.errors import PoseError
 from featherpose.files import replacing
 from featherpose.metrics.average_precision import NAMES
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
-from featherpose.person import People, Person
+from featherpose.person import People, Persons, Texts
 from featherpose.skeletons import Skeleton
 
 PERSON = 1  # COCO's category id
 AT_ONCE = 1 << 14  # people written from one table
+
+
+class _Found(msgspec.Struct, gc=False):
+    """A record of a result file."""
+
+    image_id: Any
+    keypoints: list[float]
+    score: float
+    category_id: Any = PERSON
+    bbox: Any = None
+
+
+class _Box(msgspec.Struct, gc=False):
+    """A record of a file of boxes."""
+
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    score: Any = None
 
 
 def read_results(
@@ -33,22 +54,18 @@ def read_results(
     A detection's area is that of its `bbox` where the file has boxes, else of its keypoints' extent, as pycocotools
     takes it.
     """
-    records = _records(path)
     joints = len(skeleton)
-    for number, record in enumerate(records):
-        problem = _problem(record, joints)
-        if problem:
-            raise PoseError(f"{path}, record {number}: {problem}.")
-    records = [record for record in records if record.get("category_id", PERSON) == PERSON]
+    records = _decoded(path, joints) or _checked(path, joints)
+    records = [record for record in records if record.category_id == PERSON]
     if not records:
         raise PoseError(f"{path} holds no person: all its records are of other categories.")
     try:
         flat = np.fromiter(
-            chain.from_iterable(r["keypoints"] for r in records),
+            chain.from_iterable(record.keypoints for record in records),
             np.float64,
             len(records) * joints * 3,
         )
-        score = np.array([record["score"] for record in records], np.float64)
+        score = np.array([record.score for record in records], np.float64)
     except OverflowError as error:
         raise PoseError(f"{path}: a keypoint or a score is beyond all numbers.") from error
     image_id = _image_ids(path, records, truth)
@@ -63,11 +80,30 @@ def read_results(
     if foreign.any():
         raise PoseError(
             f"{path}: {foreign.sum()} of {len(records)} records are in pictures that the annotations do not list, e.g. "
-            f"{records[int(foreign.argmax())]['image_id']}: are these predictions for another split?"
+            f"{records[int(foreign.argmax())].image_id}: are these predictions for another split?"
         )
     keypoints = table[..., :2]
-    area = _box_areas(path, records) if records[0].get("bbox") else extent_area(keypoints)
+    area = _box_areas(path, records) if records[0].bbox else extent_area(keypoints)
     return Detections(image_id, keypoints, score, area), table[..., 2]
+
+
+def _decoded(path: Path, joints: int) -> list[_Found]:
+    """The records of a file without a fault in any; else none."""
+    try:
+        found = msgspec.json.decode(source.read_bytes(path), type=list[_Found])
+    except (ValueError, RecursionError):
+        return []
+    return found if all(len(each.keypoints) == 3 * joints for each in found) else []
+
+
+def _checked(path: Path, joints: int) -> list[_Found]:
+    """The records one by one, or which of them is wrong."""
+    records = _records(path)
+    for number, record in enumerate(records):
+        problem = _problem(record, joints)
+        if problem:
+            raise PoseError(f"{path}, record {number}: {problem}.")
+    return [_Found(**_known(record, _Found)) for record in records]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -99,23 +135,24 @@ def _problem(record: dict[str, Any], joints: int) -> str | None:
     return None
 
 
-def _image_ids(path: Path, records: list[dict[str, Any]], truth: GroundTruth) -> np.ndarray:
+def _image_ids(path: Path, records: list[_Found], truth: GroundTruth) -> np.ndarray:
     """The pictures' numbers; an id that is text is looked up, one that is not listed becomes -1."""
     number_of = {name: number for number, name in truth.names.items()}
     found = []
     for number, record in enumerate(records):
-        identity = record["image_id"]
+        identity = record.image_id
         if isinstance(identity, str):
             found.append(number_of.get(identity, -1))
         else:
-            found.append(-1 if truth.names else source.whole(record, "image_id", path, number))
+            said = {"image_id": identity}
+            found.append(-1 if truth.names else source.whole(said, "image_id", path, number))
     return np.array(found, np.int64)
 
 
-def _box_areas(path: Path, records: Sequence[dict[str, Any]]) -> np.ndarray:
+def _box_areas(path: Path, records: Sequence[_Found]) -> np.ndarray:
     areas = []
     for number, record in enumerate(records):
-        box = source.finite(record.get("bbox", []), "bbox", path, number)
+        box = source.finite([] if record.bbox is None else record.bbox, "bbox", path, number)
         if box.shape != (4,):
             raise PoseError(
                 f"{path}, record {number}: its bbox is not x, y, width, height. All records have one, or none."
@@ -170,50 +207,67 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
         pictures: their folder.
         joints: of the skeleton; none is annotated.
     """
-    images = coco.pictures_of(source.read_json(annotations), annotations)
-    found = source.read_json(detections)
-    if not isinstance(found, list) or not found or not all(isinstance(r, dict) for r in found):
-        raise PoseError(
-            f"{detections} is not a list of detected boxes with image_id, category_id, bbox and score."
-        )
-    persons, skipped = [], dict[str, int]()
-    for number, record in enumerate(found):
-        why = _unusable(record, images)
-        if why:
-            skipped[why] = skipped.get(why, 0) + 1
-            continue
-        box = source.finite(record["bbox"], "bbox", detections, number)
-        centre, scale = centre_and_scale(box)
-        persons.append(
-            Person(
-                image=source.picture_path(
-                    pictures, images[record["image_id"]].file, annotations, record["image_id"]
-                ),
-                joints=np.zeros((joints, 2)),
-                visible=np.zeros(joints, np.uint8),
-                centre=centre,
-                scale=scale,
-                box=box,
-                image_id=images[record["image_id"]].number,
-                image_name=record["image_id"] if isinstance(record["image_id"], str) else None,
-                person_id=number,
-                score=source.number(record, "score", detections, number),
-            )
-        )
-    if not persons:
-        reasons = ", ".join(f"{count} {why}" for why, count in skipped.items())
-        raise PoseError(f"{detections} has no box to use ({reasons}): is it of another split?")
+    images = coco.listed_pictures(annotations)
+    found = _boxes(detections)
+    reasons = [_unusable(each, images) for each in found]
+    skipped = dict(Counter(why for why in reasons if why))
+    rows = [row for row, why in enumerate(reasons) if why is None]
+    if not rows:
+        said = ", ".join(f"{count} {why}" for why, count in skipped.items())
+        raise PoseError(f"{detections} has no box to use ({said}): is it of another split?")
+    box = np.array([source.finite(found[row].bbox, "bbox", detections, row) for row in rows])
+    score = [source.number({"score": found[r].score}, "score", detections, r) for r in rows]
+    ids = list(dict.fromkeys(found[row].image_id for row in rows))  # of the pictures in use
+    places = {identity: place for place, identity in enumerate(ids)}
+    picture = np.array([places[found[row].image_id] for row in rows])
+    centre, scale = centre_and_scale(box)
+    names = [identity if isinstance(identity, str) else "" for identity in ids]
+    name = np.array([place if name else -1 for place, name in enumerate(names)])
+    persons = Persons.from_columns(
+        joints=np.zeros((len(rows), joints, 2)),
+        visible=np.zeros((len(rows), joints), np.uint8),
+        centre=centre,
+        scale=scale,
+        box=box,
+        image_id=np.array([images[identity].number for identity in ids], np.int64)[picture],
+        person_id=np.array(rows, np.int64),
+        pictures=Texts.of(
+            source.picture_path(pictures, images[identity].file, annotations, identity)
+            for identity in ids
+        ),
+        picture=picture,
+        score=np.array(score),
+        name=name[picture],
+        names=Texts.of(names),
+    )
     checksums = {str(detections): source.checksum(detections)}
     return People(persons, skipped, checksums, boxes="detections")
 
 
-def _unusable(record: dict[str, Any], images: Mapping[int | str, coco.Picture]) -> str | None:
-    if record.get("category_id") != PERSON:
+def _boxes(path: Path) -> list[_Box]:
+    try:
+        boxes = msgspec.json.decode(source.read_bytes(path), type=list[_Box])
+    except (ValueError, RecursionError):  # a NaN, or no list of objects
+        records = source.read_json(path)
+        whole = isinstance(records, list) and all(isinstance(each, dict) for each in records)
+        boxes = [_Box(**_known(each, _Box)) for each in records] if whole else []
+    if not boxes:
+        raise PoseError(
+            f"{path} is not a list of detected boxes with image_id, category_id, bbox and score."
+        )
+    return boxes
+
+
+def _known(record: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key in kind.__struct_fields__}
+
+
+def _unusable(record: _Box, images: Mapping[int | str, coco.Picture]) -> str | None:
+    if record.category_id != PERSON:
         return "of other categories"
-    identity = record.get("image_id")
+    identity, box = record.image_id, record.bbox
     if not isinstance(identity, (int, str)) or identity not in images:
         return "in other pictures"
-    box = record.get("bbox")
     numbers = isinstance(box, list) and all(type(side) in (int, float) for side in box)
     return None if numbers and len(box) == 4 and min(box[2:]) > 0 else "without size"
 

@@ -72,7 +72,7 @@ def write(
 
 def check(path: Path, listed: Path, joints: int) -> int:
     """Refuses a file that the server would not take; gives its number of people."""
-    pictures = coco.pictures_of(source.read_json(listed), listed)
+    pictures = coco.listed_pictures(listed)
     records = source.read_json(path)
     counts = Counter[int]()
     for number, record in enumerate(records):

@@ -79,8 +79,7 @@ def held_out(places: Places) -> list[str]:
 
 def _coco_part(places: Places) -> Listing:
     found = coco.read(places.data / "coco_part", "train")
-    boxes = np.array([person.box for person in found.persons])
-    return of_persons("coco_part", found.persons, boxes)
+    return of_persons("coco_part", found.persons, found.persons.box)
 
 
 def _coco_more(places: Places) -> Listing:

@@ -9,13 +9,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from featherpose.data.readers import coco, kept
+from featherpose.data.readers import coco, kept, mpii
 from featherpose.person import Texts
+
+from ...small_sets import TinyMpii
 
 
 @dataclass
@@ -155,6 +158,31 @@ def test_people_and_truth_of_a_kept_file_are_those_of_the_first_start(
         assert (same.names, len(same)) == (truth.names, len(truth))
     (folder,) = tiny_coco.rglob(".featherpose")
     assert len(list(folder.glob("*.columns"))) == 2
+
+
+@pytest.mark.parametrize("form", ["mpii_annotations.json", "mpii_human_pose_v1_u12_1.mat"])
+def test_mpii_is_kept_by_its_file_and_its_ground_truth(
+    tiny_mpii: TinyMpii, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    tiny_mpii.write_flat()
+    tiny_mpii.write_official()
+    read = partial(mpii.read, tiny_mpii.root, "val", annotations=form, published=False)
+    first = read()
+    monkeypatch.setattr(kept, "LEAST", 0)
+    read()
+    monkeypatch.setattr(mpii, "_read_truth", None)  # nothing is parsed again
+    again = read()
+    assert (again.skipped, again.sources) == (first.skipped, first.sources)
+    np.testing.assert_array_equal(again.persons.head_size, first.persons.head_size)
+    assert again.persons.images() == first.persons.images()
+    monkeypatch.undo()
+    monkeypatch.setattr(kept, "LEAST", 0)
+    for person in tiny_mpii.persons:
+        person["head"] = person["head"] * 2
+    tiny_mpii.write_truth()
+    if form.endswith(".mat"):
+        tiny_mpii.write_official()
+    assert read().persons.head_size[0] == pytest.approx(2 * first.persons.head_size[0])
 
 
 def test_pictures_that_went_since_are_missed(

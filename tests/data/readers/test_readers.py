@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from featherpose.data.readers import coco, joint, lsp, mpii
+from featherpose.data.readers import coco, joint, kept, lsp, mpii, mpii_files
 from featherpose.errors import PoseError
 from featherpose.skeletons import COCO, LSP, MPII, skeleton_of
 
@@ -20,6 +20,12 @@ def edit(root, change, split="val"):
 
 
 # COCO
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    """What is tested is the reader, also of the large files."""
+    monkeypatch.setattr(kept, "LEAST", 1 << 40)
 
 
 def test_coco_person(tiny_coco):
@@ -220,6 +226,22 @@ def test_three_forms_give_the_same_people(tiny_mpii, split):
     assert official.skipped == {"another person in a validation picture": 1}
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("form", ["mpii_annotations.json", "annot/{}.json"])
+def test_columns_are_those_of_records_one_by_one(tiny_mpii, monkeypatch, split, form):
+    tiny_mpii.write_flat()
+    tiny_mpii.write_annot()
+    form = form.format("train" if split == "train" else "valid")
+    fast = read_mpii(tiny_mpii, split, form)
+    monkeypatch.setattr(mpii_files, "columns", lambda path, validation: None)
+    slow = read_mpii(tiny_mpii, split, form)
+    assert (fast.sources, fast.skipped) == (slow.sources, slow.skipped)
+    assert fast.persons.images() == slow.persons.images()
+    for column in ("joints", "visible", "centre", "scale", "box", "head_size", "picture_size"):
+        a, b = getattr(fast.persons, column), getattr(slow.persons, column)
+        assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes()), column
+
+
 def test_mpii_person(tiny_mpii):
     tiny_mpii.write_flat()
     person, raw = read_mpii(tiny_mpii, "val", None).persons[0], tiny_mpii.persons[4]
@@ -285,6 +307,7 @@ def test_mpii_ground_truth_of_other_people(tiny_mpii):
         ("scale", float("nan"), "record 2: scale_provided should be a number"),
         ("scale", 0.0, "record 2: its scale is 0.0, so it has no size"),
         ("image", "../secret.jpg", "record 2: the picture '../secret.jpg' leads out of"),
+        ("image", 7, "record 2: its picture's name is 7"),
         ("centre", [1.0], "record 2: it needs 16 joints and a centre"),
     ],
 )

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from featherpose.crop import centre_and_scale
@@ -103,6 +104,19 @@ def read_file(path: Path, category: str, skeleton: Skeleton) -> File:
     wanted = _category(path, category, skeleton, _records(content, "categories", path))
     annotations = _records(content, "annotations", path)
     return File(pictures, [each for each in annotations if each.get("category_id") == wanted])
+
+
+class _Listing(msgspec.Struct):
+    images: list[dict[str, Any]]
+
+
+def listed_pictures(path: Path) -> dict[int | str, Picture]:
+    """`pictures_of` a file whose annotations are passed over."""
+    try:
+        listing = msgspec.json.decode(source.read_bytes(path), type=_Listing)
+    except (ValueError, RecursionError):  # what is wrong is said in reading all of it
+        return pictures_of(source.read_json(path), path)
+    return pictures_of({"images": listing.images}, path)
 
 
 def pictures_of(content: Any, path: Path) -> dict[int | str, Picture]:

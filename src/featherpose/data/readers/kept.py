@@ -26,7 +26,7 @@ from featherpose.files import locked, replacing
 from featherpose.person import Texts
 
 FORMAT = 1  # raise it when a reader gives other columns for the same file
-LEAST = 4 << 20  # bytes: a smaller source is read as fast as its columns
+LEAST = 1 << 20  # bytes: a smaller source is read nearly as fast as its columns
 MAGIC = b"featherpose columns\n"
 ALIGNED = 64
 BLOCK = 1 << 20
@@ -58,8 +58,12 @@ class Request:
     @property
     def places(self) -> list[Path]:
         """Beside the data or, where nothing can be written there, in the user's cache."""
-        own = Path.home() / ".cache" / "featherpose" / "columns"
-        return [folder / self.name for folder in (self.source.parent / ".featherpose", own)]
+        return [folder / self.name for folder in (self.source.parent / ".featherpose", own())]
+
+
+def own() -> Path:
+    """The user's folder."""
+    return Path.home() / ".cache" / "featherpose" / "columns"
 
 
 def kept(

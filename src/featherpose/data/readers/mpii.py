@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featherpose.crop import PADDING, PIXEL_STD
-from featherpose.data.readers import source
+from featherpose.data.readers import mpii_files, source
+from featherpose.data.readers.kept import kept
+from featherpose.data.readers.mpii_files import Record, Table, Truth
 from featherpose.errors import PoseError
-from featherpose.person import SC_BIAS, People, Person, Persons
+from featherpose.person import SC_BIAS, People, Persons, Texts
 
 PAGE = "http://human-pose.mpi-inf.mpg.de/#download (images, 12.9 GB, and annotations)"
 CONTENTS = (
@@ -44,31 +46,6 @@ PUBLISHED = {
 }
 
 
-@dataclass
-class Record:
-    """A person as the files say it: pixels from 1, raw centre and scale."""
-
-    image: str
-    centre: np.ndarray
-    scale: float
-    joints: np.ndarray
-    visible: np.ndarray
-    name: str
-    validation: bool
-    head_box: np.ndarray | None = None
-    size: tuple[int, int] | None = None
-
-
-@dataclass
-class _Truth:
-    """gt_valid.mat: what PCKh is measured against, in the order of the validation persons."""
-
-    joints: np.ndarray  # (N, 16, 2)
-    missing: np.ndarray  # (N, 16)
-    head_box: np.ndarray  # (N, 4)
-    sources: dict[str, str] = field(default_factory=dict)
-
-
 def read(
     root: str | Path | None,
     split: str,
@@ -91,39 +68,74 @@ def read(
     base = source.folder(root, "mpii", PAGE, CONTENTS)
     forms = [annotations] if annotations else [form.format(split=_file(split)) for form in FORMS]
     path = source.first_of(base, forms, "mpii", PAGE)
-    truth = _read_truth(base)
-    skipped: Counter[str] = Counter()
-    if path.suffix == ".mat":
-        if truth is None:
-            raise PoseError(_no_truth(base, "the split of the official .mat is found by it"))
-        records = list(_official(path, truth, skipped))
-    else:
-        records = list(_from_json(path, split))
-    records = [record for record in records if record.validation == (split != "train")]
-    for record in records:
-        _check_shape(record, path)
-    digest = split_hash(records)
+    official = path.suffix == ".mat"
+    truth = _truth(base, official) if official or split != "train" else None
     painted = (base / PAINTED).is_file()
-    if published and not painted:
-        _check_published(records, split, digest, path)
+    made_of = _Made(base / "images", path, split, truth, published and not painted)
+    persons, facts, digest = kept(Persons, path, made_of.what, made_of.read)
     of = "painted" if painted else "mpii"
     sources = {
-        str(path): source.checksum(path),
-        f"{of} {split} split, {len(records)} persons": digest,
+        str(path): digest,
+        f"{of} {split} split, {len(persons)} persons": facts["split"],
     }
     if split != "train":
-        if truth is None:
-            raise PoseError(_no_truth(base, "PCKh needs its head boxes"))
-        records = _with_truth(records, truth, path)
-        sources |= truth.sources
-    persons = [
-        _person(record, number, base / "images", path) for number, record in enumerate(records)
-    ]
-    there = source.with_pictures(Persons.of(persons), pictures, skipped, "mpii")
+        sources[str(truth)] = made_of.what["truth"]
+    skipped = Counter(facts["left out"])
+    there = source.with_pictures(persons, pictures, skipped, "mpii")
     return People(there, dict(skipped), sources)
 
 
-def _check_shape(record: Record, path: Path) -> None:
+@dataclass(frozen=True)
+class _Made:
+    """What the people of a split are made of."""
+
+    images: Path
+    path: Path
+    split: str
+    truth: Path | None
+    published: bool
+
+    @cached_property
+    def what(self) -> dict[str, Any]:
+        return {
+            "reader": "mpii",
+            "folder": str(self.images),
+            "split": self.split,
+            "truth": None if self.truth is None else source.checksum(self.truth),
+            "published": self.published,
+        }
+
+    def read(self) -> tuple[Persons, dict[str, Any]]:
+        skipped: Counter[str] = Counter()
+        table = self._table(skipped)
+        digest = split_hash(table)
+        if self.published:
+            _check_published(len(table), self.split, digest, self.path)
+        if self.split != "train":
+            assert self.truth is not None
+            table = _with_truth(table, _read_truth(self.truth), self.path)
+        persons = _persons(table, self.images, self.path)
+        return persons, {"left out": dict(skipped), "split": digest}
+
+    def _table(self, skipped: Counter[str]) -> Table:
+        wanted = self.split != "train"
+        if self.path.suffix == ".mat":
+            assert self.truth is not None
+            records = mpii_files.official(self.path, _read_truth(self.truth), skipped)
+        else:
+            table = mpii_files.columns(self.path, validation=wanted)
+            if table is not None:
+                return table
+            records = mpii_files.one_by_one(self.path, self.split)  # one is odd: which of them
+        chosen = [record for record in records if record.validation == wanted]
+        for record in chosen:
+            _check(record, self.path, self.images)
+        return Table.of(chosen)
+
+
+def _check(record: Record, path: Path, images: Path) -> None:
+    if not isinstance(record.image, str):
+        source.picture_path(images, record.image, path, record.name)  # which refuses it
     if (
         record.joints.shape != (16, 2)
         or record.visible.shape != (16,)
@@ -138,9 +150,10 @@ def _check_shape(record: Record, path: Path) -> None:
         )
 
 
-def split_hash(records: Iterable[Record]) -> str:
+def split_hash(table: Table) -> str:
     """SHA-256 over the sorted persons (picture and centre), equal for all three forms."""
-    lines = sorted(f"{r.image} {r.centre[0]:.0f} {r.centre[1]:.0f}\n" for r in records)
+    people = zip(table.image, table.centre.tolist(), strict=True)
+    lines = sorted(f"{image} {x:.0f} {y:.0f}\n" for image, (x, y) in people)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -148,18 +161,23 @@ def _file(split: str) -> str:
     return "train" if split == "train" else "valid"
 
 
-def _no_truth(base: Path, why: str) -> str:
-    return (
-        f"{base} holds none of {', '.join(GROUND_TRUTH)}, and {why}. gt_valid.mat comes with the usual annot/ folder, "
-        "detections_our_format.mat with Tompson's validation set (mpii_valid_pred.zip)."
+def _truth(base: Path, official: bool) -> Path:
+    for name in GROUND_TRUTH:
+        if (base / name).is_file():
+            return base / name
+    split = "the split of the official .mat is found by it"
+    raise PoseError(
+        f"{base} holds none of {', '.join(GROUND_TRUTH)}, and {split if official else 'PCKh needs its head boxes'}. "
+        "gt_valid.mat comes with the usual annot/ folder, detections_our_format.mat with Tompson's validation set "
+        "(mpii_valid_pred.zip)."
     )
 
 
-def _check_published(records: list[Record], split: str, digest: str, path: Path) -> None:
+def _check_published(persons: int, split: str, digest: str, path: Path) -> None:
     count, expected = PUBLISHED["train" if split == "train" else "val"]
-    if len(records) != count:
+    if persons != count:
         raise PoseError(
-            f"{path} gives {len(records)} {split} persons; the accepted split has {count}. Fetch the file again, or "
+            f"{path} gives {persons} {split} persons; the accepted split has {count}. Fetch the file again, or "
             "set +data.read.published=false for a part of it (scores then compare with no paper)."
         )
     if digest != expected:
@@ -169,124 +187,7 @@ def _check_published(records: list[Record], split: str, digest: str, path: Path)
         )
 
 
-def _from_json(path: Path, split: str) -> Iterable[Record]:
-    content = source.read_json(path)
-    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
-        raise PoseError(f"{path} is no list of MPII persons.")
-    annot = "joints_vis" in content[0]  # the form of annot/*.json
-    for number, entry in enumerate(content):
-        try:
-            yield _annot(entry, split, path, number) if annot else _flat(entry, path, number)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise PoseError(
-                f"{path}, record {number}: an entry is missing or malformed ({error})."
-            ) from error
-
-
-def _annot(entry: dict[str, Any], split: str, path: Path, number: int) -> Record:
-    joints = source.finite(entry["joints"], "joints", path, number)
-    visible = np.where(np.asarray(entry["joints_vis"]) > 0, 2, 0)
-    centre = source.finite(entry["center"], "center", path, number)
-    scale = source.number(entry, "scale", path, number)
-    return Record(entry["image"], centre, scale, joints, visible, str(number), split != "train")
-
-
-def _flat(entry: dict[str, Any], path: Path, number: int) -> Record:
-    """A joint at (0, 0) is not annotated; flag 0 elsewhere means occluded."""
-    table = source.finite(entry["joint_self"], "joint_self", path, number)
-    annotated = (table[:, :2] != 0).any(axis=1)
-    visible = np.where(annotated, np.where(table[:, 2] > 0, 2, 1), 0)
-    return Record(
-        image=entry["img_paths"],
-        centre=source.finite(entry["objpos"], "objpos", path, number),
-        scale=source.number(entry, "scale_provided", path, number),
-        joints=table[:, :2],
-        visible=visible,
-        name=str(number),
-        validation=bool(entry["isValidation"]),
-        size=(int(entry["img_width"]), int(entry["img_height"])),
-    )
-
-
-def _official(path: Path, truth: _Truth, skipped: Counter[str]) -> Iterable[Record]:
-    """All persons of the pictures that MPII annotates; others in a validation picture belong to neither split."""
-    release = source.read_mat(path, struct_as_record=False, squeeze_me=True).get("RELEASE")
-    if release is None:
-        raise PoseError(f"{path} has no RELEASE: is it MPII's annotation file?")
-    boxes: dict[tuple[int, ...], list[int]] = {}
-    for row, box in enumerate(truth.head_box):
-        boxes.setdefault(tuple(np.rint(box).astype(int)), []).append(row)
-    found: dict[int, Record] = {}
-    for picture, (entry, train) in enumerate(
-        zip(_list(release.annolist), _list(release.img_train), strict=True)
-    ):
-        if not train:
-            continue
-        records = []
-        for person, rect in enumerate(_list(getattr(entry, "annorect", None))):
-            record = _official_person(
-                rect, entry.image.name, f"annolist {picture + 1}, annorect {person + 1}"
-            )
-            if record is None:
-                skipped["without pose, centre or scale"] += 1
-            else:
-                records.append(record)
-        matched = {id(r): row for r in records if (row := _row_of(r, boxes, truth)) is not None}
-        for record in records:
-            if id(record) in matched:
-                found[matched[id(record)]] = replace(record, validation=True)
-            elif matched:
-                skipped["another person in a validation picture"] += 1
-            else:
-                yield record
-    yield from (found[row] for row in sorted(found))
-
-
-def _official_person(rect: Any, image: str, name: str) -> Record | None:
-    points: Any = getattr(rect, "annopoints", None)
-    centre: Any = getattr(rect, "objpos", None)
-    scale: Any = getattr(rect, "scale", None)
-    if (
-        not hasattr(points, "point")
-        or not hasattr(centre, "x")
-        or scale is None
-        or not np.size(scale)
-    ):
-        return None
-    joints, visible = np.zeros((16, 2)), np.zeros(16, int)
-    for point in _list(points.point):
-        joints[int(point.id)] = point.x, point.y
-        flag = getattr(point, "is_visible", 0)
-        visible[int(point.id)] = 2 if np.size(flag) and int(np.asarray(flag).item() or 0) else 1
-    head = np.array([rect.x1, rect.y1, rect.x2, rect.y2], dtype=np.float64)
-    middle = np.array([centre.x, centre.y], dtype=np.float64)
-    return Record(image, middle, float(scale), joints, visible, name, False, head)
-
-
-def _row_of(record: Record, boxes: dict[tuple[int, ...], list[int]], truth: _Truth) -> int | None:
-    """The validation row with this head box and these joints."""
-    assert record.head_box is not None
-    for row in boxes.get(tuple(np.rint(record.head_box).astype(int)), ()):
-        both = (record.visible > 0) & (truth.missing[row] == 0)
-        distance = np.abs(record.joints[both] - truth.joints[row][both]).max(axis=1, initial=0)
-        if (
-            both.any() and np.median(distance) < 0.5
-        ):  # the median: it holds a few joints that were clipped to 0
-            return row
-    return None
-
-
-def _list(value: Any) -> list[Any]:
-    """MATLAB's arrays of one are squeezed away."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, np.ndarray) else [value]
-
-
-def _read_truth(base: Path) -> _Truth | None:
-    path = next((base / name for name in GROUND_TRUTH if (base / name).is_file()), None)
-    if path is None:
-        return None
+def _read_truth(path: Path) -> Truth:
     content = source.read_mat(path)
     try:
         joints, missing, head_box = (
@@ -294,11 +195,10 @@ def _read_truth(base: Path) -> _Truth | None:
             for name in ("pos_gt_src", "jnt_missing", "headboxes_src")
         )
         count = joints.shape[-1]
-        return _Truth(
+        return Truth(
             joints=joints.transpose(2, 0, 1).reshape(count, 16, 2),
             missing=missing.T.reshape(count, 16),
             head_box=head_box.transpose(2, 0, 1).reshape(count, 4),
-            sources={str(path): source.checksum(path)},
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise PoseError(
@@ -306,48 +206,56 @@ def _read_truth(base: Path) -> _Truth | None:
         ) from error
 
 
-def _with_truth(records: list[Record], truth: _Truth, path: Path) -> list[Record]:
-    if len(records) != len(truth.joints):
+def _with_truth(table: Table, truth: Truth, path: Path) -> Table:
+    if len(table) != len(truth.joints):
         raise PoseError(
-            f"{path} gives {len(records)} validation persons, but the ground truth has {len(truth.joints)}."
+            f"{path} gives {len(table)} validation persons, but the ground truth has {len(truth.joints)}."
         )
-    merged = []
-    for record, joints, missing, box in zip(
-        records, truth.joints, truth.missing, truth.head_box, strict=True
-    ):
-        both = (record.visible > 0) & (missing == 0)
-        if both.any() and np.median(np.abs(record.joints[both] - joints[both]).max(axis=1)) > 0.5:
-            raise PoseError(
-                f"{path}, record {record.name}: its joints are not those of the ground truth's row."
-            )
-        visible = np.where(missing > 0, 0, np.maximum(record.visible, 1))
-        merged.append(replace(record, joints=joints, visible=visible, head_box=box))
-    return merged
+    both = (table.visible > 0) & (truth.missing == 0)
+    known = np.flatnonzero(both.any(axis=1))
+    apart = np.abs(table.joints - truth.joints).max(axis=2)[known]
+    wrong = known[np.nanmedian(np.where(both[known], apart, np.nan), axis=1) > 0.5]
+    if len(wrong):
+        raise PoseError(
+            f"{path}, record {table.name[wrong[0]]}: its joints are not those of the ground truth's row."
+        )
+    visible = np.where(truth.missing > 0, 0, np.maximum(table.visible, 1))
+    return replace(table, joints=truth.joints, visible=visible, head_box=truth.head_box)
 
 
-def _person(record: Record, number: int, folder: Path, path: Path) -> Person:
-    seen = record.visible > 0
-    joints = np.where(seen[:, None], record.joints - 1.0, 0.0)
-    centre = record.centre - 1.0 + np.array([0.0, 15.0 * record.scale])
-    side = record.scale * PADDING
-    if record.head_box is not None:
-        head = SC_BIAS * float(np.linalg.norm(record.head_box[2:] - record.head_box[:2]))
-    else:
-        head = (
-            HEAD_SEGMENT * float(np.linalg.norm(joints[8] - joints[9]))
-            if seen[8] and seen[9]
-            else float("nan")
-        )
-    corner = centre - side * PIXEL_STD / 2
-    return Person(
-        image=source.picture_path(folder, record.image, path, record.name),
+def _persons(table: Table, folder: Path, path: Path) -> Persons:
+    seen = table.visible > 0
+    joints = np.where(seen[..., None], table.joints - 1.0, 0.0)
+    centre = table.centre - 1.0 + np.stack([np.zeros(len(table)), 15.0 * table.scale], axis=1)
+    side = (table.scale * PADDING)[:, None]
+    box = np.concatenate([centre - side * PIXEL_STD / 2, *[side * PIXEL_STD] * 2], axis=1)
+    number = np.arange(len(table))
+    places: dict[str, int] = {}
+    picture = np.array([places.setdefault(each, len(places)) for each in table.image], np.int64)
+    stems = [Path(file).stem for file in places]
+    ids = np.array([int(stem) if stem.isdigit() else -1 for stem in stems], np.int64)[picture]
+    first = np.unique(picture, return_index=True)[1].tolist()
+    return Persons.from_columns(
         joints=joints,
-        visible=record.visible.astype(np.uint8),
+        visible=table.visible.astype(np.uint8),
         centre=centre,
-        scale=np.array([side, side]),
-        box=np.concatenate([corner, [side * PIXEL_STD, side * PIXEL_STD]]),
-        image_id=int(Path(record.image).stem) if Path(record.image).stem.isdigit() else number,
+        scale=np.concatenate([side, side], axis=1),
+        box=box,
+        image_id=np.where(ids < 0, number, ids),
         person_id=number,
-        head_size=head,
-        picture_size=record.size,
+        pictures=Texts.of(
+            source.picture_path(folder, file, path, table.name[row])
+            for file, row in zip(places, first, strict=True)
+        ),
+        picture=picture,
+        head_size=_head_sizes(table, joints, seen),
+        picture_size=table.size,
     )
+
+
+def _head_sizes(table: Table, joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Of the head boxes or, where there is none, estimated from neck and head top; NaN where these are not known."""
+    diagonal = np.linalg.norm(table.head_box[:, 2:] - table.head_box[:, :2], axis=1)
+    segment = np.linalg.norm(joints[:, 8] - joints[:, 9], axis=1)
+    estimate = np.where(seen[:, 8] & seen[:, 9], HEAD_SEGMENT * segment, np.nan)
+    return np.where(np.isnan(diagonal), estimate, SC_BIAS * diagonal)
