@@ -296,7 +296,8 @@ def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
 
 
 def test_cache_changes_nothing_but_the_time(tiny_coco, tmp_path):
-    plain = list(module(tiny_coco).train_dataloader())
+    plain = list(module(tiny_coco, cache_folder=tmp_path).train_dataloader())
+    assert not list(tmp_path.iterdir())
     cached = list(
         module(tiny_coco, cache="crops", cache_folder=tmp_path, workers=2).train_dataloader()
     )

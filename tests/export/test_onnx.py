@@ -254,6 +254,17 @@ def test_a_file_may_round_as_much_as_torch_does(tmp_path: Path, crops: Tensor) -
     assert exporter.TOLERANCE < parity.heatmaps <= 2 * parity.torch
 
 
+def test_a_keypoint_is_not_compared_where_the_last_bit_decides() -> None:
+    maps = torch.zeros(1, 2, 16, 12, dtype=torch.float64)
+    maps[0, :, 8, 6] = 1.0
+    maps[0, 1, 3, 3] = 1.0 - 1e-7  # far away, and nearly as high
+    deployed = Deployed(Small().eval(), MPII)
+    points, _ = deployed.places(maps, "argmax")
+    for noise, settled in ((1e-6, [[True, False]]), (1e-9, [[True, True]])):
+        found = exporter.settled_joints(deployed, maps, "argmax", points, noise)
+        assert found.tolist() == settled
+
+
 def test_a_fixed_batch_above_the_number_of_crops_is_checked(tmp_path: Path, crops: Tensor) -> None:
     net = Deployed(Small().eval(), MPII)
     parity = export(net, tmp_path / "pose.onnx", crops, description(), batch=6)

@@ -43,6 +43,7 @@ from featherpose.skeletons import skeleton_of
 from featherpose.targets import build
 from featherpose.training.trainer import precision
 
+Row = dict[str, Any]  # an object of the JSON file: part, name, and what that part measures
 SCHEMA = 1
 # precision, may float32 products be rounded to TF32, channels last
 MODES = {
@@ -78,17 +79,15 @@ class Rows:
         self.out = out
         self.began = time.monotonic()
         self.seconds = seconds
-        self.found: dict[str, Any] = {"schema": SCHEMA, "rows": []}
+        self.found: Row = {"schema": SCHEMA, "rows": []}
 
     @property
     def left(self) -> float:
         return self.seconds - (time.monotonic() - self.began)
 
-    def measure(
-        self, part: str, name: str, call: Callable[[], dict[str, Any]], needs: float = 5.0
-    ) -> dict[str, Any]:
+    def measure(self, part: str, name: str, call: Callable[[], Row], needs: float = 5.0) -> Row:
         """Calls it unless less than `needs` seconds are left; a failure is a row with its sentence."""
-        row: dict[str, Any] = {"part": part, "name": name}
+        row: Row = {"part": part, "name": name}
         start = time.monotonic()
         if self.left < needs:
             row["failed"] = f"left out: {self.left:.0f} of {self.seconds:.0f} seconds were left"
@@ -175,7 +174,7 @@ def modes(device: torch.device) -> list[str]:
     return sorted(known, key=lambda mode: mode != natural(device))
 
 
-def machine(device: torch.device) -> dict[str, Any]:
+def machine(device: torch.device) -> Row:
     facts = {
         "device": str(device),
         "name": platform.processor() or platform.machine(),
@@ -198,8 +197,8 @@ def training_call(
     batch: int,
     device: torch.device,
     peaks: dict[str, float],
-) -> Callable[[], dict[str, Any]]:
-    def call() -> dict[str, Any]:
+) -> Callable[[], Row]:
+    def call() -> Row:
         row = step_rate(wanted, network, mode, batch, device)
         kind = "tf32" if "tf32" in mode else "float32"
         if mode.startswith("bf16"):
@@ -268,7 +267,7 @@ def step_rate(
     batch: int,
     device: torch.device,
     compiled: bool = False,
-) -> dict[str, Any]:
+) -> Row:
     """Pictures a second of training; how long the CPU takes to launch a step; the peak of memory."""
     config = config_of(network, tuple(wanted.input_size))
     if device.type == "cuda":
@@ -353,7 +352,7 @@ class Busy:
                 return
 
 
-def product(kind: str, device: torch.device) -> dict[str, Any]:
+def product(kind: str, device: torch.device) -> Row:
     """FLOP/s of a large matrix product: the roof under which the networks stand."""
     side = 8192 if device.type == "cuda" else 256
     torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
@@ -364,7 +363,7 @@ def product(kind: str, device: torch.device) -> dict[str, Any]:
     return {"flops": 2 * side**3 / seconds, "side": side}
 
 
-def copying(device: torch.device) -> dict[str, Any]:
+def copying(device: torch.device) -> Row:
     """Bytes a second within the memory, read and written."""
     size = 2**31 if device.type == "cuda" else 2**24
     a = torch.zeros(size, dtype=torch.uint8, device=device)
@@ -374,7 +373,7 @@ def copying(device: torch.device) -> dict[str, Any]:
     return {"bytes_per_s": 2 * size / seconds}
 
 
-def loading(wanted: Wanted, how: str, device: torch.device, seconds: float = 4.0) -> dict[str, Any]:
+def loading(wanted: Wanted, how: str, device: torch.device, seconds: float = 4.0) -> Row:
     """Crops a second that reach the device: from files, from the region cache, or made on the device."""
     size = str(list(wanted.input_size)).replace(" ", "")
     config = composed([*(wanted.dataset or ["data=synthetic_coco"]), f"data.input_size={size}"])
@@ -429,7 +428,7 @@ def crops_per_second(loader: Iterable[Any], device: torch.device, seconds: float
                 return seen / (time.perf_counter() - start)
 
 
-def profile(wanted: Wanted, network: str, device: torch.device, rows: int = 14) -> dict[str, Any]:
+def profile(wanted: Wanted, network: str, device: torch.device, rows: int = 14) -> Row:
     """Where the time of a step goes: the device's own (on a CPU the CPU's), by operation."""
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity
@@ -462,7 +461,7 @@ def profile(wanted: Wanted, network: str, device: torch.device, rows: int = 14) 
     return {"ms": total / 3000, "top": top}
 
 
-def resumed(wanted: Wanted, left: float) -> dict[str, Any]:
+def resumed(wanted: Wanted, left: float) -> Row:
     """`train`, and `train` again from its checkpoint, as a user would: the epochs that metrics.csv holds."""
     folder = scratch() / "run"
     size = str(list(wanted.input_size)).replace(" ", "")
@@ -500,7 +499,7 @@ def train(words: list[str], limit: float) -> float:
     return time.monotonic() - start
 
 
-def compile_apart(wanted: Wanted, network: str, left: float) -> dict[str, Any]:
+def compile_apart(wanted: Wanted, network: str, left: float) -> Row:
     """torch.compile in a process of its own, which can be ended when it takes too long."""
     limit = min(wanted.compile_s, left - 5)
     context = multiprocessing.get_context("spawn")
@@ -532,7 +531,7 @@ def compiled_rate(wanted: Wanted, network: str, answers: Any) -> None:
         answers.put(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
-def line(row: dict[str, Any]) -> str:
+def line(row: Row) -> str:
     """One row for the screen."""
     head = f"{row['part']:9s}{row['name']:32s}"
     if "failed" in row:

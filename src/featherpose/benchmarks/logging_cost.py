@@ -45,8 +45,8 @@ class Turns(Callback):
     off: list[tuple[float, float]] = field(default_factory=list)  # wall and CPU seconds a step
     on: list[tuple[float, float]] = field(default_factory=list)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.whole = trainer.loggers, trainer.callbacks  # ty: ignore[missing-attribute]
+    def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        self.whole = trainer.loggers, trainer.callbacks
         self.began, self.writes = clocks(), True
 
     def on_train_batch_end(

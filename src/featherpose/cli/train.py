@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from featherpose.cli import own_conf, resume
 from featherpose.console import console
+from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
 from featherpose.machine import arithmetic, set_matmul
@@ -84,19 +85,31 @@ def main(cfg: DictConfig) -> float | None:
         record.update(**facts, own_configs=own_conf.taken())
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         trainer.loggers = loggers
-        code = 1
-        try:
-            device = str(trainer.strategy.root_device)
-            used = arithmetic(str(trainer.precision), device)
-            record.update(**dashboards.facts(loggers), device=device, precision=used)
-            summary.start(record, trainer)
-            if cfg.baselines.untrained and not checkpoint:
-                record.update(baseline={"untrained": score(trainer, module, data)["val/score"]})
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-            best = finish(cfg, trainer, module, data, record)
-            code = 0
-        finally:
-            dashboards.finish(loggers, code)
+        return fit(cfg, trainer, module, data, record, checkpoint)
+
+
+def fit(
+    cfg: DictConfig,
+    trainer: L.Trainer,
+    module: PoseModule,
+    data: PoseDataModule,
+    record: Recording,
+    checkpoint: str | None,
+) -> float | None:
+    """From the first step to the best score; the dashboards learn how it ended, whichever way."""
+    code = 1
+    try:
+        device = str(trainer.strategy.root_device)
+        used = arithmetic(str(trainer.precision), device)
+        record.update(**dashboards.facts(trainer.loggers), device=device, precision=used)
+        summary.start(record, trainer)
+        if cfg.baselines.untrained and not checkpoint:
+            record.update(baseline={"untrained": score(trainer, module, data)["val/score"]})
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+        best = finish(cfg, trainer, module, data, record)
+        code = 0
+    finally:
+        dashboards.finish(trainer.loggers, code)
     return best
 
 

@@ -290,26 +290,42 @@ def compare(
             f"{called} is not written: its heatmaps differ from torch's in float64 by {error:.1e} of the highest "
             f"value, more than {allowed:.0e}; torch's own float32 by {own:.1e}."
         )
-    # And the keypoints, where rounding does not decide between two pixels
-    how = deployed.decoder or description.protocol.decoder
-    points = deployed.places(wanted, how)[0]
-    if deployed.decoder:
-        theirs = (
-            torch.cat([torch.from_numpy(each["keypoints"]) for each in found]) / deployed.stride
-        )
-    else:
-        theirs = deployed.places(heatmaps, how)[0]
-    distance = (points - theirs).norm(dim=-1)
-    settled = settled_joints(deployed, wanted, how, points, worst)
-    off = float(distance[settled].max()) if settled.any() else 0.0
+    inside = [torch.from_numpy(each["keypoints"]) for each in found if deployed.decoder]
+    off, unsettled = compare_keypoints(
+        deployed, wanted, heatmaps, torch.cat(inside) if inside else None, description, worst
+    )
     if not off <= TOLERANCE_PIXELS:
         raise PoseError(
             f"{called} is not written: a keypoint differs from torch's by {off:.2f} heatmap pixels, "
             f"more than {TOLERANCE_PIXELS}."
         )
-    return Parity(
-        len(wanted), error, own, off, int((~settled & (distance > TOLERANCE_PIXELS)).sum())
-    )
+    return Parity(len(wanted), error, own, off, unsettled)
+
+
+def compare_keypoints(
+    deployed: Deployed,
+    wanted: Tensor,
+    heatmaps: Tensor,
+    inside: Tensor | None,
+    description: Description,
+    noise: float,
+) -> tuple[float, int]:
+    """The largest distance in heatmap pixels where rounding does not decide; and how many it decides.
+
+    Args:
+        deployed: the network.
+        wanted, heatmaps: torch's and the file's, (N, J, H, W).
+        inside: the keypoints of a file that decodes by itself, in pixels of the crop.
+        description: the file's.
+        noise: how far the heatmaps are apart.
+    """
+    how = deployed.decoder or description.protocol.decoder
+    points = deployed.places(wanted, how)[0]
+    theirs = deployed.places(heatmaps, how)[0] if inside is None else inside / deployed.stride
+    distance = (points - theirs).norm(dim=-1)
+    settled = settled_joints(deployed, wanted, how, points, noise)
+    off = float(distance[settled].max()) if settled.any() else 0.0
+    return off, int((~settled & (distance > TOLERANCE_PIXELS)).sum())
 
 
 def batches(crops: Tensor, batch: int | None) -> list[Tensor]:

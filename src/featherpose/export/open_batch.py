@@ -60,7 +60,7 @@ def _reshape(graph: OnnxGraph, node: ir.Node) -> bool:
     source = node.inputs[0]
     if source is None or not _leads(source) or not _leads(out) or out.shape is None:
         return False
-    sizes = np.array([-1, *(int(side) for side in list(out.shape)[1:])])  # ty: ignore[invalid-argument-type]
+    sizes = np.array([-1, *out.shape.numpy()[1:]])
     node.replace_input_with(1, graph.constant(sizes, "sizes"))
     node.attributes.pop("allowzero", None)
     return True
@@ -72,7 +72,8 @@ def _resize(graph: OnnxGraph, node: ir.Node) -> bool:
     source = node.inputs[0]
     if sizes is None or source is None or source.shape is None:
         return sizes is None
-    scales = np.array([1.0, 1.0, *(sizes[i] / int(source.shape[i]) for i in (2, 3))], np.float32)  # ty: ignore[invalid-argument-type]
+    given = source.shape.numpy()
+    scales = np.array([1.0, 1.0, *(sizes[i] / given[i] for i in (2, 3))], np.float32)
     if not np.array_equal(scales.round(), scales):  # rounding may give another size
         return False
     node.replace_input_with(3, None)

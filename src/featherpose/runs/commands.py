@@ -137,10 +137,10 @@ def score_differences(runs: Sequence[Run]) -> list[str]:
     first, *others = runs
     lines = []
     for run in others:
-        evidence = [each.evidence(each.own_score) for each in (first, run)]
-        if any(e is None for e in evidence) or run.protocol != first.protocol:
+        before, after = (each.evidence(each.own_score) for each in (first, run))
+        if before is None or after is None or run.protocol != first.protocol:
             continue
-        found = difference(evidence[:1], evidence[1:])  # ty: ignore[invalid-argument-type]
+        found = difference([before], [after])
         if found is not None:
             verdict = "noise" if found.noise else "more than noise"
             lines.append(f"{run.metric}: {run.name} minus {first.name}: {found}, {verdict}")

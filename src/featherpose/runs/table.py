@@ -8,11 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from featherpose.intervals import Interval, difference
+from featherpose.intervals import Evidence, Interval, difference
 from featherpose.runs.dataframes import is_incidental
 from featherpose.runs.flat import flat
 from featherpose.runs.folder import DONE, Run
@@ -66,13 +67,14 @@ class Group:
 
     def against(self, other: Group) -> Interval | None:
         """This group's score minus another's, paired by pictures; None where a run kept nothing to draw from."""
-        sides = [
-            [run.evidence(score) for run, score in zip(group.runs, group.scores, strict=True)]
-            for group in (other, self)
-        ]
-        if any(evidence is None for side in sides for evidence in side):
-            return None
-        return difference(*sides)  # ty: ignore[invalid-argument-type]
+        before, after = other._evidence(), self._evidence()
+        return difference(before, after) if before and after else None
+
+    def _evidence(self) -> list[Evidence]:
+        """Of every run; of none where one kept nothing."""
+        scored = zip(self.runs, self.scores, strict=True)
+        found = [kept for run, score in scored if (kept := run.evidence(score)) is not None]
+        return found if len(found) == len(self.runs) else []
 
     def _values(self, name: str) -> list[float]:
         return [score.values[name] for score in self.scores if score.values.get(name) is not None]
@@ -282,10 +284,8 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
     return remarks
 
 
-def _two(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{float(value):.2f}"  # ty: ignore[invalid-argument-type]
+def _two(value: Any) -> str:
+    return "" if pd.isna(value) else f"{float(value):.2f}"
 
 
 def _paired(difference: Interval | None) -> str:

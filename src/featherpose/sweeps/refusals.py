@@ -65,7 +65,7 @@ def refuse_what_none_can_run(jobs: Iterable[Job]) -> None:
             plain: Any = OmegaConf.to_container(job.cfg, resolve=False)
             elsewhere(_refuse_unread, plain, path)
         data = job.cfg.get("data")
-        if data and data.get("read") and data.get("root", ...) is not None:
+        if data and data.get("read") and data.get("root") is not None:
             node: Any = OmegaConf.to_container(data, resolve=True)
             node = {key: node[key] for key in ("read", "root")}
             datasets[json.dumps(node, sort_keys=True, default=str)] = node

@@ -325,6 +325,17 @@ def _head_points(points: dict[str, np.ndarray], head: np.ndarray, length: np.nda
     return seen
 
 
+# The limbs: from where to where, and the radius at either end
+_LIMBS = (
+    ("upper_arm", "shoulder", "elbow", 0.037, 0.028),
+    ("forearm", "elbow", "wrist", 0.028, 0.019),
+    ("hand", "wrist", "hand", 0.02, 0.022),
+    ("thigh", "hip", "knee", 0.056, 0.038),
+    ("shank", "knee", "ankle", 0.04, 0.025),
+    ("foot", "heel", "toe", 0.027, 0.021),
+)
+
+
 def _circles(
     points: dict, frames: dict, size: dict[str, np.ndarray], build: np.ndarray
 ) -> np.ndarray:
@@ -358,20 +369,10 @@ def _circles(
             (points["nose"], 0.008 * unit),
         ],
     }
-    for side in ("left", "right"):
-        for part, start, end, first, last in (
-            ("upper_arm", "shoulder", "elbow", 0.037, 0.028),
-            ("forearm", "elbow", "wrist", 0.028, 0.019),
-            ("hand", "wrist", "hand", 0.02, 0.022),
-            ("thigh", "hip", "knee", 0.056, 0.038),
-            ("shank", "knee", "ankle", 0.04, 0.025),
-            ("foot", "heel", "toe", 0.027, 0.021),
-        ):
-            ends = [
-                (points[f"{side}_{start}"], first * limb),
-                (points[f"{side}_{end}"], last * limb),
-            ]
-            parts[f"{side}_{part}"] = ends
+    for part, start, end, first, last in _LIMBS:
+        for side in ("left", "right"):
+            ends = ((start, first), (end, last))
+            parts[f"{side}_{part}"] = [(points[f"{side}_{p}"], radius * limb) for p, radius in ends]
     # Four for every part, so that all lie in one array (F, P, 4, 4)
     four = [
         circle for part in PARTS for circle in parts[part] for _ in range(4 // len(parts[part]))

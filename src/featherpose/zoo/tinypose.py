@@ -65,7 +65,8 @@ def state_of(
         )
     state = {"heatmaps.weight": heads[0].weight, "heatmaps.bias": _bias_of(heads[0])}
     for number, name in enumerate(names):
-        norm = network.get_submodule(name)[1]  # ty: ignore[not-subscriptable]
+        norm = network.get_submodule(f"{name}.1")
+        assert isinstance(norm, nn.BatchNorm2d)
         state |= conv_norm(name, numbered[number], norm.eps)
     return state
 

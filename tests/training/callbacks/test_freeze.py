@@ -10,7 +10,7 @@ from featherpose.errors import PoseError
 
 from ..test_resume_points import EACH_STEP, Kill, Killed
 
-FROZEN = ("freeze.parts=[stem]", "freeze.norms=true", "freeze.until=2")
+FROZEN = ("freeze.parts=[stem,stages.0.heatmaps.bias]", "freeze.norms=true", "freeze.until=2")
 
 
 class Stem(Callback):
@@ -35,6 +35,7 @@ def test_a_part_stays_to_the_bit_and_thaws(fit, tmp_path) -> None:
         moved = stem.moved(epoch)
         assert not any(name.startswith("stem.") for name in moved)
         assert "stages.0.heatmaps.weight" in moved
+        assert "stages.0.heatmaps.bias" not in moved
     assert {"stem.conv.0.weight", "stem.conv.1.running_mean"} <= stem.moved(2)
 
 

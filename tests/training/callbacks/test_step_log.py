@@ -17,13 +17,16 @@ def steps_of(folder: Path) -> pd.DataFrame:
 
 
 def test_rows_every_few_steps_agree_with_the_epochs(fit, tmp_path: Path) -> None:
-    fit(tmp_path, "trainer.log_every_n_steps=5", "model.stages=2", logger=MetricsFile(tmp_path))
+    words = ("trainer.log_every_n_steps=5", "model.stages=2")
+    rates = ("schedule.learning_rate=1e-3", "schedule.part_rates={stem: 0.1}")
+    fit(tmp_path, *words, *rates, logger=MetricsFile(tmp_path))
     steps, epochs = steps_of(tmp_path), pd.read_csv(tmp_path / "metrics.csv")
     assert steps["step"].tolist() == [5, 10, 15, 20]  # epochs have five steps
     for name in ("loss", "loss/stage1", "loss/stage2"):
         assert steps[f"train/step/{name}"].tolist() == pytest.approx(epochs[f"train/{name}"])
     assert steps["train/step/gamma/stage1"].tolist() == pytest.approx(epochs["gamma/stage1"])
     assert (steps["train/step/images_per_s"] > 0).all()
+    assert steps["train/step/lr"].iloc[0] == pytest.approx(1e-3), "the stem's is a tenth of it"
     assert "train/step/gradient_norm" not in steps
 
 

@@ -85,6 +85,6 @@ class StepLog(Callback):
         self.start, self.images, self.batches = time.perf_counter(), 0, 0
 
 
-def _due(trainer: Trainer, step: int) -> bool:
-    every = trainer.log_every_n_steps  # ty: ignore[missing-attribute]
+def _due(trainer: Any, step: int) -> bool:
+    every = trainer.log_every_n_steps
     return every > 0 and step % every == 0
