@@ -393,6 +393,26 @@ def test_a_score_is_taken_apart_also_by_the_pictures_rotation(run, sets, checkpo
         run(f"checkpoint={folder}", *on(sets, "mpii"), "rotate=0")
 
 
+def test_both_sets_of_one_network_are_scored(run, root, tmp_path):
+    network = ["model=lapx", "model.channels=16", "model.stages=1"]
+    painted = "{_target_: featherpose.synthetic.painted.read, _partial_: true, seed: 0, "
+    painted += "people: {train: 2, val: 3, test: 2}}"
+    data = [
+        "data=lsp_mpii", "data.input_size=[64,64]", "data.load._target_=featherpose.synthetic.painted.load",
+        *(f"~data.read.sets.{name}.read" for name in ("lsp", "mpii")),
+        *(f"+data.read.sets.{name}.read={painted}" for name in ("lsp", "mpii")),
+        *(f"+data.read.sets.{name}.read.skeleton={name}" for name in ("lsp", "mpii")),
+    ]  # fmt: skip
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        cfg = compose("train", [*network, *data, "paths.root=/nowhere"])
+    torch.save(build(OmegaConf.to_container(cfg.model, resolve=True)).state_dict(), tmp_path / "a")
+    score, out = run(f"weights={tmp_path / 'a'}", *network, *data)
+    assert (record(out)["main"], record(out)["dataset"]) == ("PCK@0.2", "lsp")
+    assert score == record(out)["scores"]["PCK@0.2"]
+    further = record(out / "mpii")
+    assert (further["main"], further["dataset"], further["persons"]) == ("PCKh@0.5", "mpii", 3)
+
+
 def test_a_submission_needs_no_annotations(run, sets, checkpoints, nearly_right, tmp_path):
     root = tmp_path / "coco"
     (root / "annotations").mkdir(parents=True)

@@ -35,6 +35,7 @@ LAPX = {
     "callbacks": {"gamma_warmup": {"target": 0.2}},
     "schedule": {"unit": "epoch", "epochs": 200},
     "loss": {"reduction": "lapx", "sigma": 2.0},
+    "data": {"name": "mpii"},
 }
 
 
@@ -333,6 +334,11 @@ def test_another_loss_repeats_no_row(write_run: Any) -> None:
     assert what == "loss.reduction le_hrnet, not lapx"
 
 
+def test_training_on_other_people_repeats_no_row(write_run: Any) -> None:
+    _, what = differs(write_run, config=changed(LAPX, data__name="lsp_mpii"))
+    assert what == "data.name lsp_mpii, not mpii"
+
+
 def test_weights_from_elsewhere_repeat_no_row(write_run: Any) -> None:
     _, what = differs(write_run, config=changed(LAPX, init="runs/train/other"))
     assert what == "started from other weights"
@@ -364,6 +370,7 @@ LE_HRNET = {
     },
     "schedule": {"unit": "epoch", "epochs": 300},
     "loss": {"reduction": "le_hrnet", "sigma": 2.0},
+    "data": {"name": "coco"},
 }  # fmt: skip
 ON_COCO = {"name": "coco", "val": 6352, "input_size": [256, 192]}
 

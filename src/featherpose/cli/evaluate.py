@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,17 @@ from featherpose.zoo.checkpoint import find_checkpoint, load_checkpoint
 SOURCES = ("checkpoint", "weights", "onnx", "predictions")
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One set that was scored: the folder of its files, how it was done, and what `score` found."""
+
+    folder: Path
+    data: PoseDataModule
+    protocol: dict[str, Any]  # as it was applied
+    found: dict[str, Any]
+    backend: Backend | None = None
+
+
 def main(cfg: DictConfig) -> float:
     """Predicts or reads predictions, scores them, writes everything to `out`; gives the main score."""
     started = time.perf_counter()
@@ -43,55 +56,72 @@ def main(cfg: DictConfig) -> float:
     protocol = Protocol.of(as_dict(cfg.protocol))
     if cfg.submit:
         return submit(cfg, source, protocol, folder)
-    how_much: dict[str, Any] = {
-        "stages": cfg.stages,
-        "worst": int(cfg.worst or 0),
-        "oracle": cfg.oracle,
-    }
     earlier = [score_report.read(path) for path in cfg.compare]
-    backend: Backend | None = None
-    if source == "predictions":
-        data = build_data(_chosen_data(cfg), cfg, pictures_needed=False)
-        metric = data.new_metric(protocol.mean)
-        how = {"name": score_report.UNKNOWN, "boxes": score_report.UNKNOWN, "mean": metric.mean}
-        path = Path(cfg.predictions)
-        if isinstance(metric, OKS) and ".json" in path.suffixes:
-            found = score_results(path, data, metric, cfg.oracle)
-        else:
-            predictions = read_keypoints(
-                path, data.val_people, len(data.skeleton), _first_pixel(cfg, data)
-            )
-            found = score(predictions, data, protocol.mean, folder, **how_much)
-    else:
-        data, predictions, estimator = run_network(cfg, source, protocol)
-        backend = estimator.backend
-        how_much["turned"] = predict_turned(cfg, estimator, data)
-        how = data.stamp(protocol, backend.description.stride, data.new_metric(protocol.mean))
-        found = score(predictions, data, protocol.mean, folder, **how_much)
-    record: score_report.Record = {
+    records: list[score_report.Record] = []
+    of_network = source != "predictions"
+    sets = score_network(cfg, source, protocol) if of_network else [score_file(cfg, protocol)]
+    for part in sets:
+        record = record_of(cfg, source, part, started)
+        score_report.write(part.folder / "metrics.json", record)
+        if source == "checkpoint":
+            keep_beside_run(find_checkpoint(cfg.checkpoint), part.data, record, part.folder)
+        score_report.show(console, record)
+        files = sorted(each.name for each in part.folder.iterdir() if each.is_file())
+        console.print(f"written to {part.folder}: {', '.join(files)}")
+        records.append(record)
+    if earlier:
+        score_report.compare(console, [records[0], *earlier])
+    return records[0]["scores"][records[0]["main"]]
+
+
+def score_network(cfg: DictConfig, source: str, protocol: Protocol) -> Iterator[Scored]:
+    """Of each set of the data: the first in `out`, further ones in folders of their names."""
+    data, estimator = open_estimator(cfg, source, protocol)
+    backend = estimator.backend
+    for name, part in {"": data, **data.also}.items():
+        folder = Path(cfg.out) / name
+        predictions = by_network.predict(estimator, part.val_loader())
+        turned = predict_turned(cfg, estimator, part)
+        found = score(predictions, part, protocol.mean, folder, **how_much(cfg), turned=turned)
+        how = part.stamp(protocol, backend.description.stride, part.new_metric(protocol.mean))
+        yield Scored(folder, part, how, found, backend)
+
+
+def score_file(cfg: DictConfig, protocol: Protocol) -> Scored:
+    """Of keypoints in a file, of whose making nothing is known."""
+    folder, path = Path(cfg.out), Path(cfg.predictions)
+    data = build_data(_chosen_data(cfg), cfg, pictures_needed=False, also=None)
+    metric = data.new_metric(protocol.mean)
+    how = {"name": score_report.UNKNOWN, "boxes": score_report.UNKNOWN, "mean": metric.mean}
+    if isinstance(metric, OKS) and ".json" in path.suffixes:
+        return Scored(folder, data, how, score_results(path, data, metric, cfg.oracle))
+    people, joints = data.val_people, len(data.skeleton)
+    predictions = read_keypoints(path, people, joints, _first_pixel(cfg, data))
+    found = score(predictions, data, protocol.mean, folder, **how_much(cfg))
+    return Scored(folder, data, how, found)
+
+
+def how_much(cfg: DictConfig) -> dict[str, Any]:
+    return {"stages": cfg.stages, "worst": int(cfg.worst or 0), "oracle": cfg.oracle}
+
+
+def record_of(cfg: DictConfig, source: str, part: Scored, started: float) -> score_report.Record:
+    """What `metrics.json` holds."""
+    backend, people = part.backend, part.data.val_people
+    return {
         "name": Path(str(cfg[source])).stem,
         source: str(cfg[source]),
-        "dataset": data.name,
+        "dataset": part.data.scored_on,
         "split": "val",
-        "protocol": how,
+        "protocol": part.protocol,
         "precision": score_report.UNKNOWN if backend is None else precision_of(backend),
-        **found,
-        "stage_names": _stage_names(backend, len(found["stages"])),
-        "skipped": data.val_people.skipped,
-        "annotations": dict(data.val_people.sources),
+        **part.found,
+        "stage_names": _stage_names(backend, len(part.found["stages"])),
+        "skipped": people.skipped,
+        "annotations": dict(people.sources),
         "seconds": round(time.perf_counter() - started, 2),
         "versions": {name: version(name) for name in ("featherpose", "torch", "numpy")},
     }
-    score_report.write(folder / "metrics.json", record)
-    if source == "checkpoint":
-        keep_beside_run(find_checkpoint(cfg.checkpoint), data, record, folder)
-    score_report.show(console, record)
-    if earlier:
-        score_report.compare(console, [record, *earlier])
-    console.print(
-        f"written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if each.is_file()))}"
-    )
-    return record["scores"][record["main"]]
 
 
 def _stage_names(backend: Backend | None, count: int) -> list[str]:
@@ -148,7 +178,8 @@ def submit(cfg: DictConfig, source: str, protocol: Protocol, folder: Path) -> fl
         raise UsageError(
             "submit= needs a network, data=coco, protocol.boxes=detections and data.detections=FILE.json."
         )
-    data, predictions, _ = run_network(cfg, source, protocol)
+    data, estimator = open_estimator(cfg, source, protocol)
+    predictions = by_network.predict(estimator, data.val_loader())
     name = Path(str(cfg.name or cfg[source])).stem
     packed = submission.write(folder, data, predictions, cfg.submit, name)
     console.print(
@@ -169,16 +200,15 @@ def precision_of(backend: Backend) -> str:
     return "32-true" if written == "float32" else written
 
 
-def run_network(
+def open_estimator(
     cfg: DictConfig, source: str, protocol: Protocol
-) -> tuple[PoseDataModule, Predictions, Estimator]:
-    """Everybody's keypoints by a network, on the data chosen or on its own."""
+) -> tuple[PoseDataModule, Estimator]:
+    """The network by the protocol, and the data chosen or its own."""
     backend, data = open_network(cfg, source, protocol)
     _check_skeleton(backend.description.skeleton, data.skeleton)
     if protocol.boxes == "detections" and data.val_people.boxes != "detections":
         use_detections(data)
-    estimator = Estimator(backend, protocol)
-    return data, by_network.predict(estimator, data.val_dataloader()), estimator
+    return data, Estimator(backend, protocol)
 
 
 def predict_turned(

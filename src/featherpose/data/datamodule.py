@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class PoseDataModule(L.LightningDataModule):
         stride, natural_height: the network's, passed by the command line.
         scale_range: the field's usual random scale on this set, which augment=lapx reads.
         detections: a file of detected boxes for protocols that score them (COCO).
+        also: further sets of a joint reader that the same network is scored on: {name: metric}.
         shared: what only other entries of the YAML refer to, e.g. `people` of synthetic; Hydra refuses unknown keys.
     """
 
@@ -74,6 +76,7 @@ class PoseDataModule(L.LightningDataModule):
         natural_height: int = 256,
         scale_range: Sequence[float] | None = None,
         detections: str | Path | None = None,
+        also: Mapping[str, Callable[..., Any]] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__()
@@ -101,6 +104,7 @@ class PoseDataModule(L.LightningDataModule):
         self.seed = whole("seed", seed, least=0)
         self.scale_range = scale_range
         self.detections = detections
+        self.measures = dict(also or {})
         self._position = (0, 0)
         self._train_sampler: PersonSampler | None = None
         self._kept: dict[str, DeviceCrops] = {}  # by split, with cache="device"
@@ -109,6 +113,21 @@ class PoseDataModule(L.LightningDataModule):
     def scored_on(self) -> str:
         """The set that validates: one of several (lsp_mpii), or the only one."""
         return getattr(self.read, "keywords", {}).get("validate", self.name)
+
+    @cached_property
+    def also(self) -> dict[str, PoseDataModule]:
+        """The further sets, by their names: this very module with their people and their measure."""
+        others = [name for name in self.measures if name != self.scored_on]
+        return {name: self._of_set(name) for name in others}
+
+    def _of_set(self, name: str) -> PoseDataModule:
+        other = copy(self)
+        other.read = partial(self.read, validate=name)
+        other.metric = partial(self.measures[name], skeleton=self.skeleton)
+        other.measures, other._kept = {}, {}
+        for known in ("val_people", "also"):
+            other.__dict__.pop(known, None)
+        return other
 
     @cached_property
     def train_people(self) -> People:
@@ -126,7 +145,8 @@ class PoseDataModule(L.LightningDataModule):
         """Reads the annotations now, so that what is wrong with them shows before the first step."""
         if stage in (None, "fit"):
             self._not_empty(self.train_people, "train")
-        self._not_empty(self.val_people, "val")
+        for data in (self, *self.also.values()):
+            self._not_empty(data.val_people, "val")
 
     def new_metric(
         self, mean: str | None = None, persons: Iterable[Person] | None = None
@@ -176,10 +196,18 @@ class PoseDataModule(L.LightningDataModule):
         self.set_position(*self._position)
         return loader
 
-    def val_dataloader(self) -> DataLoader | DeviceLoader:
+    def val_loader(self) -> DataLoader | DeviceLoader:
+        """Of this set alone."""
         if self.cache == "device":
             return self._device_loader("val")
         return self._loader(self.val_dataset(), shuffle=False)
+
+    def val_dataloader(self) -> DataLoader | DeviceLoader | list[DataLoader | DeviceLoader]:
+        """Of all sets that are scored, this one first."""
+        for other in self.also.values():
+            other.trainer = self.trainer
+        loaders = [data.val_loader() for data in (self, *self.also.values())]
+        return loaders if len(loaders) > 1 else loaders[0]
 
     def turned_dataloader(self, rotation: float) -> DataLoader:
         """The validation people in pictures turned by so many degrees, each around its crop's centre."""
@@ -188,7 +216,7 @@ class PoseDataModule(L.LightningDataModule):
         return self._loader(dataset, shuffle=False)
 
     test_dataloader = val_dataloader
-    predict_dataloader = val_dataloader
+    predict_dataloader = val_loader
 
     def _device_loader(self, split: str) -> DeviceLoader:
         """Regions are decoded once a run, the loader around them is made as often as Lightning asks."""

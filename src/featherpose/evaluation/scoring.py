@@ -125,7 +125,7 @@ def keep_beside_run(
     run = RunRecord.read(place)
     if run is None or run.best is None or checkpoint.name != "best.ckpt":
         return
-    kept = Score(
+    found = Score(
         metric=record["main"],
         values={"score": record["scores"][record["main"]], **record["scores"]},
         data=data.scored_on,
@@ -135,7 +135,10 @@ def keep_beside_run(
         precision=record["precision"],
         epoch=run.best.epoch,
         interval=record["interval"],
-    ).write(place, intervals.load(folder / EVIDENCE), folder / TABLE)
+    )
+    table = folder / TABLE
+    errors = table.read_text(encoding="utf-8") if table.is_file() else None
+    kept = found.write(place, intervals.load(folder / EVIDENCE), errors)
     console.print(f"[dim]kept beside the run, for tables: {kept}[/]")
 
 

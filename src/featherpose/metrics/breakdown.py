@@ -48,6 +48,7 @@ def breakdown(metric: KeypointMetric) -> list[Part]:
     return [
         part_of(metric, kind, by, name, chosen)
         for by, name, chosen in _divisions(metric.people(index), kind >= 0, metric.skeleton)
+        if chosen.any()
     ]
 
 
@@ -89,12 +90,17 @@ def _by_size(extent: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def write(path: Path, parts: Sequence[Part]) -> None:
+def table_of(parts: Sequence[Part]) -> str:
     """A CSV, a row a part."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow([each.name for each in fields(Part)])
     for part in parts:
         values = asdict(part).values()
         writer.writerow([f"{v:.3f}" if isinstance(v, float) else v for v in values])
-    write_atomically(path, table.getvalue())
+    return text.getvalue()
+
+
+def write(path: Path, parts: Sequence[Part]) -> None:
+    """As a file."""
+    write_atomically(path, table_of(parts))

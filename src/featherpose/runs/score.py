@@ -65,12 +65,10 @@ class Score:
             words.append(self.precision)
         return ", ".join(words)
 
-    def write(
-        self, run: Path, evidence: Evidence | None = None, errors: Path | None = None
-    ) -> Path:
+    def write(self, run: Path, evidence: Evidence | None = None, errors: str | None = None) -> Path:
         """Into the run's folder, in the place of an earlier score that was measured in the same way.
 
-        `evidence` and the file of `errors` are kept beside it.
+        `evidence` and the table of `errors` are kept beside it.
         """
         same = json.dumps([self.words, self.protocol], sort_keys=True)
         digest = hashlib.sha256(same.encode()).hexdigest()[:8]
@@ -79,9 +77,9 @@ class Score:
         if evidence is not None:
             content["evidence"] = f"{FOLDER}/{path.stem}.npz"
             intervals.save(path.with_suffix(".npz"), evidence)
-        if errors is not None and errors.is_file():
+        if errors is not None:
             content["errors"] = f"{FOLDER}/{path.stem}-errors.csv"
-            write_atomically(run / content["errors"], errors.read_text(encoding="utf-8"))
+            write_atomically(run / content["errors"], errors)
         write_atomically(path, json.dumps(content, indent=2) + "\n")
         return path
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +38,11 @@ class Keypoints(NamedTuple):
     index: Tensor  # (B,) into the data's persons
     keypoints: Tensor  # (S, B, K, 2) in picture pixels
     confidence: Tensor  # (S, B, K)
+
+
+Gathered = tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]  # index (N,), keypoints (S, N, K, 2), confidence
 
 
 class PoseModule(L.LightningModule):
@@ -90,7 +95,10 @@ class PoseModule(L.LightningModule):
         self.input_size = input_size or (side, side)
         self.description = dict(description or {})
         self.metrics = nn.ModuleList()  # one for each supervised output
-        self.last_predictions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self.also = nn.ModuleList()  # one for each further set that is scored, by the final output
+        self.also_names: list[str] = []
+        self.last_predictions: Gathered | None = None
+        self.last_also: list[Gathered] = []
         # persons, and the total's loss before each output's
         self.step_losses: list[tuple[int, Tensor]] = []
 
@@ -99,7 +107,7 @@ class PoseModule(L.LightningModule):
         return self.network(images)
 
     def setup(self, stage: str) -> None:
-        """One metric for each output, for the persons that are validated."""
+        """One metric for each output, for the persons that are validated, and one for each further set."""
         if self.compiler and stage == "fit":
             self.compiled = Compiled(self.network, self.compiler)
         data = getattr(self.trainer, "datamodule", None)
@@ -108,6 +116,9 @@ class PoseModule(L.LightningModule):
         self.metrics = nn.ModuleList(
             data.new_metric(self.protocol.mean) for _ in range(self.count_outputs(data.input_size))
         )
+        others = getattr(data, "also", {})
+        self.also_names = list(others)
+        self.also = nn.ModuleList(each.new_metric(self.protocol.mean) for each in others.values())
 
     @torch.no_grad()
     def count_outputs(self, input_size: tuple[int, int]) -> int:
@@ -189,11 +200,21 @@ class PoseModule(L.LightningModule):
         outputs = self.predict_heatmaps(batch["image"])
         return Keypoints(batch["index"], *self.decode(outputs, batch["matrix"]))
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
+    def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         outputs = self.predict_heatmaps(batch["image"])
-        total, _ = self.loss(outputs, batch["joints"], batch["visible"], self.stride)
-        self.log("val/loss", total, batch_size=len(batch["index"]), sync_dist=True)
         keypoints, confidence = self.decode(outputs, batch["matrix"])
+        if dataloader_idx:  # a further set
+            metric = keypoint_metrics(self.also)[dataloader_idx - 1]
+            metric.update(batch["index"], keypoints[-1], confidence[-1])
+            return
+        total, _ = self.loss(outputs, batch["joints"], batch["visible"], self.stride)
+        self.log(
+            "val/loss",
+            total,
+            batch_size=len(batch["index"]),
+            sync_dist=True,
+            add_dataloader_idx=False,  # the name is this set's alone
+        )
         for metric, points, scores in zip(
             self.keypoint_metrics(), keypoints, confidence, strict=True
         ):
@@ -206,30 +227,28 @@ class PoseModule(L.LightningModule):
         final["val/score"] = scores[-1][metrics[-1].main]
         for i, stage in enumerate(scores[:-1]):
             final[f"val/stage{i + 1}/score"] = stage[metrics[i].main]
+        others = keypoint_metrics(self.also)
+        for name, metric in zip(self.also_names, others, strict=True):
+            found = metric.compute()
+            final |= {f"val/{name}/{key}": value for key, value in found.items()}
+            final[f"val/{name}/score"] = found[metric.main]
         self.log_dict(
             {name: torch.tensor(float(value)) for name, value in final.items()},
             rank_zero_only=False,
         )
         if self.trainer.state.fn != "fit":  # while it trains nobody asks for them
             self.last_predictions = self.gathered_predictions()
-        for metric in metrics:
+            self.last_also = [gathered([metric]) for metric in others]
+        for metric in (*metrics, *others):
             metric.reset()
 
     def keypoint_metrics(self) -> list[KeypointMetric]:
         """One for each output, the final one's last."""
-        return [each for each in self.metrics if isinstance(each, KeypointMetric)]
+        return keypoint_metrics(self.metrics)
 
-    def gathered_predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """index (N,), keypoints (S, N, K, 2) and confidence (S, N, K) of all processes, until the pass has ended."""
-        found = []
-        for metric in self.keypoint_metrics():
-            with metric.sync_context():
-                found.append(metric.collected())
-        return (
-            found[-1][0],
-            np.stack([keypoints for _, keypoints, _ in found]),
-            np.stack([c for *_, c in found]),
-        )
+    def gathered_predictions(self) -> Gathered:
+        """Of all processes and outputs, until the pass has ended."""
+        return gathered(self.keypoint_metrics())
 
     test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
@@ -244,3 +263,18 @@ class PoseModule(L.LightningModule):
             if state in checkpoint:
                 weights = network_weights(checkpoint[state])
                 checkpoint[state] = {PREFIX + name: value for name, value in weights.items()}
+
+
+def keypoint_metrics(modules: nn.ModuleList) -> list[KeypointMetric]:
+    """The same, as what they are."""
+    return [each for each in modules if isinstance(each, KeypointMetric)]
+
+
+def gathered(metrics: Sequence[KeypointMetric]) -> Gathered:
+    """What each of the metrics of the same persons has collected in all processes."""
+    found = []
+    for metric in metrics:
+        with metric.sync_context():
+            found.append(metric.collected())
+    index = found[-1][0]
+    return index, np.stack([points for _, points, _ in found]), np.stack([c for *_, c in found])

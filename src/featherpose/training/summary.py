@@ -19,13 +19,13 @@ from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.files import replacing
 from featherpose.metrics.breakdown import breakdown, write
-from featherpose.metrics.collect import KeypointMetric
 from featherpose.models.count import count
 from featherpose.models.network import output_names_of
 from featherpose.place import command
 from featherpose.runs.record import DataFacts, NetworkFacts
 from featherpose.runs.recording import Recording
 from featherpose.runs.score import ERRORS, EVIDENCE
+from featherpose.training import also_scored
 from featherpose.training.module import PoseModule
 from featherpose.zoo.start import Start
 
@@ -37,6 +37,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
     size = count(module.network, *data.input_size)
     network = module.network
     people = {"train": data.train_people, "val": data.val_people}
+    people |= {name: each.val_people for name, each in getattr(data, "also", {}).items()}
     return {
         "compile": module.compiler is not None,
         "network": NetworkFacts(
@@ -56,7 +57,7 @@ def facts(module: PoseModule, data: Any, config: dict[str, Any]) -> dict[str, An
             val=len(data.val_people.persons),
             scored_on=data.scored_on,
             skipped={split: found.skipped for split, found in people.items() if found.skipped},
-            sources=dict(data.val_people.sources) | dict(data.train_people.sources),
+            sources={k: v for each in people.values() for k, v in each.sources.items()},
             input_size=list(data.input_size),
         ),
         "protocol": data.stamp(
@@ -115,7 +116,8 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     main = module.keypoint_metrics()[-1].main
     scored = {f"mean pose/{name}": value for name, value in baseline.items()}
     before = record.baseline
-    last = last_metric(module, data)
+    assert module.last_predictions is not None
+    last = also_scored.metric_of(module, data, module.last_predictions)
     evidence = last.evidence()
     bounds = intervals.interval(evidence)
     intervals.save(folder / EVIDENCE, evidence)
@@ -127,11 +129,12 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
         interval=[bounds.low, bounds.high],
         baseline={**before, "mean pose": baseline[main], **scored},
     )
+    others = also_scored.keep(folder, record, module, data)
     predictions = save_predictions(folder, module, data)
     picture = prediction_picture(folder, data, predictions)
 
     columns = [name.removeprefix("val/joint/") for name in scores if name.startswith("val/joint/")]
-    table = Table(title=f"{record.name}: {main} on {data.name} ({record.protocol['name']})")
+    table = Table(title=f"{record.name}: {main} on {data.scored_on} ({record.protocol['name']})")
     table.add_column("")
     for column in [*columns, main]:
         table.add_column(column, justify="right")
@@ -147,6 +150,9 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     console.print(table)
     best = record.best.path if record.best else ""
     console.print(f"95% interval     {bounds.low:.2f} to {bounds.high:.2f}, drawn over pictures")
+    for other in others:
+        value = "{:.2f}, 95% in {:.2f} to {:.2f}".format(other.value, *other.interval)
+        console.print(f"also scored      {other.metric} on {other.data}: {value}")
     console.print(f"best checkpoint  {best}\npredictions      {picture}")
     console.print(f"try next         {command(f'predict checkpoint={best} source=PICTURE.jpg')}")
 
@@ -159,15 +165,6 @@ def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
     points = torch.as_tensor(np.asarray(keypoints), dtype=torch.float32)
     metric.update(torch.arange(len(points)), points, torch.ones(points.shape[:2]))
     return metric.compute()
-
-
-def last_metric(module: PoseModule, data: Any) -> KeypointMetric:
-    """With the final output's keypoints of the last validation, of all processes."""
-    assert module.last_predictions is not None
-    index, keypoints, confidence = module.last_predictions
-    metric = data.new_metric(module.protocol.mean).on_this_rank()
-    metric.update(*map(torch.as_tensor, (index, keypoints[-1], confidence[-1])))
-    return metric
 
 
 def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, np.ndarray]:

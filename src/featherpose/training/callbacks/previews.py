@@ -146,12 +146,13 @@ class Previews(Callback):
         return last or (self.every > 0 and number % self.every == 0)
 
     def show(self, trainer: Trainer, module: PoseModule, seen: Pass) -> None:
-        loader: Any = trainer.val_dataloaders
+        loaders: Any = trainer.val_dataloaders
+        dataset = (loaders[0] if isinstance(loaders, list) else loaders).dataset
         logged = self.table if trainer.loggers else 0
         fixed = seen.spread(self.samples)
         worst = seen.worst(max(self.worst, logged - len(fixed)))
-        same = seen.samples(loader.dataset, fixed, "fixed")
-        large = seen.samples(loader.dataset, worst, "worst")
+        same = seen.samples(dataset, fixed, "fixed")
+        large = seen.samples(dataset, worst, "worst")
         epoch, step = trainer.current_epoch, trainer.global_step
         for key, samples in {"preview": same, "worst": large[: self.worst]}.items():
             if not samples:
