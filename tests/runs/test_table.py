@@ -455,6 +455,27 @@ def test_the_same_evaluation_again_takes_the_first_one_s_place(write_run: Any) -
     assert [score.value for score in Run(folder).all_scores] == [80.0, 88.7]
 
 
+def test_steps_to_a_score_are_a_column(write_run: Any) -> None:
+    """As RePose says of its stacked networks; over seeds the mean of those that got there."""
+    config = changed(LAPX, schedule__epochs=3)
+    folders = [write_run("lapx", seed=seed, config=config) for seed in range(3)]
+    curves = [(20.0, 31.0, 35.0), (31.0, 20.0, 40.0), (5.0, 6.0, 7.0)]
+    for folder, scores in zip(folders, curves, strict=True):
+        rows = [f"{n},{100 * n + 99},{score}\n" for n, score in enumerate(scores)]
+        (folder / "metrics.csv").write_text("epoch,step,val/score\n" + "".join(rows))
+    own = Run(folders[0]).own_score
+    replace(own, protocol=own.protocol | {"flip": True}).write(folders[0])
+    found, _ = tables([Run(folder) for folder in folders], [30, 99])
+    head, (ours, *_) = found[0].cells()
+    assert ours[head.index("Steps to 30")] == "150 (2 of 3)"
+    assert ours[head.index("Steps to 99")] == ""
+    assert found[0].frame()["steps_to_30"].item() == 150
+    head, (flipped, *_) = found[1].cells()  # training has no curve of it
+    assert flipped[head.index("Steps to 30")] == ""
+    for text in (markdown(found), latex(found)):
+        assert "first validation in training" in text
+
+
 def test_scores_of_another_arithmetic_stand_in_another_table(write_run: Any) -> None:
     runs = [Run(write_run(kind, config=LAPX, precision=kind)) for kind in ("32-true", "bf16-mixed")]
     assert len(tables(runs)[0]) == 2

@@ -15,9 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from featherpose.console import console
 from featherpose.errors import UsageError
+from featherpose.files import write_atomically
 from featherpose.inference.beside import Beside
 from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
 from featherpose.inference.detector import Detector
+from featherpose.inference.jitter import Tracks
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results
@@ -49,6 +51,7 @@ def main(cfg: DictConfig) -> None:
     rate = source.rate if source.moving else None
     name = Path(source.name).stem.replace(" ", "") or "video"
     drawing = partial(pose.draw, threshold=cfg.draw_threshold) if cfg.pictures else None
+    tracks = Tracks(pose.skeleton) if cfg.jitter else None
     people = frames = 0
     started = time.perf_counter()
     with (
@@ -60,6 +63,8 @@ def main(cfg: DictConfig) -> None:
         try:
             for frame, found in predict(source, pose, find, every, smooth, lost, alike, closer):
                 write(partial(add, results, frame, found, drawing))
+                if tracks is not None:
+                    tracks.add(frame, found)
                 frames, people = frames + 1, people + len(found)
                 speed = frames / (time.perf_counter() - started)
                 progress.update(task, completed=frame.index + 1, rate=f"{speed:.1f} frames/s")
@@ -75,11 +80,20 @@ def main(cfg: DictConfig) -> None:
         f"{frames} {what}, {people} poses in {seconds:.1f} s: {frames / seconds:.1f} frames/s, "
         f"{people / seconds:.1f} people/s with reading, drawing and writing"
     )
+    if tracks is not None:
+        tell_jitter(tracks, rate, Path(cfg.out))
     written = sorted(
         each.name for each in Path(cfg.out).iterdir() if each.is_file() and each.name[0] != "."
     )
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
     console.print(f"written to {cfg.out}: {', '.join(written[:6])}{more}")
+
+
+def tell_jitter(tracks: Tracks, rate: float | None, folder: Path) -> None:
+    """One line, and `jitter.json` beside the keypoints."""
+    found = tracks.measure(rate)
+    write_atomically(folder / "jitter.json", found.as_json())
+    console.print(found.in_words(), markup=False)
 
 
 def add(

@@ -41,7 +41,7 @@ def diff(asked: argparse.Namespace, root: Path) -> None:
 
 
 def table(asked: argparse.Namespace, root: Path) -> None:
-    commands.write_table(select(asked, root), asked.format, asked.out)
+    commands.write_table(select(asked, root), asked.format, asked.out, asked.to)
 
 
 def report(asked: argparse.Namespace, root: Path) -> None:

@@ -43,6 +43,10 @@ def add_table(verbs: Verbs) -> None:
     )
     verb.add_argument("places", nargs="*")
     verb.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    verb.add_argument(
+        "--to", type=float, action="append", default=[], metavar="SCORE",
+        help="a column of the steps that training took to this score; may be repeated",
+    )  # fmt: skip
     verb.add_argument("--out", type=Path, default=None)
 
 

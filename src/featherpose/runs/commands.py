@@ -147,8 +147,10 @@ def score_differences(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def write_table(runs: Sequence[Run], kind: str, out: Path | None) -> None:
-    found, left = tables.tables(runs)
+def write_table(
+    runs: Sequence[Run], kind: str, out: Path | None, targets: Sequence[float] = ()
+) -> None:
+    found, left = tables.tables(runs, targets)
     if not found:
         raise PoseError(f"None of the {len(runs)} runs has a final score yet.")
     text = _FORMATS[kind](found, left)

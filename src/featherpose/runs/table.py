@@ -19,6 +19,7 @@ from featherpose.runs.flat import flat
 from featherpose.runs.folder import DONE, Run
 from featherpose.runs.published import Match, Row, nearest
 from featherpose.runs.score import AVERAGE_PRECISION, Score
+from featherpose.runs.steps_to import in_words, mean_steps, steps_to
 
 _HARDWARE = ("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.num_nodes")
 JOINTS = ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -65,6 +66,10 @@ class Group:
         """The 95% interval of a single run's score; over seeds the deviation says more."""
         return self.scores[0].interval if len(self.runs) == 1 else []
 
+    def steps_to(self, target: float) -> list[int | None]:
+        """Of each run, see `steps_to.steps_to`."""
+        return [steps_to(*each, target) for each in zip(self.runs, self.scores, strict=True)]
+
     def against(self, other: Group) -> Interval | None:
         """This group's score minus another's, paired by pictures; None where a run kept nothing to draw from."""
         before, after = other._evidence(), self._evidence()
@@ -87,6 +92,7 @@ class Table:
     protocol: str
     metric: str
     groups: tuple[Group, ...]
+    targets: tuple[float, ...] = ()  # scores to which steps are counted
 
     @property
     def title(self) -> str:
@@ -111,7 +117,7 @@ class Table:
         columns = self.columns
         head = ["#", "Methods", "#Params", "thop's", "MACs"]
         head += [name[:1].upper() + name[1:] for name in columns.values()]
-        head += ["Total", "Runs", "Difference"]
+        head += ["Total", *(f"Steps to {t:g}" for t in self.targets), "Runs", "Difference"]
         paired = self.paired
         if any(paired):
             head.append("Against the first")
@@ -129,10 +135,12 @@ class Table:
             size.append(f"{record['macs'] / 1e9:.2f}G")
             scores = [_two(record[name]) for name in columns.values()]
             difference = "" if math.isnan(record["difference"]) else f"{record['difference']:+.2f}"
-            row = [index, group.label, *size, *scores, total, str(len(group.runs)), difference]
+            steps = [in_words(group.steps_to(target)) for target in self.targets]
+            row = [index, group.label, *size, *scores, total, *steps, str(len(group.runs))]
+            row.append(difference)
             rows.append([*row, _paired(each)][: len(head)])
             if group.match is not None:
-                rows.append([*_printed(group.match, columns), ""][: len(head)])
+                rows.append([*_printed(group.match, columns, len(steps)), ""][: len(head)])
         return head, rows
 
     @cached_property
@@ -142,7 +150,7 @@ class Table:
         return [None, *(group.against(first) for group in others)]
 
 
-def tables(runs: Sequence[Run]) -> tuple[list[Table], list[Run]]:
+def tables(runs: Sequence[Run], targets: Sequence[float] = ()) -> tuple[list[Table], list[Run]]:
     """One table for each way of measuring, never mixed, and the runs that have no final score.
 
     Every score of a run is a row: its own, and those of later evaluations.
@@ -160,7 +168,7 @@ def tables(runs: Sequence[Run]) -> tuple[list[Table], list[Run]]:
         groups.sort(
             key=lambda g: (g.row is None, (g.row.source, g.row.index or 0) if g.row else ("", 0))
         )
-        found.append(Table(protocol, metric, tuple(groups)))
+        found.append(Table(protocol, metric, tuple(groups), tuple(targets)))
     return found, left
 
 
@@ -234,6 +242,7 @@ def _record(table: Table, group: Group) -> dict[str, object]:
     return record | {
         "mean": mean,
         "deviation": group.deviation("score"),
+        **{f"steps_to_{t:g}": mean_steps(group.steps_to(t)) for t in table.targets},
         "runs": len(group.runs),
         "seeds": " ".join(map(str, group.seeds)),
         "published": math.nan if printed is None else float(printed),
@@ -244,7 +253,7 @@ def _record(table: Table, group: Group) -> dict[str, object]:
     }
 
 
-def _printed(match: Match, columns: Mapping[str, str]) -> list[str]:
+def _printed(match: Match, columns: Mapping[str, str], gap: int) -> list[str]:
     """A published row, below ours; of one that is only near it is said what differs, and nothing is compared."""
     row = match.row
     parameters = f"{row.values['parameters']:.2f}M" if "parameters" in row.values else ""
@@ -261,7 +270,7 @@ def _printed(match: Match, columns: Mapping[str, str]) -> list[str]:
     elif row.unstated:
         words += f" (not stated: {', '.join(row.unstated)})"
     scores = [_two(row.values.get(PUBLISHED_NAMES.get(name, name))) for name in columns.values()]
-    return ["", words, *size, *scores, total, str(row.extra.get("runs", "")), ""]
+    return ["", words, *size, *scores, total, *[""] * gap, str(row.extra.get("runs", "")), ""]
 
 
 def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
@@ -276,6 +285,10 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
         remarks.append(
             "[low, high] hold 95% of 1,000 draws over pictures; differences are of the same people, paired, and "
             "noise where 0 lies inside."
+        )
+    if any(table.targets for table in found):
+        remarks.append(
+            "Steps are those up to the first validation in training at or above the score."
         )
     if left:
         remarks.append(
