@@ -76,9 +76,12 @@ def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path
     for step in range(4):
         writer.write(np.roll(still, 2 * step, axis=1))
     writer.release()
-    answer = typed("predict 'source=my walk.avi' smooth=true track_threshold=0.05 out=found")
+    line = "predict 'source=my walk.avi' smooth=true jitter=true track_threshold=0.05 out=found"
+    answer = typed(line)
     assert answer.code == 0, answer.text
     assert "4 frames, 4 poses" in answer.out
+    assert "jitter: no joint stood still for a second; acceleration" in answer.out
+    assert json.loads((tmp_path / "found" / "jitter.json").read_text())["acceleration"] > 0
     records = json.loads((tmp_path / "found" / "keypoints.json").read_text())
     assert [record["track_id"] for record in records] == [0, 0, 0, 0]
     video = cv2.VideoCapture(str(tmp_path / "found" / "mywalk.mp4"))

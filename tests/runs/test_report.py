@@ -169,7 +169,7 @@ def test_what_goes_wrong_is_a_table_and_a_picture(write_run: Any) -> None:
     write(run.folder / "predictions" / "errors.csv", parts)
     turned = run.folder / "turned.csv"  # of a later evaluation
     write(turned, [*parts, replace(parts[0], by="rotation", name="90")])
-    replace(run.own_score, split="test").write(run.folder, errors=turned)
+    replace(run.own_score, split="test").write(run.folder, errors=turned.read_text())
     text = page([Run(run.folder)])
     assert text.count("<summary>errors by part") == 2
     (label,) = re.findall(r"<figcaption>(what goes wrong[^<]*)", text)

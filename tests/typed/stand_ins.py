@@ -42,6 +42,7 @@ SMALLER = {
         r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false"
     ),
     r"(.*receptive-field) 'hourglass .*": r"\1 'lapx_fast data.input_size=[128,128]' --pictures 2",
+    r"(.*benchmark\.py jitter)\b.*": r"\1 people=1 frames=4 decoders=[argmax] flips=[false]",
     r"(.*benchmark\.py data)$": r"\1 rounds=1 samples=16 workers=0",
     r"(.*benchmark\.py evaluation)$": r"\1 rounds=1 people=16 persons=50 detections=500",
     r"(.*benchmark\.py export)$": r"\1 network=lapx_fast input_size=[64,64] rounds=1 warmup=1",
