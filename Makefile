@@ -40,6 +40,10 @@ test: $(STAMP) ## The test suite
 test-fast: $(STAMP) ## The tests that neither train nor export nor start programs
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
+.PHONY: coverage
+coverage: $(STAMP) ## Which lines the fast tests run: a figure, and htmlcov/index.html
+	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) --cov=featherpose --cov-report=html --cov-report=term:skip-covered $(ARGS)
+
 .PHONY: test-typed
 test-typed: $(STAMP) ## Every documented command as it is written, every training for two steps
 	$(BIN)/python -m pytest tests/typed --timeout=1800 $(SIDE_BY_SIDE) $(ARGS)
