@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from featherpose.errors import PoseError
+from featherpose.mapped import for_workers
 
 SC_BIAS = 0.6  # MPII's head size is this part of its head box's diagonal
 
@@ -49,6 +50,9 @@ class Texts(Sequence[str]):
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         ends = np.cumsum([len(each) for each in encoded], dtype=np.int64)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return for_workers(self.__dict__)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -181,6 +185,9 @@ class Persons(Sequence[Person]):
         pictures, picture = _joined([(part.pictures, part.picture) for part in parts])
         names, name = _joined([(part.names, part.name) for part in parts])
         return cls(**columns | {"picture": picture, "name": name}, pictures=pictures, names=names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return for_workers(self.__dict__)
 
     def __len__(self) -> int:
         return len(self.image_id)

@@ -1,4 +1,4 @@
-"""People by the number: readers take the whole file, and slopes are powers. Times are for people to read."""
+"""People by the number: every step runs, and slopes are powers. Times are for people to read."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featherpose.benchmarks import scale
-from featherpose.data.readers import coco
-
-
-def test_the_file_holds_so_many_people(tmp_path: Path) -> None:
-    scale.make(tmp_path, 30)
-    people = coco.read(tmp_path, "train", pictures="ignore")
-    assert len(people.persons) == 30 and not people.skipped
-    assert len(np.unique(people.persons.picture)) == 8
+from featherpose.benchmarks import made, scale
+from featherpose.errors import PoseError
 
 
 @pytest.mark.parametrize("name", scale.STEPS)
 def test_every_step_runs(tmp_path: Path, name: str) -> None:
-    scale.make(tmp_path, 30)
-    scale.STEPS[name](tmp_path)()
+    made.make_coco(tmp_path, 30)
+    scale.STEPS[name](scale.Case(tmp_path, "coco"))()
+
+
+def test_sharing_is_of_coco_alone() -> None:
+    with pytest.raises(PoseError, match="form=coco"):
+        scale.run([10], form="mpii", sharing=2)
 
 
 def test_a_slope_is_the_power_of_the_number() -> None:

@@ -28,8 +28,7 @@ from featherpose import crop
 from featherpose.benchmarks import scale as by_number
 from featherpose.data.augment import Augment
 from featherpose.data.cache import gigabytes, open_crops, plan
-from featherpose.data.datamodule import calm_worker
-from featherpose.data.dataset import CropDataset
+from featherpose.data.dataset import CropDataset, calm_worker
 from featherpose.data.readers import coco
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
@@ -161,6 +160,8 @@ def run(
     scale: tuple[float, float] = (0.65, 1.35),
     rotation: float = 45.0,
     people: Sequence[float] | None = None,
+    form: str = "coco",
+    sharing: int = 0,
     out: str | None = None,
     **_: Any,
 ) -> None:
@@ -169,7 +170,7 @@ def run(
     With `people`, what so many made people cost instead, from reading to evaluation.
     """
     if people:
-        by_number.run(people, out)
+        by_number.run(people, form, sharing, out)
         return
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

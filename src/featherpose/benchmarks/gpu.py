@@ -30,8 +30,7 @@ import torch
 
 from featherpose.benchmarks.training import composed
 from featherpose.data.cache import open_crops, plan
-from featherpose.data.datamodule import calm_worker
-from featherpose.data.dataset import CropDataset
+from featherpose.data.dataset import CropDataset, calm_worker
 from featherpose.data.device import DeviceCrops, DeviceLoader, to_device
 from featherpose.data.sampler import PersonSampler
 from featherpose.files import write_atomically

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import torch
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
-from featherpose.data.doctor.checks import Examined, check_annotations
-from featherpose.data.readers import coco
+from featherpose.benchmarks.made import COCO_FILE, FORMS
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions, write_run
 from featherpose.metrics.oks import OKS
 from featherpose.person import People
-from featherpose.settings import whole
+from featherpose.settings import choice, whole
 from featherpose.skeletons import COCO
 
-EACH = 4  # people in a picture; COCO has 2.3 with keypoints and 4.1 in all
-OUTLINE = 60  # numbers of a person's outline, which readers pass over
-FILE = "annotations/person_keypoints_train2017.json"
+if TYPE_CHECKING:  # it imports what a worker does, which the steps have no use for
+    from featherpose.benchmarks.sharing import Sharing
+
+METHODS = ("fork", "spawn")  # how systems start processes
 
 
 @dataclass(frozen=True)
@@ -38,52 +42,29 @@ class Cost:
     megabytes: float  # of the process's own, at the most, beyond what it has after its imports
 
 
-def make(folder: Path, count: int, seed: int = 0) -> None:
-    """A COCO file of so many people."""
-    mix = np.random.default_rng(seed)
-    corner, size = mix.uniform(0, 300, (count, 2)), mix.uniform(20, 300, (count, 2))
-    points = (corner[:, None] + mix.random((count, 17, 2)) * size[:, None]).round()
-    flags = mix.integers(0, 3, (count, 17, 1))
-    keypoints = np.where(flags > 0, np.concatenate([points, flags], axis=2), 0).astype(int)
-    outline = (np.tile(corner, OUTLINE // 2) + mix.uniform(0, 20, (count, OUTLINE))).round(2)
-    box = np.concatenate([corner, size], axis=1).round(2)
-    people = [
-        {
-            "segmentation": [outline[i].tolist()],
-            "num_keypoints": int((flags[i] > 0).sum()),
-            "area": float(box[i, 2] * box[i, 3] / 2),
-            "iscrowd": 0,
-            "keypoints": keypoints[i].ravel().tolist(),
-            "image_id": i // EACH + 1,
-            "bbox": box[i].tolist(),
-            "category_id": 1,
-            "id": i + 1,
-        }
-        for i in range(count)
-    ]
-    pictures = [
-        {"id": i + 1, "file_name": f"{i + 1:012d}.jpg", "width": 640, "height": 640}
-        for i in range(-(-count // EACH))
-    ]
-    category = {"id": 1, "name": "person", "keypoints": list(COCO.joints)}
-    path = folder / FILE
-    path.parent.mkdir(parents=True)
-    content = {"images": pictures, "annotations": people, "categories": [category]}
-    path.write_bytes(msgspec.json.encode(content))
+@dataclass(frozen=True)
+class Case:
+    """A file of made people in a folder."""
+
+    folder: Path
+    form: str
+
+    def read(self) -> People:
+        return FORMS[self.form].read(self.folder)
 
 
-def _read(folder: Path) -> People:
-    return coco.read(folder, "train", pictures="ignore")
-
-
-def _pycocotools(folder: Path) -> Callable[[], object]:
+def _pycocotools(case: Case) -> Callable[[], object]:
     from pycocotools.coco import COCO as Annotations
 
-    return lambda: Annotations(str(folder / FILE))
+    def step() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            Annotations(str(case.folder / COCO_FILE))
+
+    return step
 
 
-def _order(folder: Path) -> Callable[[], object]:
-    people = _read(folder)
+def _order(case: Case) -> Callable[[], object]:
+    people = case.read()
     return lambda: sum(1 for _ in PersonSampler(range(len(people.persons)), batch_size=32))
 
 
@@ -95,29 +76,32 @@ def _found(people: People) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.arange(count), torch.from_numpy(points), torch.from_numpy(mix.random((count, 17)))
 
 
-def _evaluation(folder: Path) -> Callable[[], object]:
-    people = _read(folder)
+def _evaluation(case: Case) -> Callable[[], object]:
+    people = case.read()
     metric = OKS(people.persons, COCO, aspect=0.75)
     metric.update(*_found(people))
     return metric.compute
 
 
-def _prediction_file(folder: Path) -> Callable[[], object]:
-    people = _read(folder)
+def _prediction_file(case: Case) -> Callable[[], object]:
+    people = case.read()
     index, points, confidence = (each.numpy() for each in _found(people))
     found = Predictions(index, points[None], confidence[None])
-    return lambda: write_run(folder / "predictions.npz", found, people.persons)
+    return lambda: write_run(case.folder / "predictions.npz", found, people.persons)
 
 
-def _doctor(folder: Path) -> Callable[[], object]:
-    result = Examined("train", _read(folder))
+def _doctor(case: Case) -> Callable[[], object]:
+    from featherpose.data.doctor.checks import Examined, check_annotations  # and Lightning
+
+    result = Examined("train", case.read())
     return lambda: check_annotations(result, COCO)
 
 
-STEPS: dict[str, Callable[[Path], Callable[[], object]]] = {
+Steps = dict[str, Callable[[Case], Callable[[], object]]]
+READING: Steps = {"first read": lambda case: case.read, "later start": lambda case: case.read}
+STEPS: Steps = {
     "pycocotools reads": _pycocotools,
-    "first read": lambda folder: lambda: _read(folder),
-    "later start": lambda folder: lambda: _read(folder),
+    **READING,
     "an epoch's order": _order,
     "evaluation": _evaluation,
     "prediction file": _prediction_file,
@@ -125,34 +109,68 @@ STEPS: dict[str, Callable[[Path], Callable[[], object]]] = {
 }
 
 
-def run(people: Sequence[float], out: str | None = None) -> None:
-    """Prints what each step costs for so many people, and the slope between the last two numbers."""
+def run(
+    people: Sequence[float], form: str = "coco", sharing: int = 0, out: str | None = None
+) -> None:
+    """Prints what each step costs for so many people, and the slope between the last two numbers.
+
+    Of another form than COCO's, reading alone. With `sharing`, what so many workers cost that go over the people.
+    """
     counts = sorted(whole("people", count, least=1) for count in people)
-    costs: dict[str, list[Cost]] = {name: [] for name in STEPS}
+    steps = STEPS if choice("form", form, tuple(FORMS)) == "coco" else READING
+    workers = whole("sharing", sharing, least=0)
+    if workers and form != "coco":
+        raise PoseError("sharing= goes with form=coco.")
+    costs: dict[str, list[Cost]] = {name: [] for name in steps}
+    shared: dict[tuple[int, str], Sharing] = {}
     for count in counts:
         with TemporaryDirectory(prefix="featherpose-people-") as folder:
-            make(Path(folder), count)
-            for name in STEPS:
-                costs[name].append(_alone(name, folder))
+            case = Case(Path(folder), form)
+            FORMS[form].make(case.folder, count)
+            for name in track(steps, f"{count:,} people", transient=True):
+                costs[name].append(_alone(measured, name, case))
+            for method in METHODS if workers else ():
+                shared[count, method] = _alone(_shared, case, workers, method)
     report(Console(), counts, costs)
+    if shared:
+        from featherpose.benchmarks.sharing import report as report_sharing
+
+        report_sharing(Console(), workers, shared)
     if out:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        with open(out, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("step", "people", "CPU seconds", "MB"))
-            for name, values in costs.items():
-                for count, cost in zip(counts, values, strict=True):
-                    writer.writerow((name, count, cost.seconds, cost.megabytes))
+        _write(Path(out), counts, costs, shared)
 
 
-def _alone(name: str, folder: str) -> Cost:
-    """The step's cost in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measured, (name, folder))
+def _write(
+    path: Path,
+    counts: Sequence[int],
+    costs: dict[str, list[Cost]],
+    shared: dict[tuple[int, str], Sharing],
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("step", "people", "CPU seconds", "MB"))
+        for name, values in costs.items():
+            for count, cost in zip(counts, values, strict=True):
+                writer.writerow((name, count, cost.seconds, cost.megabytes))
+        for (count, method), one in shared.items():
+            writer.writerow((f"a worker, {method}", count, one.seconds, one.added))
 
 
-def measured(name: str, folder: str) -> Cost:
-    step = STEPS[name](Path(folder))
+def _alone(step: Callable[..., Any], *arguments: object) -> Any:
+    """What the step gives in a fresh process, which may start others."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(step, *arguments).result()
+
+
+def _shared(case: Case, workers: int, method: str) -> Sharing:
+    from featherpose.benchmarks.sharing import measure
+
+    return measure(case.read().persons, workers, method)
+
+
+def measured(name: str, case: Case) -> Cost:
+    step = STEPS[name](case)
     before = _own(peak=False)
     _forget_peak()
     start = time.process_time()
@@ -176,11 +194,11 @@ def _own(peak: bool) -> float:
     return float("nan")
 
 
-def slope(counts: Sequence[int], seconds: Sequence[float]) -> float:
+def slope(counts: Sequence[int], costs: Sequence[float]) -> float:
     """The power of the number that a cost grows with: 1 is linear. NaN for a single number."""
-    if len(counts) < 2 or min(seconds[-2:]) <= 0:
+    if len(counts) < 2 or min(costs[-2:]) <= 0:
         return float("nan")
-    return float(np.log(seconds[-1] / seconds[-2]) / np.log(counts[-1] / counts[-2]))
+    return float(np.log(costs[-1] / costs[-2]) / np.log(counts[-1] / counts[-2]))
 
 
 def report(console: Console, counts: Sequence[int], costs: dict[str, list[Cost]]) -> None:
@@ -188,8 +206,12 @@ def report(console: Console, counts: Sequence[int], costs: dict[str, list[Cost]]
     table.add_column("people")
     for count in counts:
         table.add_column(f"{count:,}", justify="right")
-    table.add_column("slope", justify="right")
+    table.add_column("slope of s, MB", justify="right")
     for name, values in costs.items():
         cells = [f"{cost.seconds:.3f} s {cost.megabytes:6.0f} MB" for cost in values]
-        table.add_row(name, *cells, f"{slope(counts, [c.seconds for c in values]):.2f}")
+        slopes = (
+            slope(counts, each)
+            for each in ([c.seconds for c in values], [c.megabytes for c in values])
+        )
+        table.add_row(name, *cells, " ".join(f"{each:.2f}" for each in slopes))
     console.print(table)

@@ -9,18 +9,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
 from featherpose.data.augment import Augment
 from featherpose.data.cache import open_crops, plan
-from featherpose.data.dataset import CropDataset, Load
+from featherpose.data.dataset import CropDataset, Load, calm_worker
 from featherpose.data.device import DeviceCrops, DeviceLoader, jitter_of, to_device
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
-from featherpose.machine import keep_freed_memory
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.person import People, Person
 from featherpose.protocol import Protocol
@@ -266,12 +264,6 @@ class PoseDataModule(L.LightningDataModule):
                 or "nothing was left out"
             )
             raise PoseError(f"The split {split} has no person to use ({left_out}).")
-
-
-def calm_worker(_: int) -> None:
-    """A worker has one core, so no threads of its own; and it keeps freed memory, a quarter of the time of decoding."""
-    cv2.setNumThreads(0)
-    keep_freed_memory()
 
 
 def _input_size(
