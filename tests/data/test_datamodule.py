@@ -296,10 +296,11 @@ def test_custom_and_joint_configs(tmp_path, tiny_lsp, tiny_mpii, root):
 
 
 def test_cache_changes_nothing_but_the_time(tiny_coco, tmp_path):
-    plain = list(module(tiny_coco, cache_folder=tmp_path).train_dataloader())
-    assert not list(tmp_path.iterdir())
+    folder = tmp_path / "cache"
+    plain = list(module(tiny_coco, cache_folder=folder).train_dataloader())
+    assert not folder.exists()
     cached = list(
-        module(tiny_coco, cache="crops", cache_folder=tmp_path, workers=2).train_dataloader()
+        module(tiny_coco, cache="crops", cache_folder=folder, workers=2).train_dataloader()
     )
     for a, b in zip(plain, cached, strict=True):
         assert all(torch.equal(a[key], b[key]) for key in a)
