@@ -304,7 +304,7 @@ def test_cache_changes_nothing_but_the_time(tiny_coco, tmp_path):
     )
     for a, b in zip(plain, cached, strict=True):
         assert all(torch.equal(a[key], b[key]) for key in a)
-    assert len(list(tmp_path.glob("crops-*/pixels.bin"))) == 1
+    assert len(list(folder.glob("crops-*/pixels.bin"))) == 1
 
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
