@@ -76,7 +76,9 @@ def test_the_page_holds_scores_plots_and_pictures(report: str, sweep: Path) -> N
     runs = find_runs(sweep)
     (table,) = tables(runs)[0]
     for row in table.cells()[1]:
-        assert "".join(f"<td>{cell}</td>" for cell in row) in report
+        index, name, *rest = row
+        cells = "".join(f"<td>{cell}</td>" for cell in rest)
+        assert f"<td>{index}</td><td class='name'>{name}</td>{cells}" in report
     for run in runs:
         assert str(run.record.git.commit) in report
     plots = re.findall(r"<svg.*?</svg>", report, flags=re.DOTALL)
@@ -147,7 +149,12 @@ def test_many_runs_and_one_epoch_can_be_drawn(write_run: Any) -> None:
     drawn = charts.svg(chart)
     ElementTree.fromstring(drawn)
     assert drawn.count("<circle") == 50
-    assert len(page(runs)) < 1_000_000
+    text = page(runs)
+    assert len(text) < 1_000_000
+    assert text.count("<details class='run'>") == 50  # folded, else nobody finds the end
+    assert "score by joint: the best 8 of 50 runs" in text
+    assert "run49</text>" in text
+    assert "run41</text>" not in text
 
 
 def test_outputs_are_called_what_they_are(write_run: Any) -> None:

@@ -62,10 +62,10 @@ def gamma_figure(run: Run) -> Figure:
     return stage_figure(run, r"gamma/.*", f"gamma by stage: {run.name}")
 
 
-def joint_figure(runs: Sequence[Run]) -> Figure:
+def joint_figure(runs: Sequence[Run], title: str = "score by joint") -> Figure:
     """The final score of each joint column, a bar per run."""
     names = list(dict.fromkeys(n[6:] for run in runs for n in run.scores if n.startswith("joint/")))
-    figure, axes = new_axes("score by joint", "", runs[0].metric if runs else "score")
+    figure, axes = new_axes(title, "", runs[0].metric if runs else "score")
     width = 0.8 / max(1, len(runs))
     for i, (colour, run) in enumerate(zip(cycle(COLOURS), runs, strict=False)):
         values = [run.scores.get(f"joint/{name}", np.nan) for name in names]

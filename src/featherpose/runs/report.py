@@ -22,6 +22,7 @@ from featherpose.runs.table import Group, signature, tables
 
 # Of one page's pictures together, and of one of them at least: a mail takes the page of five runs
 _PICTURES, _LEAST = 600_000, 12_000
+_OPEN = 10  # sections of runs are folded where there are more
 
 Picture = tuple[str, str]  # what it shows, and its address
 
@@ -67,6 +68,7 @@ def page(runs: Sequence[Run], title: str = "Runs") -> str:
         sweep=grid(found),
         differences=_settings(runs) if len(runs) > 1 else None,
         runs=[_section(run, max(_LEAST, _PICTURES // (5 * len(runs)))) for run in runs],
+        folded=len(runs) > _OPEN,
         svg=charts.svg,
         frame_of=frame_of,
     )
@@ -78,37 +80,36 @@ def _overview(runs: Sequence[Run]) -> pd.DataFrame:
     table["macs"] = [f"{m / 1e9:.3f} G" if pd.notna(m) else "" for m in table["macs"]]
     table["minutes"] = table.pop("seconds").map(lambda s: f"{s / 60:.1f}" if pd.notna(s) else "")
     table["score"] = [f"{s:.2f}" if pd.notna(s) else "" for s in table["score"]]
-    columns = [
-        "name",
-        "state",
-        "score",
-        "metric",
-        "best epoch",
-        "epochs",
-        "parameters",
-        "macs",
-        "minutes",
-        "protocol",
-    ]
+    columns = ["name", "score", "metric", "state", "best epoch", "epochs", "parameters", "macs"]
+    columns += ["minutes"]
+    if table["protocol"].nunique() > 1:  # else the head of the scores says it
+        columns += ["protocol"]
     return table[columns + (["error"] if table["error"].notna().any() else [])]
 
 
 def _curves(runs: Sequence[Run]) -> list[Chart]:
     drawn = [charts.by_run(runs, name) for name in ("val/score", "train/loss", "val/loss")]
-    scored = _comparable(runs)
-    return [*drawn, charts.by_stage(scored, "score after each output")] if scored else drawn
+    scored, of = _comparable(runs)
+    return [*drawn, charts.by_stage(scored, f"score after each output{of}")] if scored else drawn
 
 
 def _joints(runs: Sequence[Run]) -> str:
-    scored = _comparable(runs)
-    return plots.svg(plots.joint_figure(scored)) if scored else ""
+    scored, of = _comparable(runs)
+    return plots.svg(plots.joint_figure(scored, f"score by joint{of}")) if scored else ""
 
 
-def _comparable(runs: Sequence[Run]) -> list[Run]:
-    """As many runs with scores as can be told apart, where they were all scored alike; else none."""
+def _comparable(runs: Sequence[Run]) -> tuple[list[Run], str]:
+    """The runs with scores, where they were all scored alike, else none; of more than can be told apart the best ones.
+
+    And how a title says so.
+    """
     scored = [run for run in runs if run.scores]
-    alike = len({(run.protocol, run.metric) for run in scored}) == 1
-    return scored[: len(plots.COLOURS)] if alike else []
+    if len({(run.protocol, run.metric) for run in scored}) != 1:
+        return [], ""
+    best = sorted(scored, key=lambda run: -(run.score or 0))[: len(plots.COLOURS)]
+    if len(best) == len(scored):
+        return scored, ""
+    return best, f": the best {len(best)} of {len(scored)} runs"
 
 
 def _settings(runs: Sequence[Run]) -> pd.DataFrame:
