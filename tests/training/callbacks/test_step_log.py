@@ -37,8 +37,14 @@ def test_rows_within_an_epoch_and_accumulated_batches(fit, tmp_path: Path) -> No
 
 
 class Norms(Callback):
+    """The gradients' norm and the loss of each step."""
+
     def __init__(self) -> None:
         self.found: list[float] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.losses.append(float(outputs["loss"]))
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
@@ -63,6 +69,10 @@ def test_the_norm_of_the_gradients_by_option_and_before_clipping(fit, tmp_path: 
     found = [norms.found[step - 1] for step in steps["step"]]
     assert steps["train/step/gradient_norm"].tolist() == pytest.approx(found, rel=1e-4)
     assert min(found) > 0.001
+    # Steps 3, 6 and 9; an epoch has five, and a row holds what came since the last row or the epoch's start
+    since = [norms.losses[0:3], norms.losses[5:6], norms.losses[6:9]]
+    means = [sum(each) / len(each) for each in since]
+    assert steps["train/step/loss"].tolist() == pytest.approx(means, rel=1e-5)
 
 
 def test_no_rows_where_none_are_wanted(fit, tmp_path: Path) -> None:
