@@ -85,6 +85,9 @@ class Protocol:
 
 
 FIELDS = tuple(field.name for field in fields(Protocol))
+PAPER_TTA = Protocol(
+    "paper_tta", flip=True
+)  # conf/protocol/paper_tta.yaml: where nothing says its own
 
 
 def _shift(value: Any) -> bool:

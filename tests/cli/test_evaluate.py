@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from featherpose.inference.backends import FileBackend
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.pixels import normalise
-from featherpose.protocol import Protocol
+from featherpose.protocol import PAPER_TTA, Protocol
 from featherpose.runs.folder import Run
 from featherpose.skeletons import MPII
 from featherpose.synthetic.formats import write
@@ -117,7 +118,7 @@ def test_a_coco_checkpoint_writes_results_that_pycocotools_scores_alike(
         *on(sets, "coco"), f"predictions={folder / 'keypoints_results.json'}", out="again"
     )
     assert again == pytest.approx(score, abs=1e-9)
-    assert found["protocol"]["name"] == "paper_tta"
+    assert found["protocol"]["name"] == "paper_no_tta"  # by which it trained
     assert found["persons"] == found["expected"] > 0
     (checksum,) = found["annotations"].values()
     assert len(checksum) == 64
@@ -156,6 +157,38 @@ def test_the_mean_that_the_protocol_names_is_the_score(run, sets, checkpoints, n
     )
     scores = record(folder)["scores"]
     assert unweighted == scores["PCKh@0.5 unweighted"] != scores["PCKh@0.5 weighted"] == weighted
+
+
+def test_a_run_s_own_protocol_scores_it_but_for_what_is_asked_for(
+    run, sets, checkpoints, nearly_right, tmp_path, capsys
+):
+    saved = torch.load(checkpoints / "mpii.ckpt")
+    saved[KEY]["protocol"] = {
+        "name": "repose",
+        "flip": False,
+        "decoder": "dark",
+        "mean": "unweighted",
+    }
+    torch.save(saved, tmp_path / "own.ckpt")
+
+    def done(*overrides):
+        _, folder = run(f"checkpoint={tmp_path / 'own.ckpt'}", "worst=0", *overrides)
+        return Protocol(**record(folder)["protocol"])
+
+    own = done()
+    assert own == Protocol("repose", shift=False, decoder="dark", mean="unweighted")
+    assert "asked for" not in capsys.readouterr().out
+    assert done("protocol.flip=true") == replace(own, flip=True, shift=True)
+    assert "own protocol is repose; asked for: flip True" in capsys.readouterr().out
+    assert done("protocol=paper_tta") == Protocol("paper_tta", flip=True, shift=True)
+
+
+def test_weights_without_a_protocol_take_the_papers(root):
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        plain, repose = compose("evaluate"), compose("evaluate", ["model=repose"])
+        published = OmegaConf.to_container(compose("evaluate", ["protocol=paper_tta"]).protocol)
+    assert evaluate.protocol_of(plain, PAPER_TTA) == Protocol(**published)
+    assert evaluate.protocol_of(repose, PAPER_TTA).mean == "unweighted"
 
 
 def test_checkpoint_and_weights_are_the_same_network(run, sets, checkpoints):
@@ -277,7 +310,8 @@ def test_other_protocols_are_never_compared_silently(run, sets, checkpoints, nea
         out="same",
     )
     assert "not measured alike" not in capsys.readouterr().out
-    run(f"checkpoint={checkpoints / 'mpii.ckpt'}", f"compare=[{second}]", out="other")
+    tta = (f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol=paper_tta")
+    run(*tta, f"compare=[{second}]", out="other")
     shown = capsys.readouterr().out
     assert "not measured alike" in shown
     assert "flip test: [1] True, [2] False" in shown
@@ -344,7 +378,7 @@ def test_the_command_prints_the_published_figures(root, real_data, tmp_path):
 def test_a_trained_checkpoint_scores_as_its_training_did(run, tiny_run):
     """The same protocol on the same people: the evaluation's own loop and Lightning's agree."""
     trained = json.loads((tiny_run / "run.json").read_text())["scores"]
-    score, folder = run(f"checkpoint={tiny_run}", "protocol=paper_no_tta")
+    score, folder = run(f"checkpoint={tiny_run}")
     found = record(folder)
     assert score == pytest.approx(trained["val/score"], abs=1e-4)
     assert found["scores"]["EPE"] == pytest.approx(trained["val/EPE"], rel=1e-3)
@@ -362,7 +396,7 @@ def test_a_score_of_a_run_s_best_checkpoint_is_kept_beside_the_run(
     best = {"path": "best.ckpt", "epoch": 3, "score": 50.0}
     record_of_run = {"name": "a", "state": "finished", "best": best, "scores": {"val/score": 50.0}}
     (folder / "run.json").write_text(json.dumps(record_of_run))
-    score, _ = run(f"checkpoint={folder}", *on(sets, "coco"))
+    score, _ = run(f"checkpoint={folder}", "protocol=paper_tta", *on(sets, "coco"))
     _, later = Run(folder).all_scores
     assert later.value == score
     assert later.metric == "AP"

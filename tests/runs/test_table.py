@@ -453,6 +453,8 @@ def test_the_same_evaluation_again_takes_the_first_one_s_place(write_run: Any) -
     for value in (88.6, 88.7):
         replace(own, values={"score": value}, protocol=own.protocol | {"flip": True}).write(folder)
     assert [score.value for score in Run(folder).all_scores] == [80.0, 88.7]
+    own.write(folder)  # what training itself measured is no second run
+    assert [len(g.runs) for t in tables([Run(folder)])[0] for g in t.groups] == [1, 1]
 
 
 def test_steps_to_a_score_are_a_column(write_run: Any) -> None:

@@ -25,7 +25,7 @@ from featherpose.machine import arithmetic, set_matmul
 from featherpose.metrics.oks import OKS
 from featherpose.models.network import output_names_of, stage_names
 from featherpose.overrides.as_dict import as_dict
-from featherpose.protocol import Protocol
+from featherpose.protocol import PAPER_TTA, Protocol
 from featherpose.settings import exactly_one, number
 from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build
@@ -53,13 +53,12 @@ def main(cfg: DictConfig) -> float:
     set_matmul(cfg.matmul)
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
-    protocol = Protocol.of(as_dict(cfg.protocol))
     if cfg.submit:
-        return submit(cfg, source, protocol, folder)
+        return submit(cfg, source, folder)
     earlier = [score_report.read(path) for path in cfg.compare]
     records: list[score_report.Record] = []
     of_network = source != "predictions"
-    sets = score_network(cfg, source, protocol) if of_network else [score_file(cfg, protocol)]
+    sets = score_network(cfg, source) if of_network else [score_file(cfg)]
     for part in sets:
         record = record_of(cfg, source, part, started)
         score_report.write(part.folder / "metrics.json", record)
@@ -74,10 +73,10 @@ def main(cfg: DictConfig) -> float:
     return records[0]["scores"][records[0]["main"]]
 
 
-def score_network(cfg: DictConfig, source: str, protocol: Protocol) -> Iterator[Scored]:
+def score_network(cfg: DictConfig, source: str) -> Iterator[Scored]:
     """Of each set of the data: the first in `out`, further ones in folders of their names."""
-    data, estimator = open_estimator(cfg, source, protocol)
-    backend = estimator.backend
+    data, estimator = open_estimator(cfg, source)
+    backend, protocol = estimator.backend, estimator.protocol
     for name, part in {"": data, **data.also}.items():
         folder = Path(cfg.out) / name
         predictions = by_network.predict(estimator, part.val_loader())
@@ -87,9 +86,9 @@ def score_network(cfg: DictConfig, source: str, protocol: Protocol) -> Iterator[
         yield Scored(folder, part, how, found, backend)
 
 
-def score_file(cfg: DictConfig, protocol: Protocol) -> Scored:
+def score_file(cfg: DictConfig) -> Scored:
     """Of keypoints in a file, of whose making nothing is known."""
-    folder, path = Path(cfg.out), Path(cfg.predictions)
+    folder, path, protocol = Path(cfg.out), Path(cfg.predictions), protocol_of(cfg, PAPER_TTA)
     data = build_data(_chosen_data(cfg), cfg, pictures_needed=False, also=None)
     metric = data.new_metric(protocol.mean)
     how = {"name": score_report.UNKNOWN, "boxes": score_report.UNKNOWN, "mean": metric.mean}
@@ -172,13 +171,13 @@ def _read_submitted(of: str, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def submit(cfg: DictConfig, source: str, protocol: Protocol, folder: Path) -> float:
+def submit(cfg: DictConfig, source: str, folder: Path) -> float:
     """Writes the file for COCO's server: the score is known there alone."""
-    if cfg.get("data") is None or source == "predictions" or protocol.boxes != "detections":
+    if cfg.get("data") is None or source == "predictions" or cfg.protocol.boxes != "detections":
         raise UsageError(
             "submit= needs a network, data=coco, protocol.boxes=detections and data.detections=FILE.json."
         )
-    data, estimator = open_estimator(cfg, source, protocol)
+    data, estimator = open_estimator(cfg, source)
     predictions = by_network.predict(estimator, data.val_loader())
     name = Path(str(cfg.name or cfg[source])).stem
     packed = submission.write(folder, data, predictions, cfg.submit, name)
@@ -200,11 +199,20 @@ def precision_of(backend: Backend) -> str:
     return "32-true" if written == "float32" else written
 
 
-def open_estimator(
-    cfg: DictConfig, source: str, protocol: Protocol
-) -> tuple[PoseDataModule, Estimator]:
-    """The network by the protocol, and the data chosen or its own."""
-    backend, data = open_network(cfg, source, protocol)
+def protocol_of(cfg: DictConfig, own: Protocol) -> Protocol:
+    """The network's own, as it was validated in training, but for what was asked for."""
+    return own.with_changes(as_dict(cfg.protocol))
+
+
+def open_estimator(cfg: DictConfig, source: str) -> tuple[PoseDataModule, Estimator]:
+    """The network by its own protocol or the one asked for, and the data chosen or its own."""
+    backend, data = open_network(cfg, source)
+    own = backend.description.protocol
+    protocol = protocol_of(cfg, own)
+    if protocol != own:
+        asked = protocol.as_dict().items()
+        changed = ", ".join(f"{key} {value}" for key, value in asked if value != getattr(own, key))
+        console.print(f"[dim]the network's own protocol is {own.name}; asked for: {changed}[/]")
     _check_skeleton(backend.description.skeleton, data.skeleton)
     if protocol.boxes == "detections" and data.val_people.boxes != "detections":
         use_detections(data)
@@ -228,9 +236,7 @@ def predict_turned(
     }
 
 
-def open_network(
-    cfg: DictConfig, source: str, protocol: Protocol
-) -> tuple[Backend, PoseDataModule]:
+def open_network(cfg: DictConfig, source: str) -> tuple[Backend, PoseDataModule]:
     """What runs the network that the config names, and the data in crops of its size."""
     if source == "onnx":
         config = _chosen_data(cfg)
@@ -239,23 +245,18 @@ def open_network(
         size, stride = list(backend.description.input_size), backend.description.stride
         return backend, build_data({**config, "input_size": size}, cfg, stride=stride)
     if source == "checkpoint":
-        return open_checkpoint(cfg, protocol)
+        return open_checkpoint(cfg)
     config = _chosen_data(cfg)
     model = as_dict(cfg.model)
-    trained = from_weights(cfg.weights, model, config, protocol.as_dict())
+    trained = from_weights(cfg.weights, model, config, protocol_of(cfg, PAPER_TTA))
     config["input_size"] = list(trained.input_size)
     return TorchBackend(trained, cfg.device), build_data(config, cfg, stride=trained.stride)
 
 
-def open_checkpoint(cfg: DictConfig, protocol: Protocol) -> tuple[Backend, PoseDataModule]:
+def open_checkpoint(cfg: DictConfig) -> tuple[Backend, PoseDataModule]:
     """A checkpoint's network, and the data chosen or those that it was trained on."""
     saved = load_checkpoint(cfg.checkpoint)
     trained = from_checkpoint(saved, cfg.trust)
-    before = trained.protocol.name
-    if before != protocol.name:
-        console.print(
-            f"[dim]{saved.path.name} was validated by {before} while it trained; this is {protocol.name}[/]"
-        )
     if cfg.get("data") is not None:
         config = _chosen_data(cfg)
         config["input_size"] = config.get("input_size") or list(trained.input_size)

@@ -18,7 +18,7 @@ from featherpose.errors import PoseError
 from featherpose.inference.description import KEY, Description
 from featherpose.inference.outputs import Heatmaps, Output, Vectors
 from featherpose.machine import cores
-from featherpose.protocol import Protocol
+from featherpose.protocol import PAPER_TTA
 from featherpose.skeletons import Skeleton
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -269,7 +269,7 @@ class FileBackend:
             if not isinstance(rows, int) or not 0 < rows <= height:
                 raise PoseError(f"{self.path} leaves the size of its heatmaps open.")
             stride = height // rows
-        return Description(skeleton, (height, width), stride, Protocol())
+        return Description(skeleton, (height, width), stride, PAPER_TTA)
 
     def _check_joints(self) -> None:
         name = (self.maps or self.vectors)[-1]

@@ -161,7 +161,9 @@ def tables(runs: Sequence[Run], targets: Sequence[float] = ()) -> tuple[list[Tab
     for run in scored:
         for score in run.all_scores:
             alike = measured.setdefault((score.words, score.metric), {})
-            alike.setdefault(signature(run), []).append((run, score))
+            same = alike.setdefault(signature(run), [])
+            if all(other is not run for other, _ in same):  # else: what training measured, again
+                same.append((run, score))
     found = []
     for (protocol, metric), grouped in measured.items():
         groups = [_group(same) for same in grouped.values()]
