@@ -24,8 +24,9 @@ def test_what_is_written_is_drawn_a_panel_for_each_division(tmp_path: Path) -> N
     assert table.loc[2, ["joints", "score", "miss"]].tolist() == [20, 12.25, 90]
     panels = figure(table, "PCK@0.2").axes
     assert [each.get_title("left") for each in panels] == [
-        f"by {by}; at the right PCK@0.2" for by in ("joint", "size", "rotation")
+        f"by {by}; number behind a bar: PCK@0.2" for by in ("joint", "size", "rotation")
     ]
+    assert panels[0].get_legend_handles_labels()[1][0] == "correct"  # "right" is a side, too
     assert panels[2].get_yticklabels()[0].get_text() == "90°"
     widths = [bar.get_width() for bar in panels[0].patches]
     assert widths == [70, 10, 5, 5, 10]

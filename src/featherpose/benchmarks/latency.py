@@ -12,12 +12,14 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
-from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file
+from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file, entry_of_run
+from featherpose.benchmarks.latency_scores import ScoredRun, scored_runs, ways
 from featherpose.benchmarks.stopwatch import BUSY, Measurement, Timing, measure, memory
-from featherpose.errors import PoseError
+from featherpose.errors import PoseError, UsageError
 from featherpose.machine import cores
 from featherpose.runs.published import rows as published_rows
 from featherpose.runs.speed_plot import draw
@@ -35,6 +37,7 @@ class NetworkRow:
     megabytes: float | None = None
     megabytes_small: float | None = None
     published: Mapping[str, float] = field(default_factory=dict)
+    scored: ScoredRun | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +57,7 @@ def run(
     networks: Sequence[str],
     rewritten: Sequence[str] = (YARDSTICK,),
     extra: str | Sequence[str] | None = None,
+    runs: str | Sequence[str] | None = None,
     input_size: Sequence[int] = (256, 192),
     sizes: Mapping[str, Sequence[int]] | None = None,
     threads: Sequence[int] = (1, 0),
@@ -73,6 +77,11 @@ def run(
             f"threads takes numbers of 1 to {cores()} (the cores of this machine), or 0 for all of them."
         )
     size = (int(input_size[0]), int(input_size[1]))
+    trained, left = scored_runs(runs) if runs else ([], [])
+    if left:
+        console.print(f"left out, without a final score: {', '.join(run.name for run in left)}")
+    if not (networks or extra or trained):
+        raise UsageError("There is nothing to measure: name finished runs with runs=FOLDER.")
     own = {name: (int(pair[0]), int(pair[1])) for name, pair in (sizes or {}).items()}
     files = [Path(path) for path in ([extra] if isinstance(extra, str) else extra or [])]
     with Progress(
@@ -83,6 +92,8 @@ def run(
             kinds = [False, True] if name in rewritten else [False]
             entries += entries_of(name, own.get(name, size), kinds, Path(cache))
         entries += [entry_of_file(path, size) for path in files]
+        for each in progress.track(trained, description="Exporting runs"):
+            entries.append(entry_of_run(each, Path(cache)))
         check_names(entries)
         candidates = [entry.candidate for entry in entries]
         measurements = []
@@ -91,7 +102,7 @@ def run(
             task = progress.add_task(title, total=rounds * len(candidates))
             step = lambda task=task: progress.advance(task)  # noqa: E731
             measurements.append(measure(candidates, count, rounds, repeats, warmup, step))
-        rows = rows_of(entries, measurements)
+        rows = rows_of(entries, measurements, trained)
         if memory:
             measure_memory(rows, progress)
     write(rows, measurements, Path(out))
@@ -108,13 +119,19 @@ def check_names(entries: Sequence[Entry]) -> None:
         )
 
 
-def rows_of(entries: Sequence[Entry], measurements: Sequence[Measurement]) -> list[NetworkRow]:
+def rows_of(
+    entries: Sequence[Entry],
+    measurements: Sequence[Measurement],
+    trained: Sequence[ScoredRun] = (),
+) -> list[NetworkRow]:
     published = published_speeds()
+    scored = {run.name: run for run in trained}
     return [
         NetworkRow(
             entry,
             {m.threads: m.timings[entry.candidate.name] for m in measurements},
             published=published.get(entry.key, {}),
+            scored=scored.get(entry.candidate.name),
         )
         for entry in entries
     ]
@@ -156,8 +173,14 @@ def number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def headings(measurements: Sequence[Measurement]) -> list[str]:
-    titles = ["network", "input", "params", "GMACs"]
+def scores_of(rows: Sequence[NetworkRow]) -> dict[str, str]:
+    """The columns of scores, `AP [1]`, and how each was measured."""
+    how = ways([row.scored for row in rows if row.scored is not None])
+    return {f"{each.partition(' on ')[0]} [{n}]": each for n, each in enumerate(how, 1)}
+
+
+def headings(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> list[str]:
+    titles = ["network", "input", *scores_of(rows), "params", "GMACs"]
     for m in measurements:
         threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
         titles += [f"ms, {threads}", "p95", "FPS", "FPS, flip", "x LAPX", "of peak"]
@@ -171,6 +194,7 @@ def cells(
     texts = [
         row.name,
         f"{entry.candidate.height}x{entry.candidate.width}",
+        *("" if row.scored is None else row.scored.text(how) for how in scores_of(rows).values()),
         f"{entry.parameters / 1e6:.2f}M",
     ]
     texts.append("" if entry.macs is None else f"{entry.macs / 1e9:.2f}")
@@ -191,7 +215,8 @@ def cells(
     ]
 
 
-TERMINAL = ("network", "ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "MB")
+TERMINAL = ("ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "MB")
+SCORED = ("params", "GMACs", "FPS", "FPS, flip", "MB")  # beside scores, as in Table 2
 
 
 def show(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> None:
@@ -199,19 +224,23 @@ def show(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> Non
     console = Console()
     for m in measurements:
         threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
-        titles = headings([m])
-        chosen = [titles.index(f"ms, {threads}" if title == "ms" else title) for title in TERMINAL]
+        titles, scores = headings(rows, [m]), list(scores_of(rows))
+        shown = ["network", *scores, *(SCORED if scores else TERMINAL)]
+        chosen = [titles.index(f"ms, {threads}" if title == "ms" else title) for title in shown]
         view = Table(title=f"ONNX Runtime on the CPU, {threads}, batch 1", box=SIMPLE_HEAD)
-        for title in TERMINAL:
+        for title in shown:
             first = title == "network"
             view.add_column(
-                title, justify="left" if first else "right", no_wrap=not first, overflow="fold"
+                escape(title),
+                justify="left" if first else "right",
+                no_wrap=not first,
+                overflow="fold",
             )
         for row in rows:
             texts = cells(rows, row, [m])
-            view.add_row(*(texts[column] for column in chosen))
+            view.add_row(*(escape(texts[column]) for column in chosen))
         console.print(view)
-    console.print("\n".join(notes(rows, measurements)), style="dim", highlight=False)
+    console.print("\n".join(notes(rows, measurements)), style="dim", highlight=False, markup=False)
 
 
 def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> list[str]:
@@ -230,6 +259,10 @@ def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> li
             line += f" The machine was busy (wall time {m.busy:.1f} times CPU time): "
             line += "times of more threads are too high."
         lines.append(line)
+    for column, how in scores_of(rows).items():
+        lines.append(
+            f"{column}: {how}. [low, high] is its 95% interval, ± its deviation over seeds."
+        )
     for row in rows:
         claimed = published_ratio(rows, row)
         if claimed is None or row.entry.candidate.name == YARDSTICK or row.entry.key == YARDSTICK:
@@ -258,7 +291,7 @@ def processor() -> str:
 
 def write(rows: Sequence[NetworkRow], measurements: Sequence[Measurement], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    titles = headings(measurements)
+    titles = headings(rows, measurements)
     lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
     lines += ["| " + " | ".join(cells(rows, row, measurements)) + " |" for row in rows]
     lines += ["", *(f"- {note}" for note in notes(rows, measurements))]
@@ -281,6 +314,9 @@ def record(
         "height": entry.candidate.height,
         "width": entry.candidate.width,
     }
+    for n, how in enumerate(scores_of(rows).values(), start=1):
+        value = None if row.scored is None else row.scored.value(how)
+        facts |= {f"score_{n}": value, f"measured_{n}": how}
     facts |= {"parameters": entry.parameters, "macs": entry.macs}
     for m in measurements:
         timing, end = (

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from featherpose.benchmarks.latency_scores import ScoredRun
 from featherpose.benchmarks.sizes import composed
 from featherpose.benchmarks.stopwatch import Candidate, size_of
 from featherpose.errors import PoseError
@@ -21,12 +22,14 @@ from featherpose.export.onnx import Deployed, export, graph_of
 from featherpose.export.rewrite import rewrite
 from featherpose.files import replacing
 from featherpose.inference.backends import open_session
+from featherpose.inference.checkpoints import from_checkpoint
 from featherpose.inference.description import Description
 from featherpose.models.count import macs
 from featherpose.models.network import PoseNetwork
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 from featherpose.targets import build
+from featherpose.zoo.checkpoint import find_checkpoint
 
 # Relative to the highest output. Random networks gather more rounding than trained ones, up to 2e-4; a wrong graph is
 # off by its whole height.
@@ -37,7 +40,7 @@ TOLERANCE = 1e-3
 class Entry:
     """One row of the comparison before it is measured."""
 
-    key: str  # of conf/model, or the user's file
+    key: str  # of conf/model, or the user's file or checkpoint
     candidate: Candidate
     parameters: int
     macs: int | None
@@ -68,6 +71,21 @@ def entries_of(
         )
         for kind, path in paths.items()
     ]
+
+
+def entry_of_run(run: ScoredRun, cache: Path) -> Entry:
+    """The trained network of a run as torch exports it, in its own input size."""
+    saved = find_checkpoint(run.run.folder)
+    trained = from_checkpoint(saved)
+    network, size = trained.network, trained.input_size
+    weights = hashlib.sha256(saved.read_bytes()).hexdigest()
+    made_of = digest(network, OmegaConf.create({"weights": weights}), size, rewritten=False)
+    path = cache / f"{run.run.folder.name}-{made_of}.onnx"
+    if not path.is_file():
+        write(network, path, size, rewritten=False)
+    parameters = sum(p.numel() for p in network.parameters())
+    candidate = Candidate(run.name, path, *size)
+    return Entry(str(saved), candidate, parameters, macs(network, *size))
 
 
 def model_config(name: str, size: tuple[int, int]) -> DictConfig:

@@ -12,6 +12,9 @@ from featherpose.errors import PoseError
 OUTCOMES = {
     "right": "#1e6fc4", "jitter": "#9ec3e6", "inversion": "#e07b00", "swap": "#7a4fa3", "miss": "#b03030",
 }  # fmt: skip
+WORDS = {outcome: outcome for outcome in OUTCOMES} | {
+    "right": "correct"
+}  # beside joints of the right side
 COLUMNS = ("by", "name", "joints", "score", *OUTCOMES)
 _ROW, _GAP = 0.22, 0.75  # inches of a bar, and around a panel
 
@@ -40,14 +43,16 @@ def figure(table: pd.DataFrame, metric: str) -> Figure:
         places = range(len(part))
         start = 0 * part["right"]
         for outcome, colour in OUTCOMES.items():
-            axes.barh(places, part[outcome], left=start, color=colour, height=0.75, label=outcome)
+            axes.barh(
+                places, part[outcome], left=start, color=colour, height=0.75, label=WORDS[outcome]
+            )
             start = start + part[outcome]
         for place, score in zip(places, part["score"], strict=True):
             axes.text(101, place, f"{score:.1f}", va="center", fontsize=8)
         axes.set_yticks(places, [_label(by, name) for name in part["name"]], fontsize=8)
         axes.set_ylim(len(part) - 0.5, -0.5)
         axes.set_xlim(0, 100)
-        axes.set_title(f"by {by}; at the right {metric}", fontsize=9, loc="left")
+        axes.set_title(f"by {by}; number behind a bar: {metric}", fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     grid[-1, 0].set_xlabel("% of annotated joints", fontsize=9)
     drawn.legend(
