@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from featherpose import place
-from featherpose.runs import notebook
 
 
 @pytest.mark.parametrize("checkout", [True, False])
@@ -21,9 +21,10 @@ def test_runs_lie_in_the_checkout_or_else_here(
     monkeypatch.chdir(here)
     monkeypatch.setattr(place, "CHECKOUT", there if checkout else None)
     for name in ("FEATHERPOSE_ROOT", "FEATHERPOSE_RUNS"):
-        monkeypatch.setenv(name, "")  # what the module sets is undone with it
+        monkeypatch.setenv(name, "")  # what the import sets is undone with it
         monkeypatch.delenv(name)
-    importlib.reload(notebook)
+    monkeypatch.delitem(sys.modules, "featherpose.runs.notebook", raising=False)
+    importlib.import_module("featherpose.runs.notebook")
     root = there if checkout else here
     assert os.environ["FEATHERPOSE_ROOT"] == str(root)
     assert os.environ["FEATHERPOSE_RUNS"] == str(root / "runs")
