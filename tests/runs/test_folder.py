@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from featherpose.errors import PoseError
-from featherpose.runs.commands import network_in_words, show_diff
+from featherpose.runs.commands import network_in_words, show, show_diff
 from featherpose.runs.dataframes import config_frame, curves, diff, rounded, runs_frame
 from featherpose.runs.folder import Run, find_run, find_runs
 from featherpose.runs.record import NetworkFacts
@@ -269,6 +271,13 @@ def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> N
     assert (cv2.imread(str(few)) == bare).all()
     assert "too few" in shell(root, *runs, "samples", "last", "--each", "0", code=1)
     assert "error: There is no run" in shell(root, *runs, "show", "nothing", code=1)
+
+
+def test_a_shown_run_has_its_whole_folder_in_a_narrow_window(write_run) -> None:
+    run = Run(write_run("lapx"))
+    shown = io.StringIO()
+    show(run, Console(width=60, file=shown))
+    assert str(run.folder) in re.sub(r"\s", "", shown.getvalue())
 
 
 def test_a_network_in_words() -> None:

@@ -47,6 +47,7 @@ SMALLER = {
     r"(.*benchmark\.py data)$": r"\1 rounds=1 samples=16 workers=0",
     r"(.*benchmark\.py evaluation)$": r"\1 rounds=1 people=16 persons=50 detections=500",
     r"(.*benchmark\.py export)$": r"\1 network=lapx_fast input_size=[64,64] rounds=1 warmup=1 threads=[1]",
+    r"(.*benchmark\.py logging)$": r"\1 rounds=2 steps=2 every=2 batch_size=2",
     r"(.*benchmark\.py training)$": r"\1 rounds=1 steps=4 networks=[lapx] input_size=[64,64] network_steps=1",
     r"(.*benchmark\.py gpu out=gpu\.json)": (  # it measures a CPU where there is no GPU
         r"\1 networks=[lapx_fast] batch=2 batches=[2] input_size=[64,64] steps_s=0.01 workers=0"

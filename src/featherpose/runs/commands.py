@@ -43,6 +43,8 @@ def show(run: Run, console: Console) -> None:
     """One run: what, how, how it ended, its scores beside the mean pose and the papers' rows."""
     record, wandb = run.record, run.record.dashboard("wandb")
     grid = Grid.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")  # a folder that is cut cannot be pasted
     rows = {
         "state": in_colour(run.state, run.silent)
         + escape(f"  {record.error}" if record.error else ""),
