@@ -63,6 +63,7 @@ SMALLER = {
     # npm is the network: empty files in the place of the browser's runtime
     r"(python src/export\.py|featherpose export) (.*)\bweb=(\S+)(.*)": r"\1 \2web=\3\4 ort=ort",
     r"python -m http\.server .*": "python -m http.server --help",  # until it is stopped
+    r"(python tests/metrics/test_average_precision\.py) 10000": r"\1 5",
     r"python -m pytest tests/export/test_web\.py": (
         "python -m pytest tests/export/test_web.py -m 'not slow'"
     ),
