@@ -44,6 +44,11 @@ test-fast: $(STAMP) ## The tests that neither train nor export nor start program
 coverage: $(STAMP) ## Which lines the fast tests run: a figure, and htmlcov/index.html
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) --cov=featherpose --cov-report=html --cov-report=term:skip-covered $(ARGS)
 
+.PHONY: docs
+docs: $(STAMP) ## The documentation as a site, built strictly: site/index.html (Python 3.11 and later)
+	$(BIN)/python -c 'import zensical' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python $(LINKS) -c constraints.txt -e '.[docs]'
+	$(BIN)/zensical build --clean --strict
+
 .PHONY: test-typed
 test-typed: $(STAMP) ## Every documented command as it is written, every training for two steps
 	$(BIN)/python -m pytest tests/typed --timeout=1800 $(SIDE_BY_SIDE) $(ARGS)
@@ -64,7 +69,7 @@ format: $(STAMP) ## Mend what can be mended automatically
 .PHONY: lock
 lock: $(STAMP) ## Resolve constraints.txt anew
 	$(BIN)/uv pip compile --universal --python-version 3.10 pyproject.toml $(LINKS) --no-header --no-annotate --quiet \
-	  --extra train --extra onnx --extra openvino --extra loggers --extra slurm --extra dev \
+	  --extra train --extra onnx --extra openvino --extra loggers --extra slurm --extra docs --extra dev \
 	  --upgrade -o constraints.txt
 
 .PHONY: clean

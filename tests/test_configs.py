@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -335,3 +336,15 @@ def test_repose_s_probable_training_set_has_three_sets_and_repose_s_schedule() -
     assert set(cfg.data.read.sets) == {"lsp", "lspet", "mpii"}
     assert cfg.data.read.validate == "lsp"
     assert cfg.schedule.steps == 2_000_000
+
+
+def test_the_page_of_all_keys_is_what_the_files_say(root: Path) -> None:
+    page = runpy.run_path(str(root / "scripts" / "config_page.py"))["page"]()
+    again = "run python scripts/config_page.py"
+    assert (root / "docs" / "configuration.md").read_text(encoding="utf-8") == page, again
+    for row in (
+        "| `init_strict` | `false` | refuse weights that do not fit as a whole |",
+        "| `schedule.gamma.target` | `0.2` | where the ramp ends |",
+        "the whole picture, who is then looked at closer",  # goes on in the next line
+    ):
+        assert row in page

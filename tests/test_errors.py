@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import re
 from pathlib import Path
@@ -97,3 +98,17 @@ def test_the_extras_are_those_of_the_project(root: Path) -> None:
     imported = {"opencv_python_headless": "cv2", "hydra_core": "hydra"}
     base = {imported.get(name, name) for name in named("dependencies")}
     assert base == set(PREDICTING) - {"yaml"}  # which omegaconf brings
+
+
+def test_the_page_of_errors_quotes_what_is_really_said(root: Path) -> None:
+    said = "\n".join(
+        node.value
+        for path in (root / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    page = (root / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r'^\| "(.*?)" \|', page, re.MULTILINE)
+    assert len(quoted) > 10
+    for fragment in (part for each in quoted for part in each.split('", "')):
+        assert fragment in said
