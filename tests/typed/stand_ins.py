@@ -25,6 +25,7 @@ FILLED = {
     r"\b(init|loss\.teacher)=FILE\b": r"\1=tinypose256.xml",
     r"weights=FILE\.pth": "weights=lapx_mpii.pth",
     r"data=NAME\b": "data=mine",
+    r"zoo identify FILE\b": "zoo identify lapx_mpii.pth",
     r"\bPICTURE\.jpg": "picture.jpg",
     r" \[--sources lspet mpii \.\.\.\]": " --sources lspet mpii",
 }
@@ -33,6 +34,7 @@ FILLED = {
 SMALLER = {
     # .venv is this very environment, so make has nothing to install
     r"make train$": "make -o .venv/installed train ARGS=debug=tiny",
+    r"make docs$": "make -n -o .venv/installed docs",  # it fetches the generator; .ci/run builds the site
     r"make (test|test-fast)$": r"make -o .venv/installed \1 ARGS=tests/test_errors.py",
     r"(.*benchmark\.py latency)$": r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false",
     r"(.*benchmark\.py latency) 'networks.*": (
@@ -104,6 +106,7 @@ NEEDS = {
     r"data\.root=data/synthetic_coco": (
         "python scripts/make_synthetic.py --format coco --people 2000 --out data/synthetic_coco"
     ),
+    r"data=dance\b": "featherpose data import labels.zip --out data/dance",
     r"runs\.py (list|show last)|jupyter lab|^wandb ": "python src/train.py",
     r"runs\.py status|featherpose (sweep|runs status)": SWEEP,
 }
