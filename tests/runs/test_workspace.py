@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_panels_show_what_runs_log(sweep: Path) -> None:
         "Machine",
     ]
     assert page.panels[0].text.startswith("# What does `model.stages` change?")
+
+
+def test_the_panels_are_drawn_from_offline_runs(root: Path, sweep: Path) -> None:
+    drawn = runpy.run_path(str(root / "scripts" / "draw_workspace.py"))["draw"](sweep, "Why?")
+    panels = workspace.layout(find_runs(sweep)).panels
+    shown = {axes.get_title(loc="left").rpartition(": ")[2] for axes in drawn.axes}
+    assert {panel.title.rpartition(": ")[2] for panel in panels if panel.title} <= shown
+    assert len([axes for axes in drawn.axes if axes.lines]) >= 5  # score, losses, stages, gammas
 
 
 def grid(write_run: WriteRun) -> list[Run]:
