@@ -93,5 +93,5 @@ def test_what_is_measured_is_the_run_s_own_network(
     run = Run(tiny_run)
     entry = latency_files.entry_of_run(ScoredRun("tiny", run), tmp_path)
     assert entry.parameters == run.record.network.parameters
-    assert entry.macs == run.record.network.macs
+    assert entry.macs == pytest.approx(run.record.network.macs, rel=1e-5)
     assert [entry.candidate.height, entry.candidate.width] == run.own_score.input_size
