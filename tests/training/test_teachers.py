@@ -14,10 +14,11 @@ from torch import Tensor
 from featherpose.errors import PoseError
 from featherpose.heatmaps import decode, encode
 from featherpose.inference.description import KEY, Description
+from featherpose.inference.outputs import Vectors
 from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO, LSP
-from featherpose.training.teachers import Teacher, drawn, pixels, read_teacher, warp
+from featherpose.training.teachers import FileAnswers, Teacher, drawn, pixels, read_teacher, warp
 
 SIZE = (64, 48)
 
@@ -80,6 +81,15 @@ def test_vectors_become_a_hill_as_high_as_the_teacher_is_sure() -> None:
     maps = drawn(x.argmax(-1), y.argmax(-1), sure, x, torch.zeros(1, 3, *SIZE))
     points, peak = decode(maps, "argmax")
     assert points.tolist() == [[[5.0, 11.0]]] and float(peak) == pytest.approx(0.6)
+
+
+def test_a_file_that_gives_vectors_teaches_by_the_same_hills() -> None:
+    x, y = np.zeros((2, 3, 96), np.float32), np.zeros((2, 3, 128), np.float32)
+    x[:, 1, 40], y[:, 1, 88] = 0.9, 0.7
+    maps = FileAnswers(lambda crops: [Vectors(x, y)])(torch.zeros(2, 3, *SIZE))
+    points, peak = decode(maps, "argmax")
+    assert points[:, 1].tolist() == [[5.0, 11.0]] * 2
+    assert peak.flatten().tolist() == pytest.approx([0, 0.7, 0] * 2)
 
 
 def file(path: Path, joints: int, told: Description | None) -> Path:
