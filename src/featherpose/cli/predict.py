@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +30,9 @@ from featherpose.overrides.as_dict import as_dict
 from featherpose.settings import number, only_one
 from featherpose.zoo.shipped import DEFAULT
 
+if TYPE_CHECKING:
+    from featherpose.importing.predicted import Predicted
+
 NETWORKS = ("checkpoint", "weights", "onnx")
 
 
@@ -52,6 +55,7 @@ def main(cfg: DictConfig) -> None:
     name = Path(source.name).stem.replace(" ", "") or "video"
     drawing = partial(pose.draw, threshold=cfg.draw_threshold) if cfg.pictures else None
     tracks = Tracks(pose.skeleton) if cfg.jitter else None
+    labels = labels_for(cfg, source, pose)
     people = frames = 0
     started = time.perf_counter()
     with (
@@ -65,6 +69,10 @@ def main(cfg: DictConfig) -> None:
                 write(partial(add, results, frame, found, drawing))
                 if tracks is not None:
                     tracks.add(frame, found)
+                if labels is not None:
+                    height, width = frame.picture.shape[:2]
+                    poses = [(each.keypoints, each.confidence) for each in found]
+                    labels.add(frame.name, (width, height), poses)
                 frames, people = frames + 1, people + len(found)
                 speed = frames / (time.perf_counter() - started)
                 progress.update(task, completed=frame.index + 1, rate=f"{speed:.1f} frames/s")
@@ -82,11 +90,26 @@ def main(cfg: DictConfig) -> None:
     )
     if tracks is not None:
         tell_jitter(tracks, rate, Path(cfg.out))
+    if labels is not None and frames:
+        for folder in labels.write(Path(cfg.out)):
+            console.print(f"labels to correct: {folder}", soft_wrap=True)
     written = sorted(
         each.name for each in Path(cfg.out).iterdir() if each.is_file() and each.name[0] != "."
     )
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
     console.print(f"written to {cfg.out}: {', '.join(written[:6])}{more}")
+
+
+def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
+    """What gathers labels, where they are wanted."""
+    if not cfg.labels:
+        return None
+    if source.moving:
+        raise UsageError("labels= is for pictures: take frames out of the video first.")
+    from featherpose.importing.predicted import Predicted
+
+    kinds = [cfg.labels] if isinstance(cfg.labels, str) else list(cfg.labels)
+    return Predicted(pose.skeleton, kinds, number("draw_threshold", cfg.draw_threshold, 0, 1))
 
 
 def tell_jitter(tracks: Tracks, rate: float | None, folder: Path) -> None:

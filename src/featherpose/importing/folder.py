@@ -127,7 +127,7 @@ def write(
     bar: Callable[[Sequence[Picture]], Iterable[Picture]] = iter,
 ) -> dict[str, tuple[int, int]]:
     """images/ and annotations/SPLIT.json; gives pictures and people of each split."""
-    sizes = [_place_picture(picture, out / "images", copy) for picture in bar(labels.pictures)]
+    sizes = [place_picture(picture, out / "images", copy) for picture in bar(labels.pictures)]
     counts = {}
     for split in sorted(set(splits)):
         chosen = {place for place, each in enumerate(splits) if each == split}
@@ -140,9 +140,9 @@ def write(
     return counts
 
 
-def _place_picture(picture: Picture, folder: Path, copy: bool) -> np.ndarray:
+def place_picture(picture: Picture, folder: Path, copy: bool) -> np.ndarray:
     """Puts it there, by a hard link where that is possible; gives the size that the labels mean."""
-    target = folder / _inside(picture.name)
+    target = folder / inside(picture.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     if picture.pixels is not None:
         with replacing(target) as beside:
@@ -159,7 +159,7 @@ def _place_picture(picture: Picture, folder: Path, copy: bool) -> np.ndarray:
     return np.array(picture.size) if picture.size else image.upright_size(target)
 
 
-def _inside(name: str) -> Path:
+def inside(name: str) -> Path:
     """The name without what would lead out of the folder."""
     parts = [part for part in Path(name).parts if part not in ("..", ".", "/") and ":" not in part]
     return Path(*parts)
@@ -177,7 +177,7 @@ def _coco(
     pictures = [
         {
             "id": place + 1,
-            "file_name": _inside(labels.pictures[place].name).as_posix(),
+            "file_name": inside(labels.pictures[place].name).as_posix(),
             "width": int(sizes[place][0]),
             "height": int(sizes[place][1]),
         }

@@ -11,6 +11,8 @@ import yaml
 
 from featherpose import image
 from featherpose.errors import PoseError
+from featherpose.files import write_atomically
+from featherpose.importing.folder import box_of, inside, place_picture
 from featherpose.importing.labels import PICTURES, Labelled, Labels, Picture, split_of
 
 FIRST = 5  # numbers before the joints: class, centre x, centre y, width, height
@@ -157,3 +159,38 @@ def _people(
             )
         )
     return found
+
+
+def write(labels: Labels, splits: list[str], out: Path) -> None:
+    """data.yaml, images/SPLIT and labels/SPLIT: class 0, the box and the joints in parts of the picture."""
+    lines: list[list[str]] = [[] for _ in labels.pictures]
+    sizes = []
+    for picture, split in zip(labels.pictures, splits, strict=True):
+        sizes.append(place_picture(picture, out / "images" / split, copy=False))
+    for person in labels.people:
+        size = sizes[person.picture]
+        x, y, width, height = box_of(person, size) / np.tile(size, 2)
+        seen = person.visible[:, None] > 0
+        table = np.column_stack([np.where(seen, person.joints / size, 0), person.visible])
+        numbers = [x + width / 2, y + height / 2, width, height, *table.ravel()]
+        lines[person.picture].append(" ".join(["0", *(f"{number:.6g}" for number in numbers)]))
+    for picture, split, rows in zip(labels.pictures, splits, lines, strict=True):
+        path = (out / "labels" / split / inside(picture.name)).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, "".join(f"{row}\n" for row in rows))
+    described = {
+        "path": ".",
+        **{split: f"images/{split}" for split in dict.fromkeys(splits)},
+        "kpt_shape": [len(labels.joints), 3],
+        "flip_idx": _flipped(labels),
+        "kpt_names": {0: labels.joints},
+        "names": {0: "person"},
+    }
+    write_atomically(out / "data.yaml", yaml.safe_dump(described, sort_keys=False))
+
+
+def _flipped(labels: Labels) -> list[int]:
+    order = list(range(len(labels.joints)))
+    for left, right in labels.pairs:
+        order[left], order[right] = right, left
+    return order

@@ -1,0 +1,63 @@
+"""Predicted poses as labels that a person corrects, in the forms that labelling tools read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from featherpose.errors import PoseError
+from featherpose.importing import folder, yolo
+from featherpose.importing.labels import Labelled, Labels, Picture
+from featherpose.settings import choice
+from featherpose.skeletons import Skeleton
+
+KINDS = {"coco": folder.write, "yolo": yolo.write}
+SPLIT = "predicted"
+
+
+class Predicted:
+    """Gathers pictures, those without people too, and writes them in each kind.
+
+    Args:
+        skeleton: the joints' names, and the limbs that tools draw.
+        kinds: of KINDS.
+        least: joints below this confidence are left for the person to set.
+    """
+
+    def __init__(self, skeleton: Skeleton, kinds: Iterable[str], least: float) -> None:
+        self.kinds = [choice("labels", kind, tuple(KINDS)) for kind in kinds]
+        self.least = least
+        joints, limbs = list(skeleton.joints), list(skeleton.limbs)
+        self.labels = Labels("featherpose", joints, [], [], limbs, list(skeleton.pairs))
+
+    def add(
+        self, path: str, size: tuple[int, int], people: Iterable[tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        """A picture's file, its width and height, and everybody's keypoints (K, 2) and confidence (K,)."""
+        place = len(self.labels.pictures)
+        self.labels.pictures.append(Picture(path, Path(path), size))
+        for keypoints, confidence in people:
+            sure = confidence >= self.least
+            if sure.any():
+                joints = np.clip(keypoints, 0, np.array(size) - 1.0)
+                self.labels.people.append(Labelled(place, joints, np.where(sure, 2, 0)))
+
+    def write(self, out: Path) -> list[Path]:
+        """A folder of each kind, with the pictures beside the labels (linked where the disk allows it)."""
+        pictures = self.labels.pictures
+        if not pictures:
+            raise PoseError("There is no picture to write labels of.")
+        paths = [str(picture.path) for picture in pictures]
+        bare = [Path(path).name for path in paths]
+        if len(set(bare)) < len(bare):  # same names in two folders
+            above = os.path.commonpath([Path(path).resolve().parent for path in paths])
+            bare = [Path(path).resolve().relative_to(above).as_posix() for path in paths]
+        for picture, name in zip(pictures, bare, strict=True):
+            picture.name = name
+        folders = [out / f"labels_{kind}" for kind in self.kinds]
+        for kind, target in zip(self.kinds, folders, strict=True):
+            KINDS[kind](self.labels, [SPLIT] * len(pictures), target)
+        return folders
