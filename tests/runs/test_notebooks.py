@@ -58,7 +58,10 @@ def test_notebook_runs(name: str, root: Path, kernel: KernelManager) -> None:
     first = code_cells(notebook)[0]
     first.source = first.source.replace("model=lapx data=synthetic", SMALL)
     notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
-    NotebookClient(notebook, timeout=200, km=kernel).execute(cleanup_kc=False)
+    client = NotebookClient(notebook, timeout=200, km=kernel)
+    client.execute(cleanup_kc=False)
+    assert client.kc is not None
+    client.kc.stop_channels()  # else it warns whenever it is collected, in the midst of another test
     cells = code_cells(notebook)[1:]
     outputs = [output for cell in cells for output in cell.outputs]
     assert not [o for o in outputs if o["output_type"] == "error"]
