@@ -1,4 +1,4 @@
-"""Data that are not there are looked for once for all jobs, and painted people are not looked for."""
+"""What is looked at before a sweep: data that are not there, once for all jobs; and which jobs are one training."""
 
 from __future__ import annotations
 
@@ -24,3 +24,19 @@ def test_each_distinct_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(HydraConfig.instance(), "set_config", lambda cfg: None)
     refusals.refuse_what_none_can_run(jobs)
     assert [node["root"] for node in looked] == ["data/mpii", "data/lsp"]
+
+
+def test_a_name_makes_no_other_training() -> None:
+    def of(**values: Any) -> str:
+        config = {
+            "seed": 0,
+            "name": None,
+            "logger": "${none}",
+            "model": {"stages": 2},
+            "none": None,
+        }
+        return refusals.training_of(OmegaConf.create(config | values))
+
+    assert of() == of(name="second", tags=["x"], paths={"runs": "/elsewhere"})
+    assert of() != of(seed=1)
+    assert of() != of(model={"stages": 3})
