@@ -80,7 +80,17 @@ def main(cfg: DictConfig) -> None:
                     break
         except KeyboardInterrupt:
             console.print("stopped; what was done is written")
-    seconds = time.perf_counter() - started
+    tell_rate(source, frames, people, time.perf_counter() - started)
+    if tracks is not None:
+        tell_jitter(tracks, rate, Path(cfg.out))
+    if labels is not None and frames:
+        for folder in labels.write(Path(cfg.out)):
+            console.print(f"labels to correct: {folder}", soft_wrap=True)
+    tell_files(Path(cfg.out))
+
+
+def tell_rate(source: Source, frames: int, people: int, seconds: float) -> None:
+    """How much was done in which time, and what could not be read."""
     for problem in source.problems:
         console.print(f"[yellow]left out:[/] {problem}")
     what = "frames" if source.moving else "pictures"
@@ -88,16 +98,15 @@ def main(cfg: DictConfig) -> None:
         f"{frames} {what}, {people} poses in {seconds:.1f} s: {frames / seconds:.1f} frames/s, "
         f"{people / seconds:.1f} people/s with reading, drawing and writing"
     )
-    if tracks is not None:
-        tell_jitter(tracks, rate, Path(cfg.out))
-    if labels is not None and frames:
-        for folder in labels.write(Path(cfg.out)):
-            console.print(f"labels to correct: {folder}", soft_wrap=True)
+
+
+def tell_files(folder: Path) -> None:
+    """The first few."""
     written = sorted(
-        each.name for each in Path(cfg.out).iterdir() if each.is_file() and each.name[0] != "."
+        each.name for each in folder.iterdir() if each.is_file() and each.name[0] != "."
     )
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
-    console.print(f"written to {cfg.out}: {', '.join(written[:6])}{more}")
+    console.print(f"written to {folder}: {', '.join(written[:6])}{more}")
 
 
 def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
