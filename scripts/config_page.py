@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from featherpose.cli.app import COMPOSED  # noqa: E402  (this checkout's)
+
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """# Configuration
@@ -20,7 +25,6 @@ A run is composed of one file of each group. `python src/train.py --help` lists 
 to. On the command line `group=file` takes another file and `path.to.key=value` changes one value; `${...}` points at
 another key. An experiment is a file of such choices and values.
 """
-VERBS = ("train", "evaluate", "predict", "export", "benchmark")
 GROUPS = {
     "data": "What is trained on and scored on",
     "model": "Networks",
@@ -41,7 +45,7 @@ GROUPS = {
 def page() -> str:
     """The whole page. Experiments are choices of these keys and have none of their own."""
     parts = [HEAD.strip(), "## Verbs"]
-    parts += [text for verb in VERBS for text in section(CONF / f"{verb}.yaml", f"`{verb}`", "")]
+    parts += [text for verb in COMPOSED for text in section(CONF / f"{verb}.yaml", f"`{verb}`", "")]
     for group, words in GROUPS.items():
         parts += [f"## `{group}`", words + "."]
         for path in sorted((CONF / group).glob("*.yaml")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -47,13 +47,18 @@ class Skeleton:
     @property
     def flip_order(self) -> tuple[int, ...]:
         """The joint that stands at each place once the picture is mirrored."""
-        order = list(range(len(self.joints)))
-        for left, right in self.pairs:
-            order[left], order[right] = right, left
-        return tuple(order)
+        return flipped(len(self.joints), self.pairs)
 
     def index(self, joint: str) -> int:
         return self.joints.index(joint)
+
+
+def flipped(count: int, pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    """Places with those of each pair exchanged."""
+    order = list(range(count))
+    for left, right in pairs:
+        order[left], order[right] = right, left
+    return tuple(order)
 
 
 def _limbs(joints: Sequence[str], text: str) -> tuple[tuple[int, int], ...]:

@@ -215,9 +215,8 @@ def _run(verb: str) -> None:
     from featherpose.overrides import unread
 
     OmegaConf.register_new_resolver("groups", groups.listed, replace=True)
-    if (
-        own_conf.own_conf()
-    ):  # modules that its files name lie beside it; last, so that they shadow nothing
+    if own_conf.own_conf():
+        # Modules that its files name lie beside it; last, so that they shadow nothing
         sys.path.append(str(Path.cwd()))
 
     def judged(cfg: DictConfig) -> float | None:

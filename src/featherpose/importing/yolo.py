@@ -14,6 +14,7 @@ from featherpose.errors import PoseError
 from featherpose.files import write_atomically
 from featherpose.importing.folder import box_of, inside, place_picture
 from featherpose.importing.labels import PICTURES, Labelled, Labels, Picture, split_of
+from featherpose.skeletons import flipped
 
 FIRST = 5  # numbers before the joints: class, centre x, centre y, width, height
 
@@ -182,15 +183,8 @@ def write(labels: Labels, splits: list[str], out: Path) -> None:
         "path": ".",
         **{split: f"images/{split}" for split in dict.fromkeys(splits)},
         "kpt_shape": [len(labels.joints), 3],
-        "flip_idx": _flipped(labels),
+        "flip_idx": list(flipped(len(labels.joints), labels.pairs)),
         "kpt_names": {0: labels.joints},
         "names": {0: "person"},
     }
     write_atomically(out / "data.yaml", yaml.safe_dump(described, sort_keys=False))
-
-
-def _flipped(labels: Labels) -> list[int]:
-    order = list(range(len(labels.joints)))
-    for left, right in labels.pairs:
-        order[left], order[right] = right, left
-    return order
