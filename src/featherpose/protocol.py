@@ -85,9 +85,8 @@ class Protocol:
 
 
 FIELDS = tuple(field.name for field in fields(Protocol))
-PAPER_TTA = Protocol(
-    "paper_tta", flip=True
-)  # conf/protocol/paper_tta.yaml: where nothing says its own
+# As conf/protocol/paper_tta.yaml, for networks that say nothing of their own
+PAPER_TTA = Protocol("paper_tta", flip=True)
 
 
 def _shift(value: Any) -> bool:
