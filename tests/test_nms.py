@@ -5,32 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featherpose.benchmarks.evaluation import hard_loop, oks_to_the_rest
 from featherpose.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.skeletons import COCO
 
 SIGMAS = np.array(COCO.sigmas)
-
-
-def oks_to_the_rest(keypoints, area, one, others):
-    oks = np.zeros(len(others))
-    for n, other in enumerate(others):
-        dx, dy = (keypoints[other] - keypoints[one]).T
-        e = (
-            (dx**2 + dy**2)
-            / (SIGMAS * 2) ** 2
-            / ((area[one] + area[other]) / 2 + np.spacing(1))
-            / 2
-        )
-        oks[n] = np.sum(np.exp(-e)) / len(e)
-    return oks
-
-
-def hard_loop(members, keypoints, score, area, threshold):
-    order, kept = members[np.argsort(-score[members], kind="stable")], []
-    while len(order):
-        kept.append(order[0])
-        order = order[1:][oks_to_the_rest(keypoints, area, order[0], order[1:]) <= threshold]
-    return kept
 
 
 def soft_loop(members, keypoints, score, area, threshold, most=20):

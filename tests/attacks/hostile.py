@@ -60,6 +60,24 @@ def coco_example() -> dict[str, Any]:
     }
 
 
+# MPII: a person of the flat file, and the matrices of the truth
+
+MPII_PERSON = {
+    "isValidation": 1.0,
+    "img_paths": "a.jpg",
+    "objpos": [10, 10],
+    "scale_provided": 1.0,
+    "joint_self": [[1, 1, 1]] * 16,
+    "img_width": 100,
+    "img_height": 100,
+}
+MPII_TRUTH = {
+    "pos_gt_src": np.ones((16, 2, 1)),
+    "jnt_missing": np.zeros((16, 1)),
+    "headboxes_src": np.ones((2, 2, 1)),
+}
+
+
 def coco_result(**values: Any) -> dict[str, Any]:
     """That person as a prediction."""
     right = {"image_id": 7, "category_id": 1, "keypoints": [20.0, 30.0, 2.0] * 17, "score": 0.5}

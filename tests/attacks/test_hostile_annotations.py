@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 import scipy.io
 
-from .hostile import Change, coco_example, coco_result, entry, twice, whole, write_coco
+from .hostile import (
+    MPII_PERSON,
+    MPII_TRUTH,
+    Change,
+    coco_example,
+    coco_result,
+    entry,
+    twice,
+    whole,
+    write_coco,
+)
 from .trying import refused, run
 
 HUGE = 10**30  # beyond 64 bits
@@ -294,57 +304,47 @@ def test_wrong_joints(name: str, tmp_path: Path) -> None:
     refused("evaluate", words, says, tmp_path)
 
 
-# MPII: a person of the flat file, and the matrices of the truth
+# MPII
 
-PERSON = {
-    "isValidation": 1.0,
-    "img_paths": "a.jpg",
-    "objpos": [10, 10],
-    "scale_provided": 1.0,
-    "joint_self": [[1, 1, 1]] * 16,
-    "img_width": 100,
-    "img_height": 100,
-}
-TRUTH = {
-    "pos_gt_src": np.ones((16, 2, 1)),
-    "jnt_missing": np.zeros((16, 1)),
-    "headboxes_src": np.ones((2, 2, 1)),
-}
 MPII: dict[str, tuple[list[Any], dict[str, Any] | None, str]] = {
-    "h_mpii_empty": ([], TRUTH, r"is no list of MPII persons"),
-    "h_mpii_listint": ([3], TRUTH, r"is no list of MPII persons"),
-    "h_mpii_matx": ([PERSON], None, r"\.mat can't be read as a MATLAB file"),
-    "h_mpii_nofield": ([PERSON], {"a": 1}, r"lacks pos_gt_src, jnt_missing or headboxes_src"),
+    "h_mpii_empty": ([], MPII_TRUTH, r"is no list of MPII persons"),
+    "h_mpii_listint": ([3], MPII_TRUTH, r"is no list of MPII persons"),
+    "h_mpii_matx": ([MPII_PERSON], None, r"\.mat can't be read as a MATLAB file"),
+    "h_mpii_nofield": ([MPII_PERSON], {"a": 1}, r"lacks pos_gt_src, jnt_missing or headboxes_src"),
     "h_mpii_objshape": (
-        [PERSON],
-        {**TRUTH, "pos_gt_src": np.ones((3, 2, 1))},
+        [MPII_PERSON],
+        {**MPII_TRUTH, "pos_gt_src": np.ones((3, 2, 1))},
         r"lacks pos_gt_src, jnt_missing or headboxes_src",
     ),
     "h_mpii_trav": (
-        [{**PERSON, "img_paths": "../../x"}],
-        TRUTH,
+        [{**MPII_PERSON, "img_paths": "../../x"}],
+        MPII_TRUTH,
         r"record 0: the picture '\.\./\.\./x' leads out of",
     ),
     "h_mpii_nan": (
-        [{**PERSON, "scale_provided": float("nan")}],
-        TRUTH,
+        [{**MPII_PERSON, "scale_provided": float("nan")}],
+        MPII_TRUTH,
         r"record 0: scale_provided should be a number and is nan",
     ),
     "h_mpii_neg": (
-        [{**PERSON, "scale_provided": -1}],
-        TRUTH,
+        [{**MPII_PERSON, "scale_provided": -1}],
+        MPII_TRUTH,
         r"record 0: its scale is -1\.0, so it has no size",
     ),
-    "h_mpii_imgint": ([{**PERSON, "img_paths": 3}], TRUTH, r"record 0: its picture's name is 3"),
-    "h_mpii_mixed": ([PERSON, 3], TRUTH, r"record 1: an entry is missing or malformed"),
+    "h_mpii_imgint": (
+        [{**MPII_PERSON, "img_paths": 3}],
+        MPII_TRUTH,
+        r"record 0: its picture's name is 3",
+    ),
+    "h_mpii_mixed": ([MPII_PERSON, 3], MPII_TRUTH, r"record 1: an entry is missing or malformed"),
     "h_mpii_head0": (
-        [PERSON],
-        TRUTH,
+        [MPII_PERSON],
+        MPII_TRUTH,
         r"p\.npy holds an array 8 x 15 x 2, but this split has 1 persons",
     ),
     "h_mpii_wstr": (
-        [{**PERSON, "img_width": "a"}],
-        TRUTH,
+        [{**MPII_PERSON, "img_width": "a"}],
+        MPII_TRUTH,
         r"record 0: an entry is missing or malformed .*'a'",
     ),
 }

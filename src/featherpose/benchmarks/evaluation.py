@@ -164,32 +164,43 @@ def precision(truth: GroundTruth, found: Detections) -> Case:
     )
 
 
+def oks_to_the_rest(
+    keypoints: np.ndarray, area: np.ndarray, one: int, others: np.ndarray
+) -> np.ndarray:
+    """OKS of one detection with others, one by one, as HRNet's scoring computes it."""
+    oks = np.zeros(len(others))
+    for n, other in enumerate(others):
+        dx, dy = (keypoints[other, :, :2] - keypoints[one, :, :2]).T
+        e = (dx**2 + dy**2) / (SIGMAS * 2) ** 2
+        e = e / ((area[one] + area[other]) / 2 + np.spacing(1)) / 2
+        oks[n] = np.sum(np.exp(-e)) / len(e)
+    return oks
+
+
+def hard_loop(
+    members: np.ndarray,
+    keypoints: np.ndarray,
+    score: np.ndarray,
+    area: np.ndarray,
+    threshold: float,
+) -> list[int]:
+    """The detections of one picture that survive HRNet's OKS-NMS, the best first."""
+    order, kept = members[np.argsort(-score[members], kind="stable")], []
+    while len(order):
+        kept.append(order[0])
+        order = order[1:][oks_to_the_rest(keypoints, area, order[0], order[1:]) <= threshold]
+    return kept
+
+
 def suppression(found: Detections) -> Case:
     """OKS-NMS against HRNet's loops: over pictures, over survivors, over the rest."""
     area = found.area * PADDING**2
     pictures = [np.flatnonzero(found.image_id == picture) for picture in np.unique(found.image_id)]
 
-    def similarity(one: int, others: np.ndarray) -> np.ndarray:
-        oks = np.zeros(len(others))
-        for n, other in enumerate(others):
-            dx = found.keypoints[other, :, 0] - found.keypoints[one, :, 0]
-            dy = found.keypoints[other, :, 1] - found.keypoints[one, :, 1]
-            e = (
-                (dx**2 + dy**2)
-                / (SIGMAS * 2) ** 2
-                / ((area[one] + area[other]) / 2 + np.spacing(1))
-                / 2
-            )
-            oks[n] = np.sum(np.exp(-e)) / len(e)
-        return oks
-
     def loop() -> np.ndarray:
         survivors = []
         for members in pictures:
-            order = members[np.argsort(-found.score[members], kind="stable")]
-            while len(order):
-                survivors.append(order[0])
-                order = order[1:][similarity(order[0], order[1:]) <= 0.9]
+            survivors += hard_loop(members, found.keypoints, found.score, area, 0.9)
         return np.array(survivors)
 
     def ours() -> np.ndarray:

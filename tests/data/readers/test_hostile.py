@@ -13,27 +13,11 @@ import scipy.io
 
 from featherpose.data.readers import coco, lsp, mpii
 from featherpose.errors import PoseError
-from featherpose.skeletons import COCO
+
+from ...attacks.hostile import MPII_PERSON, MPII_TRUTH, coco_example
 
 PATH = "annotations/person_keypoints_val2017.json"
 Change = Callable[[dict[str, Any]], Any]
-
-
-def example() -> dict[str, Any]:
-    person = {
-        "id": 1,
-        "category_id": 1,
-        "image_id": 7,
-        "bbox": [10.0, 10.0, 40.0, 60.0],
-        "area": 2400.0,
-        "keypoints": [20.0, 30.0, 2.0] * 17,
-        "num_keypoints": 17,
-    }
-    return {
-        "images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 100}],
-        "annotations": [person],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO.joints)}],
-    }
 
 
 def write(folder: Path, content: str | dict[str, Any]) -> Path:
@@ -85,7 +69,7 @@ BOTH = {  # reader and ground truth say it
 @pytest.mark.parametrize("name", BOTH)
 def test_broken_coco_files(tmp_path: Path, name: str) -> None:
     change, sentence = BOTH[name]
-    content = example()
+    content = coco_example()
     change(content)
     write(tmp_path, content)
     for read in (
@@ -114,7 +98,7 @@ def test_json_made_to_harm(tmp_path: Path, text: str, sentence: str) -> None:
 
 
 def test_ids_that_are_text_are_numbered_and_kept(tmp_path: Path) -> None:
-    content = example()
+    content = coco_example()
     content["images"].insert(0, {"id": "empty", "file_name": "e.jpg", "width": 9, "height": 9})
     content["images"][1]["id"] = content["annotations"][0]["image_id"] = "frame_0007"
     write(tmp_path, content)
@@ -128,7 +112,7 @@ def test_ids_that_are_text_are_numbered_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_crowd_without_a_box_counts_for_nothing(tmp_path: Path) -> None:
-    content = example()
+    content = coco_example()
     crowd = {"id": 5, "category_id": 1, "image_id": 7, "iscrowd": 1, "keypoints": [0] * 51}
     content["annotations"].append(crowd)
     write(tmp_path, content)
@@ -137,29 +121,13 @@ def test_a_crowd_without_a_box_counts_for_nothing(tmp_path: Path) -> None:
 
 
 def test_mpii_truth_of_another_shape(tmp_path: Path) -> None:
-    people = [
-        {
-            "isValidation": 1.0,
-            "img_paths": "a.jpg",
-            "objpos": [10, 10],
-            "scale_provided": 1.0,
-            "joint_self": [[1, 1, 1]] * 16,
-            "img_width": 100,
-            "img_height": 100,
-        }
-    ]
-    (tmp_path / "mpii_annotations.json").write_text(json.dumps(people))
-    good = {
-        "pos_gt_src": np.ones((16, 2, 1)),
-        "jnt_missing": np.zeros((16, 1)),
-        "headboxes_src": np.ones((2, 2, 1)),
-    }
+    (tmp_path / "mpii_annotations.json").write_text(json.dumps([MPII_PERSON]))
     for wrong in (
         {"pos_gt_src": np.ones((3, 2, 1))},
         {"jnt_missing": np.zeros((16, 4))},
         {"headboxes_src": np.full((2, 2, 1), "x", object)},
     ):
-        scipy.io.savemat(tmp_path / "detections_our_format.mat", good | wrong)
+        scipy.io.savemat(tmp_path / "detections_our_format.mat", MPII_TRUTH | wrong)
         with pytest.raises(PoseError, match="lacks pos_gt_src, jnt_missing or headboxes_src"):
             mpii.read(tmp_path, "val", published=False, pictures="ignore")
 
