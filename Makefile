@@ -69,7 +69,7 @@ format: $(STAMP) ## Mend what can be mended automatically
 .PHONY: lock
 lock: $(STAMP) ## Resolve constraints.txt anew
 	$(BIN)/uv pip compile --universal --python-version 3.10 pyproject.toml $(LINKS) --no-header --no-annotate --quiet \
-	  --extra train --extra onnx --extra openvino --extra loggers --extra slurm --extra docs --extra dev \
+	  --extra train --extra onnx --extra openvino --extra loggers --extra slurm --extra search --extra docs --extra dev \
 	  --upgrade -o constraints.txt
 
 .PHONY: clean

@@ -66,7 +66,7 @@ def program(root: Path, tmp_path: Path) -> Path:
     (conf / "program.py").write_text(PROGRAM)
     (conf / "config.yaml").write_text(
         "defaults: [_self_, {override hydra/launcher: processes}]\n"
-        "how: ok\nx: 1\nsweep: {resume: false}\n"
+        "how: ok\nx: 1\nsweep: {resume: false, limit: null}\n"
         f"hydra: {{searchpath: ['file://{root}/conf'], sweep: {{dir: {tmp_path}/sweeps/first}}}}\n"
     )
     return conf / "program.py"
@@ -223,6 +223,32 @@ def test_one_job_that_is_killed_leaves_the_others_and_is_run_again(
     assert code == 0, err
     assert {record["state"] for record in jobs(folder).values()} == {"finished"}
     assert [len((folder / str(n) / "starts").read_text()) for n in range(4)] == [2, 2, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_search_whose_launcher_is_killed_goes_on(program: Path, tmp_path: Path) -> None:
+    """SIGKILL while two jobs run, which end by themselves; then a Ctrl-C; then it comes to its end."""
+    pytest.importorskip("optuna")
+    folder = tmp_path / "sweeps" / "first"
+    words = ["-m", "hydra/sweeper=search", "x=interval(0,10)", "hydra.sweeper.n_trials=6"]
+    words += ["hydra.launcher.n_jobs=2", f"sweep.resume={folder}"]
+    for number, deadly in ((2, signal.SIGKILL), (4, signal.SIGINT)):
+        process = start(program, *words[: -1 if number == 2 else None])
+        until = time.monotonic() + 120
+        while len(jobs(folder)) < number and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(deadly)
+        out, _ = process.communicate(timeout=600)
+        assert process.returncode == (-9 if number == 2 else 130)
+        until = time.monotonic() + 60
+        while "running" in {r["state"] for r in jobs(folder).values()} and time.monotonic() < until:
+            time.sleep(0.1)
+    assert f"sweep.resume={folder}" in out, "how to go on"
+    code, out, err = run(program, *words)
+    assert code == 0, out + err
+    assert sorted(jobs(folder)) == [str(n) for n in range(6)]
+    assert {r["state"] for r in jobs(folder).values()} == {"finished"}
+    assert "6 finished" in out
 
 
 @pytest.mark.slow

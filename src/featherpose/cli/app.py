@@ -267,6 +267,8 @@ def describe(error: BaseException) -> tuple[int, str]:
         return UsageError.exit_code, _first_lines(error)
     if isinstance(error, OmegaConfBaseException):
         return 1, f"The configuration does not resolve: {_first_lines(error)}"
+    if "does not support sweep type" in str(error):
+        return UsageError.exit_code, "interval(...) is for searches: add hydra/sweeper=search."
     kind = type(error).__name__
     return 1, f"{kind}: {_first_lines(error)} (run it again with --traceback to see where)"
 

@@ -17,10 +17,10 @@ from featherpose.place import command
 from featherpose.runs import repeat
 from featherpose.runs import table as tables
 from featherpose.runs.dataframes import diff, made_by, rounded
-from featherpose.runs.folder import Run, epochs, find_run, find_runs
+from featherpose.runs.folder import DONE, Run, epochs, find_run, find_runs
 from featherpose.runs.listing import state as in_colour
 from featherpose.runs.published import published
-from featherpose.runs.record import NetworkFacts
+from featherpose.runs.record import BROKEN_OFF, NetworkFacts
 from featherpose.runs.sweep_folder import counts, jobs, own_overrides, to_go_on
 
 _FORMATS = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv}
@@ -252,4 +252,4 @@ def status(sweep: Path, console: Console) -> int:
         console.print("to run what is not done:")
         for line in again:
             console.print(f"  {escape(line)}", soft_wrap=True)
-    return 0 if all(job.state == "finished" for job in found) else 1
+    return 0 if all(job.state in (DONE, *BROKEN_OFF) for job in found) else 1

@@ -14,6 +14,10 @@ from featherpose.runs.typed import build
 
 FILE = "run.json"
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
+BROKEN_OFF = OVER_BUDGET, PRUNED = (
+    "over budget",
+    "pruned",
+)  # by a search: they have done what they should
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ import yaml
 from featherpose.errors import PoseError
 from featherpose.place import command
 from featherpose.runs.folder import DONE, Run
+from featherpose.runs.record import BROKEN_OFF
+
+JOURNAL = "search.journal"  # of a sweep whose jobs a search proposes
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def own_overrides(job: Job, found: Sequence[Job]) -> str:
 def counts(found: Iterable[Job]) -> dict[str, int]:
     """How many jobs are in each state, done first."""
     states = [job.state for job in found]
-    order = [DONE, "running", "failed", "interrupted", "died", "damaged", "missing"]
+    order = [DONE, *BROKEN_OFF, "running", "failed", "interrupted", "died", "damaged", "missing"]
     return {
         state: states.count(state)
         for state in [*order, *sorted(set(states) - set(order))]
@@ -78,12 +81,15 @@ def counts(found: Iterable[Job]) -> dict[str, int]:
 def to_go_on(sweep: str | Path) -> list[str]:
     """The command lines that run what did not finish and is not running: the sweep itself where it can be taken up."""
     folder = Path(sweep)
-    waiting = [job for job in jobs(folder) if job.state not in (DONE, "running")]
-    task = (_multirun(folder).get("hydra", {}).get("overrides") or {}).get("task") or []
+    waiting = [job for job in jobs(folder) if job.state not in (DONE, *BROKEN_OFF, "running")]
+    given = _multirun(folder).get("hydra", {}).get("overrides") or {}
+    task = given.get("task") or []
+    hydra = [each for each in given.get("hydra") or [] if not each.startswith("hydra.mode=")]
     if waiting and task and (folder / "sweep.json").is_file():
         return [
             _command(
                 "-m",
+                *hydra,
                 *[o for o in task if not o.startswith(("sweep.resume=", "sweep.force="))],
                 f"sweep.resume={folder}",
             )

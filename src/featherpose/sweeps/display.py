@@ -31,10 +31,11 @@ COLOURS = {"finished": "green", "failed": "red", "interrupted": "yellow"}
 class Progress:
     """One bar over all jobs, one line for each that starts or ends."""
 
-    def __init__(self, folder: Path, jobs: int, done: int, slots: int) -> None:
+    def __init__(self, folder: Path, jobs: int, done: int, slots: int, head: bool = True) -> None:
         self.console = console
         again = f", {done} of them finished already" if done else ""
-        self.console.print(f"{jobs} jobs{again}, {slots} at a time, in {folder}")
+        if head:
+            self.console.print(f"{jobs} jobs{again}, {slots} at a time, in {folder}")
         columns = (
             TextColumn("jobs"),
             BarColumn(),

@@ -18,7 +18,15 @@ from omegaconf import DictConfig
 from featherpose.errors import PoseError
 from featherpose.machine import cores, threads_by_the_user
 from featherpose.runs.heartbeat import died
-from featherpose.runs.record import FAILED, FINISHED, INTERRUPTED, RUNNING, RunRecord, mark
+from featherpose.runs.record import (
+    BROKEN_OFF,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    RUNNING,
+    RunRecord,
+    mark,
+)
 from featherpose.sweeps.display import LOG
 
 Slot = dict[str, str]  # what a slot adds to the environment of its job
@@ -65,7 +73,7 @@ class Job:
             return None
 
     def to_run(self) -> bool:
-        return self.state not in (FINISHED, RUNNING)
+        return self.state not in (FINISHED, *BROKEN_OFF, RUNNING)
 
     def start(self, slot: Slot) -> None:
         self.slot = slot
@@ -97,7 +105,9 @@ class Job:
         """What run.json says counts, unless the process could not write it any more."""
         record = self.record()
         said = record.state if record else None
-        if code == 0:
+        if code == 0 and said in BROKEN_OFF:
+            self.state, self.error = str(said), record.error if record else None
+        elif code == 0:
             self.state = FINISHED if said in (None, FINISHED) else FAILED
             self.error = None if self.state == FINISHED else f"ended with run.json at {said}"
         else:

@@ -72,11 +72,14 @@ class Processes:
         sweep, planned = self.plan(job_overrides, initial_job_idx)
         jobs = list(dict.fromkeys(planned))  # two that are the same training are one job
         waiting = [job for job in jobs if job.to_run()]
-        refuse_what_none_can_run(waiting)
+        searching = not self.config.hydra.sweeper._target_.endswith("BasicSweeper")
+        if not searching or initial_job_idx == 0:  # a search comes again and again with such jobs
+            refuse_what_none_can_run(waiting)
         sweep.write()
         # Run them; a signal asks them to save and stop
         slots = Slots(self.n_jobs, self.gpus_per_job, visible_gpus(), self.threads)
-        progress = Progress(sweep.folder, len(jobs), len(jobs) - len(waiting), slots.count)
+        done = len(jobs) - len(waiting)
+        progress = Progress(sweep.folder, len(jobs), done, slots.count, head=not searching)
         before = {
             number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
         }
@@ -88,8 +91,9 @@ class Processes:
                 job.kill()
             for number, handler in before.items():
                 signal.signal(number, handler)
-            print_table(jobs, sweep.folder)
-            self._tell(jobs, sweep.folder)
+            if not searching:  # which shows all its jobs at its end
+                print_table(jobs, sweep.folder)
+                self._tell(jobs, sweep.folder)
         if self.stopping is not None:
             raise SystemExit(128 + self.stopping)
         # What the sweeper gets of them
@@ -98,8 +102,8 @@ class Processes:
             f"{bad} of {len(jobs)} jobs did not finish; the table above says why. "
             "The same command with sweep.resume=true runs only what is missing or failed."
         )
-        if bad and self.config.hydra.sweeper._target_.endswith("BasicSweeper"):
-            raise trouble  # other sweepers learn from failures which values are bad
+        if bad and not searching:
+            raise trouble
         return [self._result(job, trouble) for job in planned]
 
     def plan(
@@ -129,7 +133,8 @@ class Processes:
         for number, overrides in enumerate(wanted, start=first):
             known = sweep.find(overrides) if resume else None
             if known is None:
-                number = sweep.next_number() if resume else number
+                taken = resume and sweep.has(number)
+                number = sweep.next_number() if taken else number
             else:
                 number = known["number"]
             cfg = self._compose(overrides, number, folder)

@@ -29,6 +29,9 @@ class SweepFile:
     def find(self, overrides: Sequence[str]) -> dict[str, Any] | None:
         return self.jobs.get(_key(overrides))
 
+    def has(self, number: int) -> bool:
+        return any(job["number"] == number for job in self.jobs.values())
+
     def next_number(self) -> int:
         return 1 + max((job["number"] for job in self.jobs.values()), default=-1)
 

@@ -1,0 +1,242 @@
+"""The engine of `hydra/sweeper=search`: Optuna proposes, the launcher runs, run.json says how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from featherpose.console import console
+from featherpose.errors import PoseError, UsageError
+from featherpose.files import write_atomically
+from featherpose.runs import commands
+from featherpose.runs.record import BROKEN_OFF, FINISHED, RunRecord
+from featherpose.runs.sweep_folder import JOURNAL
+from featherpose.sweeps import study as studies
+from featherpose.sweeps.job import visible_gpus
+from featherpose.sweeps.objectives import OBJECTIVES, values_of
+from featherpose.sweeps.space import Point, space_of
+
+HOPELESS = 5  # so many failures without one success end a search
+OF_THE_SWEEP = ("sweep.resume=", "sweep.force=", "sweep.limit=")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One open trial and what its job is told."""
+
+    number: int
+    point: Point
+
+
+class Search:
+    """A loop of proposals and launches; everything that it has to remember lies in the sweep's folder.
+
+    Args:
+        config: of the sweep, as Hydra composed it.
+        launcher: makes Hydra's launcher of a config.
+        loader: of configs, which knows the choices of groups.
+        settings: the keys of conf/hydra/sweeper/search.yaml.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        launcher: Callable[[DictConfig], Any],
+        loader: ConfigLoader | None = None,
+        *,
+        n_trials: int = 30,
+        n_jobs: int | None = None,
+        sampler: str = "tpe",
+        seed: int = 0,
+        objectives: Sequence[str] = ("score",),
+        params: Mapping[str, Any] | None = None,
+        when: Mapping[str, str] | None = None,
+        first: Mapping[str, Any] | None = None,
+    ) -> None:
+        limit = OmegaConf.select(config, "sweep.limit")
+        self.config = config
+        self.launcher = launcher
+        self.loader = loader
+        self.trials = n_trials if limit is None else min(n_trials, limit)
+        self.at_once = n_jobs or jobs_at_once(config)
+        self.sampler = sampler
+        self.seed = seed
+        self.objectives = list(objectives)
+        self.params, self.when, self.first = dict(params or {}), dict(when or {}), dict(first or {})
+        self.refuse_settings()
+
+    def refuse_settings(self) -> None:
+        studies.sampler_of(self.sampler, self.seed, 0, self.trials)
+        unknown = [each for each in self.objectives if each not in OBJECTIVES]
+        if unknown or not self.objectives:
+            raise UsageError(
+                f"hydra.sweeper.objectives={self.objectives}: known are {', '.join(OBJECTIVES)}."
+            )
+        if self.trials < 1 or self.at_once < 1:
+            raise UsageError(
+                f"hydra.sweeper.n_trials={self.trials} and n_jobs={self.at_once} have to be 1 or more."
+            )
+
+    def run(self, arguments: Sequence[str]) -> None:
+        words = [each for each in arguments if not each.startswith(OF_THE_SWEEP)]
+        self.space = space_of(words, self.params, self.when, self.loader)
+        self.space.read(self.first)
+        if self.loader is not None:  # a key that is not there is said before anything is written
+            self.loader.load_sweep_config(self.config, self.space.example)
+        grid = self.space.grid() if self.sampler == "grid" else []
+        self.trials = min(self.trials, len(grid)) if grid else self.trials
+        asked = {
+            "space": [*words, *(f"{key}={value}" for key, value in sorted(self.params.items()))],
+            "when": self.when,
+            "objectives": self.objectives,
+        }
+        self.folder = folder_of_the_search(self.config, asked)
+        write_multirun(self.config, self.folder)
+        directions = [OBJECTIVES[each].direction for each in self.objectives]
+        self.study = studies.open_study(self.folder, directions)
+        studies.refuse_another(self.study, asked)
+        studies.begin(self.study, self.space, self.first, grid=bool(grid))
+        console.print(f"{self.trials} trials, {self.at_once} at a time, in {self.folder}")
+        try:
+            self.go_on()
+            self.propose_and_run()
+        except SystemExit:  # the launcher was stopped; what it tells is where it stopped
+            commands.status(self.folder, console)
+            raise
+        self.end()
+
+    def go_on(self) -> None:
+        """What was proposed and not told before a kill: some of it has ended meanwhile, the rest is run."""
+        left = [each.number for each in studies.started(self.study) if each.state == studies.OPEN]
+        left = [number for number in left if not self.tell(number, self.folder_of(number))]
+        if left:
+            known = (self.folder / "sweep.json").is_file()
+            self.launch([self.completed(number) for number in left], known)
+
+    def propose_and_run(self) -> None:
+        while (asked := len(studies.started(self.study))) < self.trials and not self.hopeless():
+            batch = []
+            for number in range(asked, min(asked + self.at_once, self.trials)):
+                studies.propose(self.study, self.sampler_of(number))
+                batch.append(self.completed(number))
+            self.launch(batch)
+
+    def sampler_of(self, number: int) -> BaseSampler:
+        return studies.sampler_of(self.sampler, self.seed, number, self.trials)
+
+    def completed(self, number: int) -> Proposal:
+        point = studies.complete(self.study, self.space, number, self.sampler_of(number))
+        return Proposal(number, point)
+
+    def launch(self, proposals: Sequence[Proposal], resume: bool = False) -> None:
+        """Runs what is new, and tells the study of every job that has ended."""
+        new = []
+        for each in proposals:
+            known = studies.twin(self.study, self.space, each.point, each.number)
+            if known is None:
+                new.append(each)
+            else:
+                console.print(f"  #{each.number} is the same as #{known.number}")
+                self.study.tell(each.number, known.values, known.state)
+        with open_dict(self.config):
+            self.config.hydra.sweep.dir = str(self.folder)
+            self.config.sweep.limit = None
+            self.config.sweep.resume = resume
+        for group in neighbours(new):  # a job's number is its trial's
+            jobs = [self.space.overrides(each.point) for each in group]
+            results = self.launcher(self.config).launch(jobs, initial_job_idx=group[0].number)
+            for each, result in zip(group, results, strict=True):
+                self.tell(each.number, self.folder_of(each.number) or Path(result.working_dir))
+
+    def tell(self, number: int, folder: Path | None) -> bool:
+        """Whether a job has come to its end. One that failed stays open: `sweep.resume` runs it again."""
+        record = RunRecord.read(folder) if folder else None
+        if folder is None or record is None or record.state not in (FINISHED, *BROKEN_OFF):
+            return False
+        if record.state == FINISHED:
+            self.study.tell(number, values_of(record, self.objectives, folder))
+        else:
+            self.study.tell(number, state=TrialState.PRUNED)
+        return True
+
+    def folder_of(self, number: int) -> Path | None:
+        """Of the job of that number, whichever launcher has run it."""
+        return next(
+            (path.parent for path in self.folder.glob("*/run.json") if is_job(path, number)), None
+        )
+
+    def hopeless(self) -> bool:
+        """Whether nothing but failures came of the first jobs."""
+        known = studies.started(self.study)
+        return len(known) >= HOPELESS and all(each.state == studies.OPEN for each in known)
+
+    def end(self) -> None:
+        """The jobs' table, the answer, and how many have failed."""
+        commands.status(self.folder, console)
+        known = studies.started(self.study)
+        bad = sum(each.state == studies.OPEN for each in known)
+        if bad:
+            raise PoseError(
+                f"{bad} of {len(known)} jobs did not finish; the table above says why. "
+                f"The same command with sweep.resume={self.folder} runs them again and goes on."
+            )
+
+
+def jobs_at_once(config: DictConfig) -> int:
+    """As many as the launcher runs side by side: its slots, a cluster's limit, or one for each GPU."""
+    launcher = config.hydra.launcher
+    given = launcher.get("n_jobs") or launcher.get("array_parallelism")
+    per_job = launcher.get("gpus_per_job")
+    return given or (len(visible_gpus()) // per_job if per_job else 0) or 1
+
+
+def folder_of_the_search(config: DictConfig, asked: Mapping[str, Any]) -> Path:
+    """A new one, the one that `sweep.resume` names, or the newest beside it that asked the same."""
+    folder = Path(str(config.hydra.sweep.dir)).absolute()
+    resume = OmegaConf.select(config, "sweep.resume", default=False)
+    if not resume:
+        if (folder / JOURNAL).is_file():
+            raise PoseError(
+                f"{folder} holds a search already: go on with it by sweep.resume={folder}, or name another."
+            )
+        return folder
+    if resume is not True:
+        named = Path(str(resume)).absolute()
+        if not (named / JOURNAL).is_file():
+            raise PoseError(f"sweep.resume={resume}: there is no {JOURNAL} in that folder.")
+        return named
+    found = [path for path in folder.parent.glob(f"*/{JOURNAL}") if studies.asked(path) == asked]
+    if not found:
+        raise PoseError(
+            f"sweep.resume=true: no search in {folder.parent} has this space; give the same overrides as then."
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def write_multirun(config: DictConfig, folder: Path) -> None:
+    """What Hydra's own sweeper keeps of a sweep, from which it is taken up."""
+    path = folder / "multirun.yaml"
+    if not path.is_file():
+        write_atomically(path, OmegaConf.to_yaml(config))
+
+
+def neighbours(proposals: Sequence[Proposal]) -> list[list[Proposal]]:
+    """Proposals whose numbers follow each other: a launcher counts on from the first."""
+    groups: list[list[Proposal]] = []
+    for each in proposals:
+        if groups and groups[-1][-1].number + 1 == each.number:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def is_job(record: Path, number: int) -> bool:
+    return record.parent.name.partition("_")[0] == str(number)
