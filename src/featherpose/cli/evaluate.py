@@ -31,6 +31,7 @@ from featherpose.skeletons import Skeleton, skeleton_of
 from featherpose.targets import build
 from featherpose.training.build import data_of_checkpoint
 from featherpose.zoo.checkpoint import find_checkpoint, load_checkpoint
+from featherpose.zoo.shipped import file_of_name
 
 SOURCES = ("checkpoint", "weights", "onnx", "predictions")
 
@@ -241,7 +242,8 @@ def open_network(cfg: DictConfig, source: str) -> tuple[Backend, PoseDataModule]
     if source == "onnx":
         config = _chosen_data(cfg)
         skeleton = build(config).skeleton
-        backend = FileBackend(cfg.onnx, cfg.runtime, cfg.threads, skeleton)
+        file = file_of_name(str(cfg.onnx)) or cfg.onnx
+        backend = FileBackend(file, cfg.runtime, cfg.threads, skeleton)
         size, stride = list(backend.description.input_size), backend.description.stride
         return backend, build_data({**config, "input_size": size}, cfg, stride=stride)
     if source == "checkpoint":

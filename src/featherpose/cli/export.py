@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError, UsageError
+from featherpose.evaluation import chances
 from featherpose.evaluation.by_network import score_sample
 from featherpose.export.half import halve
 from featherpose.export.onnx import Deployed, Parity, export
@@ -24,6 +26,7 @@ from featherpose.export.quantise import quantise
 from featherpose.export.web import Source, write_page
 from featherpose.inference.backends import FileBackend
 from featherpose.inference.boxes import whole_picture
+from featherpose.inference.chances import Chances
 from featherpose.inference.checkpoints import Trained, from_checkpoint, from_weights
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
@@ -42,7 +45,7 @@ from featherpose.zoo.checkpoint import load_checkpoint
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
     if cfg.web and cfg.checkpoint is None and cfg.weights is None:
-        write_web(cfg, Path(cfg.onnx) if cfg.onnx else shipped.FOLDER / f"{shipped.DEFAULT}.onnx")
+        write_web(cfg, shipped.file_of_name(str(cfg.onnx or shipped.DEFAULT)) or Path(cfg.onnx))
         return
     if cfg.onnx:
         raise UsageError("onnx= is a file that is exported already: it goes with web=DIR alone.")
@@ -52,6 +55,8 @@ def main(cfg: DictConfig) -> None:
     if path.suffix != ".onnx":
         raise UsageError(f"out={path} must end in .onnx.")
     data = data_of(cfg, trained)
+    if cfg.checkpoint is not None:
+        description = replace(description, chances=chances_of(source, path, data, description))
     crops, origin = some_crops(trained, data, cfg.crops, int(cfg.check))
     started = time.perf_counter()
     parity = export(
@@ -70,6 +75,25 @@ def main(cfg: DictConfig) -> None:
         write_int8(cfg, path, trained, data)
     if cfg.web:
         write_web(cfg, path)
+
+
+def chances_of(
+    checkpoint: Path, path: Path, data: PoseDataModule | None, description: Description
+) -> Chances | None:
+    """What the file's confidences mean, with a picture beside it, where the run's predictions say so."""
+    try:
+        found, judged = chances.of_run(checkpoint, data, description.protocol.flip)
+    except PoseError as error:
+        console.print(f"[dim]what a confidence means is not written: {error}[/]")
+        return None
+    picture = path.with_name(f"{path.stem}-chances.png")
+    chances.draw(picture, judged, found)
+    console.print(
+        f"a joint's chance to be within {found.near}: calibration error {found.error_after:.3f}, of the confidence "
+        f"itself {found.error_before:.3f}, on {found.judged:,} people that were not fitted on ({picture}). "
+        f"F1 is highest ({found.f1:.2f}) where joints are kept from confidence {found.threshold:.2f} on"
+    )
+    return found
 
 
 def write_web(cfg: DictConfig, file: Path) -> None:

@@ -97,6 +97,11 @@ def show(console: Console, record: Record) -> None:
     others = {name: value for name, value in scores.items() if name not in columns and name != main}
     if others:
         console.print("  ".join(f"{name} {_number(value, 3)}" for name, value in others.items()))
+    if sure := record.get("confidence"):
+        console.print(
+            f"confidence: calibration error {sure['error_before']:.3f}, {sure['error_after']:.3f} as the chance to be "
+            f"within {sure['near']}; F1 is highest ({sure['f1']:.2f}) from {sure['threshold']:.2f} on"
+        )
     for each in wrong(record):
         console.print(each)
     console.print(f"[dim]{conditions(record)}[/]")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from featherpose.data.datamodule import PoseDataModule
+from featherpose.evaluation import chances
 from featherpose.evaluation.predictions import Predictions
 from featherpose.files import replacing
 from featherpose.metrics import errors
@@ -18,7 +19,7 @@ from featherpose.metrics.breakdown import Part, breakdown, kinds, part_of, write
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.runs import wrong
 
-TABLE, PICTURE = "errors.csv", "errors.png"
+TABLE, PICTURE, CHANCES = "errors.csv", "errors.png", "chances.png"
 
 
 def what_goes_wrong(
@@ -57,7 +58,8 @@ def what_goes_wrong(
             },
             "gain": _gains(metric, kind, data, mean),
             "parts": [asdict(part) for part in parts],
-        }
+        },
+        **chances.of_score(metric, folder / CHANCES),
     }
 
 

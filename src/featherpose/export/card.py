@@ -8,6 +8,7 @@ import torch
 
 from featherpose.errors import PoseError
 from featherpose.files import replacing, write_atomically
+from featherpose.inference.backends import FileBackend
 from featherpose.runs.record import FINISHED, RunRecord
 from featherpose.zoo.checkpoint import load_checkpoint
 
@@ -28,11 +29,13 @@ def ship(run: str | Path) -> list[Path]:
     weights, card = folder / "weights.pt", folder / "MODEL_CARD.md"
     with replacing(weights) as beside:
         torch.save(checkpoint.weights, beside)
-    write_atomically(card, card_text(record, weights.stat().st_size))
+    exported = checkpoint.path.with_suffix(".onnx")
+    text = card_text(record, weights.stat().st_size, exported if exported.is_file() else None)
+    write_atomically(card, text)
     return [weights, card]
 
 
-def card_text(record: RunRecord, size: int) -> str:
+def card_text(record: RunRecord, size: int, exported: Path | None = None) -> str:
     network, data = record.network, record.data
     height, width = data.input_size
     kind = data.name.split("_")[0]
@@ -49,9 +52,23 @@ def card_text(record: RunRecord, size: int) -> str:
         f"{KNOWS.get(kind, 'what that dataset shows.')}",
         f"- Score: {main} {record.scores['val/score']:.2f} on {data.val:,} held-out persons "
         f"(protocol {record.protocol['name']}); mean pose {record.baseline['mean pose']:.2f}.",
+        *_confidences(exported),
         "- Not for: identifying people, medical or safety decisions; scores differ between groups of people and were "
         "not examined.",
         f"- Made by: `{record.command}` at commit {record.git.commit}, {record.finished}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _confidences(exported: Path | None) -> list[str]:
+    """What the exported file's confidences mean, where it knows."""
+    chances = None if exported is None else FileBackend(exported, threads=1).description.chances
+    if chances is None:
+        return []
+    return [
+        f"- Confidence: the height of a peak, no chance (calibration error {chances.error_before:.3f}); the exported "
+        f"file gives the chance that a joint is within {chances.near} (error {chances.error_after:.3f}), both on "
+        f"{chances.judged:,} people that were not fitted on. F1 is highest ({chances.f1:.2f}) where joints are kept "
+        f"from confidence {chances.threshold:.2f} on."
+    ]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from featherpose.errors import PoseError
+from featherpose.inference.chances import Chances
 from featherpose.pixels import DEVIATION, MEAN
 from featherpose.protocol import Protocol
 from featherpose.settings import numbers, whole
@@ -33,6 +34,7 @@ class Description:
     version: str = ""
     mean: tuple[float, ...] = MEAN
     deviation: tuple[float, ...] = DEVIATION
+    chances: Chances | None = None  # what its confidences mean, where a scored run says so
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -67,8 +69,10 @@ def _checked(given: dict[str, Any], origin: str) -> dict[str, Any]:
         whole("input_size", side, 1, LARGEST_SIDE)
         for side in numbers("input_size", given["input_size"], 2)
     )
+    skeleton, chances = skeleton_of(given["skeleton"]), given.get("chances")
     return given | {
-        "skeleton": skeleton_of(given["skeleton"]),
+        "skeleton": skeleton,
+        "chances": Chances.of(chances, len(skeleton)) if chances is not None else None,
         "protocol": Protocol.of(given["protocol"], origin),
         "input_size": (height, width),
         "stride": whole("stride", given["stride"], 1, 64),

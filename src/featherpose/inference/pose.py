@@ -37,6 +37,7 @@ class FoundPose:
     box: np.ndarray  # (4,) x, y, width, height: where it was looked for
     score: float  # mean confidence of the clear joints, times the box's own score
     identity: int | None = None  # the same number for the same person throughout a video
+    chance: np.ndarray | None = None  # (K,) that the joint is near its place, where the file knows
 
 
 class Pose:
@@ -145,10 +146,25 @@ class Pose:
         for _, boxes, scores in work:
             people = []
             for box, score in zip(boxes, scores, strict=True):
-                people.append(_found(keypoints[number], confidence[number], box, float(score)))
+                people.append(self._found(keypoints[number], confidence[number], box, float(score)))
                 number += 1
             found.append(people)
         return found
+
+    def _found(
+        self, keypoints: np.ndarray, confidence: np.ndarray, box: np.ndarray, score: float
+    ) -> FoundPose:
+        clear = confidence[confidence > CLEAR]
+        confidence, chances = confidence.astype(np.float64), self.description.chances
+        # the flip test's average has lower peaks: a curve holds for the way in which it was fitted
+        fits = chances is not None and chances.flip == self.estimator.protocol.flip
+        return FoundPose(
+            keypoints,
+            confidence,
+            np.asarray(box),
+            score * float(clear.mean() if len(clear) else 0.0),
+            chance=chances(confidence) if chances is not None and fits else None,
+        )
 
     def _estimate(
         self, crops: list[np.ndarray], matrices: list[np.ndarray]
@@ -204,16 +220,6 @@ def checked_boxes(boxes: Sequence | np.ndarray) -> np.ndarray:
             "at least one pixel wide and high."
         )
     return found
-
-
-def _found(
-    keypoints: np.ndarray, confidence: np.ndarray, box: np.ndarray, score: float
-) -> FoundPose:
-    clear = confidence[confidence > CLEAR]
-    confidence = confidence.astype(np.float64)
-    return FoundPose(
-        keypoints, confidence, np.asarray(box), score * float(clear.mean() if len(clear) else 0.0)
-    )
 
 
 def open_backend(
