@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from featherpose.benchmarks import made, scale
-from featherpose.errors import PoseError
 
 
 @pytest.mark.parametrize("name", scale.STEPS)
@@ -17,9 +16,19 @@ def test_every_step_runs(tmp_path: Path, name: str) -> None:
     scale.STEPS[name](scale.Case(tmp_path, "coco"))()
 
 
-def test_sharing_is_of_coco_alone() -> None:
-    with pytest.raises(PoseError, match="form=coco"):
-        scale.run([10], form="mpii", sharing=2)
+def test_each_step_is_said_when_it_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a million people the first comes after minutes."""
+    said: list[str] = []
+
+    def alone(step: object, name: str, case: object) -> scale.Cost:
+        said.append(capsys.readouterr().out)
+        return scale.Cost(1.0, 2.0)
+
+    monkeypatch.setattr(scale, "_alone", alone)
+    scale.run([10], form="mpii")
+    assert said == ["10 people are made\n", "  first read: 1.000 s      2 MB\n"]
 
 
 def test_a_slope_is_the_power_of_the_number() -> None:

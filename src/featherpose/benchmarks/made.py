@@ -13,7 +13,7 @@ import scipy.io
 
 from featherpose.data.readers import coco, lsp, mpii
 from featherpose.person import People, Person
-from featherpose.skeletons import COCO
+from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 from featherpose.synthetic import formats_mpii
 from featherpose.synthetic.formats import write_json
 from featherpose.synthetic.painted import Inhabitant
@@ -31,6 +31,7 @@ class Form:
 
     make: Callable[[Path, int], None]
     read: Callable[[Path], People]
+    skeleton: Skeleton
 
 
 def make_coco(folder: Path, count: int) -> None:
@@ -140,9 +141,9 @@ def _read_lspet(folder: Path) -> People:
 
 
 FORMS = {
-    "coco": Form(make_coco, lambda folder: coco.read(folder, "train", pictures="ignore")),
-    "mpii": Form(make_mpii, _read_mpii),  # annot/train.json
-    "mpii_flat": Form(make_mpii_flat, _read_mpii),  # mpii_annotations.json
-    "mpii_mat": Form(make_mpii_mat, _read_mpii),  # the official .mat
-    "lspet": Form(make_lspet, _read_lspet),
+    "coco": Form(make_coco, lambda folder: coco.read(folder, "train", pictures="ignore"), COCO),
+    "mpii": Form(make_mpii, _read_mpii, MPII),  # annot/train.json
+    "mpii_flat": Form(make_mpii_flat, _read_mpii, MPII),  # mpii_annotations.json
+    "mpii_mat": Form(make_mpii_mat, _read_mpii, MPII),  # the official .mat
+    "lspet": Form(make_lspet, _read_lspet, LSP),
 }

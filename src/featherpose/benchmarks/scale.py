@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from featherpose.benchmarks.made import COCO_FILE, FORMS
@@ -40,6 +39,9 @@ METHODS = ("fork", "spawn")  # how systems start processes
 class Cost:
     seconds: float  # of CPU
     megabytes: float  # of the process's own, at the most, beyond what it has after its imports
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3f} s {self.megabytes:6.0f} MB"
 
 
 @dataclass(frozen=True)
@@ -112,30 +114,32 @@ STEPS: Steps = {
 def run(
     people: Sequence[float], form: str = "coco", sharing: int = 0, out: str | None = None
 ) -> None:
-    """Prints what each step costs for so many people, and the slope between the last two numbers.
+    """Prints what each step costs for so many people as it is done, then all with the slope between the last two numbers.
 
     Of another form than COCO's, reading alone. With `sharing`, what so many workers cost that go over the people.
     """
     counts = sorted(whole("people", count, least=1) for count in people)
     steps = STEPS if choice("form", form, tuple(FORMS)) == "coco" else READING
     workers = whole("sharing", sharing, least=0)
-    if workers and form != "coco":
-        raise PoseError("sharing= goes with form=coco.")
+    console = Console()
     costs: dict[str, list[Cost]] = {name: [] for name in steps}
     shared: dict[tuple[int, str], Sharing] = {}
     for count in counts:
         with TemporaryDirectory(prefix="featherpose-people-") as folder:
             case = Case(Path(folder), form)
+            console.print(f"{count:,} people are made")
             FORMS[form].make(case.folder, count)
-            for name in track(steps, f"{count:,} people", transient=True):
+            for name in steps:
                 costs[name].append(_alone(measured, name, case))
+                console.print(f"  {name}: {costs[name][-1]}")
             for method in METHODS if workers else ():
+                console.print(f"  {workers} workers by {method}")
                 shared[count, method] = _alone(_shared, case, workers, method)
-    report(Console(), counts, costs)
+    report(console, counts, costs)
     if shared:
         from featherpose.benchmarks.sharing import report as report_sharing
 
-        report_sharing(Console(), workers, shared)
+        report_sharing(console, workers, shared)
     if out:
         _write(Path(out), counts, costs, shared)
 
@@ -166,7 +170,7 @@ def _alone(step: Callable[..., Any], *arguments: object) -> Any:
 def _shared(case: Case, workers: int, method: str) -> Sharing:
     from featherpose.benchmarks.sharing import measure
 
-    return measure(case.read().persons, workers, method)
+    return measure(case.read().persons, FORMS[case.form].skeleton, workers, method)
 
 
 def measured(name: str, case: Case) -> Cost:
@@ -208,7 +212,7 @@ def report(console: Console, counts: Sequence[int], costs: dict[str, list[Cost]]
         table.add_column(f"{count:,}", justify="right")
     table.add_column("slope of s, MB", justify="right")
     for name, values in costs.items():
-        cells = [f"{cost.seconds:.3f} s {cost.megabytes:6.0f} MB" for cost in values]
+        cells = [str(cost) for cost in values]
         slopes = (
             slope(counts, each)
             for each in ([c.seconds for c in values], [c.megabytes for c in values])

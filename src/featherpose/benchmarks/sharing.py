@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from featherpose.data.dataset import CropDataset, calm_worker
 from featherpose.data.sampler import PersonSampler
 from featherpose.person import People, Person, Persons
-from featherpose.skeletons import COCO
+from featherpose.skeletons import Skeleton
 
 EPOCHS = 2
 BATCH = 64
@@ -37,10 +37,10 @@ class Sharing:
     added: float  # MB beyond that, when all people were seen twice
 
 
-def measure(persons: Persons, workers: int, method: str) -> Sharing:
+def measure(persons: Persons, skeleton: Skeleton, workers: int, method: str) -> Sharing:
     """Starts workers by `method` (fork, spawn, forkserver), which make crops of blank pictures."""
-    idle = _worked(persons[:1], workers, method, epochs=0)
-    busy = _worked(persons, workers, method, EPOCHS)
+    idle = _worked(persons[:1], skeleton, workers, method, epochs=0)
+    busy = _worked(persons, skeleton, workers, method, EPOCHS)
     nothing = min(ready.megabytes for ready in idle.ready)
     return Sharing(
         seconds=max(ready.seconds for ready in busy.ready),
@@ -64,8 +64,10 @@ class _Worked:
     megabytes: Sequence[float]
 
 
-def _worked(persons: Persons, workers: int, method: str, epochs: int) -> _Worked:
-    dataset = CropDataset(People(persons), _blank, COCO, SIZE)
+def _worked(
+    persons: Persons, skeleton: Skeleton, workers: int, method: str, epochs: int
+) -> _Worked:
+    dataset = CropDataset(People(persons), _blank, skeleton, SIZE)
     context = get_context(method)
     told = context.SimpleQueue()
     sampler = PersonSampler(dataset) if epochs else ()

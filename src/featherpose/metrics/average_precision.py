@@ -14,7 +14,7 @@ import numpy as np
 from featherpose.intervals import Matches
 from featherpose.metrics.pairs import blocks, runs
 from featherpose.metrics.similarity import Detections, GroundTruth, may_reach, similarity
-from featherpose.nms import MAX_DETECTIONS
+from featherpose.nms import MAX_DETECTIONS, by_picture
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -71,7 +71,7 @@ def matches(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> M
     return Matches(
         pictures=pictures,
         persons=np.bincount(np.searchsorted(pictures, counting), minlength=len(pictures)),
-        place=np.searchsorted(pictures, judged.image_id),
+        place=np.searchsorted(pictures, judged.image_id[judged.order]),
         right=verdict == RIGHT,
         counted=verdict != EXCUSED,
     )
@@ -84,7 +84,7 @@ class _Judged:
     verdict: np.ndarray  # (A, T, M) uint8, picture by picture
     order: np.ndarray  # (M,) by falling score
     score: np.ndarray  # (M,) in that order
-    image_id: np.ndarray  # (M,) in that order
+    image_id: np.ndarray  # (M,) picture by picture
     ignored: np.ndarray  # (A, N) bool
     person_image: np.ndarray  # (N,)
 
@@ -92,8 +92,7 @@ class _Judged:
 def _judged(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> _Judged:
     listed = np.isin(truth.image_id, truth.images)
     truth = truth if listed.all() else truth[listed]
-    counting = np.flatnonzero(np.isin(found.image_id, truth.images))
-    found = found[counting[best_of_each_picture(found.image_id[counting], found.score[counting])]]
+    found = _counting(truth, found)
     ignored = np.stack(
         [truth.ignore | (truth.area < low) | (truth.area > high) for low, high in AREAS.values()]
     )
@@ -103,15 +102,22 @@ def _judged(truth: GroundTruth, found: Detections, sigmas: Sequence[float]) -> _
     for (low, high), each in zip(AREAS.values(), verdict, strict=True):
         each[(each == WRONG) & ((found.area < low) | (found.area > high))] = EXCUSED
     order = np.argsort(-found.score, kind="stable")
-    score, image_id = found.score[order], found.image_id[order]
-    return _Judged(verdict, order, score, image_id, ignored, truth.image_id)
+    return _Judged(verdict, order, found.score[order], found.image_id, ignored, truth.image_id)
+
+
+def _counting(truth: GroundTruth, found: Detections) -> Detections:
+    """The best of each picture that is listed, picture by picture. Those that are so already are not copied."""
+    listed = np.flatnonzero(np.isin(found.image_id, truth.images))
+    best = listed[best_of_each_picture(found.image_id[listed], found.score[listed])]
+    same = len(best) == len(found) and bool((np.diff(best) == 1).all())
+    return found if same and found.row is not None else found[best]
 
 
 def best_of_each_picture(
     image_id: np.ndarray, score: np.ndarray, most: int = MAX_DETECTIONS
 ) -> np.ndarray:
     """Indices sorted by picture, then by falling score (equal scores stay in order); at most so many of a picture."""
-    order = np.lexsort((-score, image_id))
+    order = by_picture(image_id, score)
     ids = image_id[order]
     rank = np.arange(len(ids)) - np.searchsorted(ids, ids, side="left")
     return order[rank < most]
@@ -125,7 +131,6 @@ def _judge(
     verdict: np.ndarray,
 ) -> None:
     """Looks for partners; `found` is sorted by picture, then by falling score."""
-    rank = np.arange(len(found)) - np.searchsorted(found.image_id, found.image_id, side="left")
     for block in blocks(found.image_id, truth.image_id):
         people, points = truth[block.other], found.keypoints[found.rows[block.one]]
         at, of = block.at, block.of
@@ -134,7 +139,8 @@ def _judge(
         oks = similarity(people, points, of, at, sigmas)
         near = np.flatnonzero(oks >= LEAST[0])
         # The best detections first; the persons of one by rising OKS, of equal ones the last is the last
-        place = rank[block.one]
+        pictures = found.image_id[block.one]
+        place = np.arange(len(pictures)) - np.searchsorted(pictures, pictures, side="left")
         near = near[np.lexsort((of[near], oks[near], at[near], place[at[near]]))]
         pairs = _Pairs(place[at[near]], at[near], of[near], oks[near])
         # Whoever is near a detection that is near others too has to be matched in turn
@@ -214,15 +220,16 @@ def _curve(
     # Precision can only rise, and recall only grow, at a detection that is right
     hits = np.flatnonzero(verdict == RIGHT)
     right = np.arange(1.0, len(hits) + 1)
-    exact = right / (np.cumsum(verdict != EXCUSED)[hits] + np.spacing(1))
-    best_from_here = np.maximum.accumulate(exact[::-1])[::-1]
-    share = right / persons
-    place = np.searchsorted(share, RECALLS, side="left")
+    place = np.searchsorted(right / persons, RECALLS, side="left")
+    exact = np.cumsum(verdict != EXCUSED, dtype=np.float64)[hits]
+    exact += np.spacing(1)
+    np.divide(right, exact, out=exact)
+    np.maximum.accumulate(exact[::-1], out=exact[::-1])  # the best from here on
     reached = place < len(hits)
-    precision[reached] = best_from_here[place[reached]]
+    precision[reached] = exact[place[reached]]
     reached_at[reached] = score[hits[place[reached]]]
     reached_at[RECALLS == 0] = score[0]  # which the first detection reaches, right or wrong
-    return precision, reached_at, float(share[-1]) if len(hits) else 0.0
+    return precision, reached_at, len(hits) / persons
 
 
 def _summary(found: Curves) -> dict[str, float]:

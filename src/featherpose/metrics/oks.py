@@ -156,9 +156,10 @@ class OKS(KeypointMetric):
     def _similarity(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Index (n,) and keypoint similarities (n, K) of some people after others, NaN where nothing is annotated."""
         index, keypoints, _ = self.collected()
+        everybody = len(index) == len(self.persons)
         for start in range(0, len(index), AT_ONCE):
             these = slice(start, start + AT_ONCE)
-            truth = truth_of_persons(self.persons[index[these]])
+            truth = truth_of_persons(self.persons[these if everybody else index[these]])
             yield index[these], joint_similarity(truth, keypoints[these], np.asarray(self.sigmas))
 
     def _truth_of(self, predicted: np.ndarray) -> GroundTruth:
@@ -181,7 +182,7 @@ def truth_of_persons(persons: Persons) -> GroundTruth:
         box=persons.box,
         area=persons.area,
         crowd=crowd,
-        ignore=crowd | (persons.visible == 0).all(axis=1),
+        ignore=crowd | ~persons.visible.any(axis=1),
         person_id=np.arange(1, len(persons) + 1),
         images=np.unique(persons.image_id),
         names={i: persons.names[n] for i, n in zip(named.tolist(), names, strict=True)},

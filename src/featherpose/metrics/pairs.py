@@ -24,17 +24,21 @@ def blocks(one: np.ndarray, other: np.ndarray) -> Iterator[Block]:
     """All pairs of people of the same picture, given each side's pictures; those of `one` (M,) are in rising order."""
     by_picture = np.argsort(other, kind="stable")
     pictures = other[by_picture]
-    first = np.searchsorted(pictures, one, side="left")
-    count = np.searchsorted(pictures, one, side="right") - first
-    before = np.cumsum(count) - count
     starts = runs(one)
-    starts = starts[np.diff(before[starts] // PAIRS, prepend=-1) > 0]
-    for start, end in zip(starts, np.append(starts, len(one))[1:], strict=True):
-        each = count[start:end]
-        others = by_picture[first[start] : first[end - 1] + each[-1]]
-        shift = (first[start:end] - first[start]) - (before[start:end] - before[start])
+    lengths = np.diff(np.append(starts, len(one)))  # of each picture, as what follows
+    first = np.searchsorted(pictures, one[starts], side="left")
+    count = np.searchsorted(pictures, one[starts], side="right") - first
+    before = np.cumsum(lengths * count) - lengths * count
+    opens = np.flatnonzero(np.diff(before // PAIRS, prepend=-1) > 0)
+    for a, b in zip(opens, np.append(opens, len(starts))[1:], strict=True):
+        length, total = lengths[a:b], int(lengths[a:b].sum())
+        each = np.repeat(count[a:b], length)
+        others = by_picture[first[a] : first[b - 1] + count[b - 1]]
+        shift = np.repeat(first[a:b] - first[a], length) - (np.cumsum(each) - each)
         of = np.arange(each.sum()) + np.repeat(shift, each)
-        yield Block(slice(start, end), others, np.repeat(np.arange(end - start), each), of)
+        yield Block(
+            slice(starts[a], starts[a] + total), others, np.repeat(np.arange(total), each), of
+        )
 
 
 def runs(values: np.ndarray) -> np.ndarray:

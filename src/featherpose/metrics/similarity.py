@@ -72,8 +72,10 @@ class Detections:
 
 def extent_area(keypoints: np.ndarray) -> np.ndarray:
     """Area of the box around each person's keypoints: what COCO takes as a detection's area."""
-    low, high = keypoints.min(axis=1), keypoints.max(axis=1)
-    return (high[:, 0] - low[:, 0]) * (high[:, 1] - low[:, 1])
+    width, height = (
+        keypoints[..., axis].max(axis=1) - keypoints[..., axis].min(axis=1) for axis in (0, 1)
+    )
+    return width * height
 
 
 def similarity(
