@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from featherpose.benchmarks.logging_cost import cells, measure
+from featherpose.benchmarks.logging_cost import cells, measure, run
 from featherpose.benchmarks.training import Tiny, composed
+from featherpose.errors import PoseError
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -30,3 +31,9 @@ def test_what_is_told_of_two_clocks() -> None:
         *("100.00", "102.00", "+2.000", "+2.00%"),
         "+1.0% to +3.0%",
     ]
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 1}, {"rounds": 1}, {"steps": 0}, {"every": 0}])
+def test_what_cannot_be_measured_is_refused_in_one_sentence(wrong: dict[str, int]) -> None:
+    with pytest.raises(PoseError, match=next(iter(wrong))):
+        run(**wrong)

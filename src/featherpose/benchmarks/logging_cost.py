@@ -25,6 +25,8 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from featherpose.benchmarks.training import QUIET, Tiny, composed, made_batch
+from featherpose.errors import PoseError
+from featherpose.settings import whole
 from featherpose.targets import build
 from featherpose.training.build import build_module
 from featherpose.training.callbacks.step_log import StepLog
@@ -94,6 +96,13 @@ def run(
     logger: str = "wandb",
 ) -> None:
     """Prints what rows cost a step of a network, and a step of one convolution, where it shows best."""
+    if whole("batch_size", batch_size, least=1) == 1:
+        raise PoseError(
+            "batch_size=1 cannot be trained: batch normalisation needs more than one value a channel, and some "
+            "networks pool a picture to one. Take batch_size=2 or more."
+        )
+    for key, value, least in (("rounds", rounds, 2), ("steps", steps, 1), ("every", every, 1)):
+        whole(key, value, least=least)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     height, width = input_size

@@ -114,7 +114,7 @@ STEPS: Steps = {
 def run(
     people: Sequence[float], form: str = "coco", sharing: int = 0, out: str | None = None
 ) -> None:
-    """Prints what each step costs for so many people as it is done, then all with the slope between the last two numbers.
+    """Prints what each step costs as it is done, then all of them with the slope between the last two numbers.
 
     Of another form than COCO's, reading alone. With `sharing`, what so many workers cost that go over the people.
     """
