@@ -107,6 +107,7 @@ NEEDS = {
         "python scripts/make_synthetic.py --format coco --people 2000 --out data/synthetic_coco"
     ),
     r"data=dance\b": "featherpose data import labels.zip --out data/dance",
+    r"featherpose verify light\.zip": "python src/export.py bundle=light.zip",
     r"runs\.py (list|show last)|jupyter lab|^wandb ": "python src/train.py",
     r"runs\.py status|featherpose (sweep|runs status)": SWEEP,
 }

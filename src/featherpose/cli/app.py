@@ -35,6 +35,7 @@ VERBS = {
     "predict": "poses in pictures, videos, cameras",
     "export": "ONNX, OpenVINO, int8: checked against the network before it is written",
     "export card": "bare weights and a model card for finished runs",
+    "verify": "does a bundle give what it should on this machine, and how fast",
     "benchmark": "sizes, latency, data, training, logging, evaluation, export: measured here",
     "runs": "list, show, diff, table, report, curves, samples, status, watch, command, pack, upload, workspace",
     "sweep": "how a sweep stands; go on with it",

@@ -19,6 +19,7 @@ from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import chances
 from featherpose.evaluation.by_network import score_sample
+from featherpose.export.bundle import write_bundle
 from featherpose.export.half import halve
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
@@ -44,11 +45,13 @@ from featherpose.zoo.checkpoint import load_checkpoint
 
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
-    if cfg.web and cfg.checkpoint is None and cfg.weights is None:
-        write_web(cfg, shipped.file_of_name(str(cfg.onnx or shipped.DEFAULT)) or Path(cfg.onnx))
+    if (cfg.web or cfg.bundle) and cfg.checkpoint is None and cfg.weights is None:
+        write_around(cfg, shipped.file_of_name(str(cfg.onnx or shipped.DEFAULT)) or Path(cfg.onnx))
         return
     if cfg.onnx:
-        raise UsageError("onnx= is a file that is exported already: it goes with web=DIR alone.")
+        raise UsageError(
+            "onnx= is a file that is exported already: it goes with web= and bundle= alone."
+        )
     trained, source = open_trained(cfg)
     deployed, description = to_deploy(cfg, trained)
     path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
@@ -73,8 +76,7 @@ def main(cfg: DictConfig) -> None:
         write_half(path, crops)
     if cfg.int8:
         write_int8(cfg, path, trained, data)
-    if cfg.web:
-        write_web(cfg, path)
+    write_around(cfg, path)
 
 
 def chances_of(
@@ -96,12 +98,27 @@ def chances_of(
     return found
 
 
-def write_web(cfg: DictConfig, file: Path) -> None:
-    """The page in the browser, with the file's own card where one lies beside it."""
-    cards = [
-        card for card in (file.with_suffix(".md"), file.parent / "MODEL_CARD.md") if card.is_file()
-    ]
+def write_around(cfg: DictConfig, file: Path) -> None:
+    """The page in the browser and the bundle, with the file's own card where one lies beside it."""
+    beside = (
+        file.with_suffix(".md"),
+        file.parent / "MODEL_CARD.md",
+        file.parents[1] / "MODEL_CARD.md",
+    )
+    cards = [card for card in beside if card.is_file()]
     card = cards[0].read_text(encoding="utf-8") if cards else "This file came without a card."
+    if cfg.web:
+        write_web(cfg, file, card)
+    if cfg.bundle:
+        (person,) = painted.read(split="val", people=1, skeleton="coco").persons
+        written = write_bundle(Path(cfg.bundle), file, card, painted.load(person), person.box)
+        size = sum(path.stat().st_size for path in written) / 1e6
+        console.print(
+            f"written: {cfg.bundle} ({size:.1f} MB). To check it on another machine: featherpose verify {cfg.bundle}"
+        )
+
+
+def write_web(cfg: DictConfig, file: Path, card: str) -> None:
     detector = Path(cfg.detector) if cfg.detector else None
     folder = Path(cfg.web)
     written = write_page(folder, Source(file, card, detector), Path(cfg.ort) if cfg.ort else None)
