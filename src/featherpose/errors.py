@@ -40,6 +40,14 @@ class UsageError(PoseError):
     exit_code = 2
 
 
+class BrokenOff(PoseError):
+    """A search ends a run before its end, which is no failure: run.json has a state of its own."""
+
+    def __init__(self, state: str, why: str) -> None:
+        super().__init__(why)
+        self.state = state
+
+
 def known(error: BaseException) -> tuple[int, str] | None:
     """Exit code and sentence of an error that people can mend, whatever it is wrapped in; None for any other."""
     for cause in _chain(error, "__cause__", "__context__"):

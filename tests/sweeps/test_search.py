@@ -25,7 +25,9 @@ Point = dict[str, str]
 
 
 @pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the winner's config is written; and nobody waits for the disk."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
     monkeypatch.setattr("os.fsync", lambda file: None)
 
 

@@ -27,7 +27,7 @@ from featherpose.overrides.as_dict import as_dict
 from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
 from featherpose.targets import build as build_target
-from featherpose.training import summary
+from featherpose.training import budget, summary
 from featherpose.training.build import build_training
 from featherpose.training.callbacks.last_validation import LastValidation
 from featherpose.training.callbacks.resume import refuse_another_batch
@@ -83,6 +83,10 @@ def main(cfg: DictConfig) -> float | None:
             recorded.enter_context(recording)
         write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         record.update(**facts, own_configs=own_conf.taken())
+        if first and not checkpoint:
+            record.update(
+                **budget.keep(cfg.search, module.network, data.input_size, facts["network"])
+            )
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         trainer.loggers = loggers
         return fit(cfg, trainer, module, data, record, checkpoint)
@@ -142,6 +146,7 @@ def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
         )
     if too_short := schedule.beyond_the_end():
         rank_zero_warn(too_short)
+    budget.solve(config)
     module, data = build_training(config)
     config["data"]["input_size"] = [int(side) for side in data.input_size]
     return module, data, config

@@ -252,4 +252,4 @@ def status(sweep: Path, console: Console) -> int:
         console.print("to run what is not done:")
         for line in again:
             console.print(f"  {escape(line)}", soft_wrap=True)
-    return 0 if all(job.state in (DONE, *BROKEN_OFF) for job in found) else 1
+    return 0 if not again and all(job.state in (DONE, *BROKEN_OFF) for job in found) else 1

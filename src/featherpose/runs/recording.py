@@ -17,7 +17,7 @@ from typing import Any
 from typing_extensions import Self
 
 from featherpose import __version__
-from featherpose.errors import known
+from featherpose.errors import BrokenOff, known
 from featherpose.files import remove_leftovers, write_atomically
 from featherpose.runs.heartbeat import Heartbeat, machine
 from featherpose.runs.record import FAILED, FINISHED, INTERRUPTED, RUNNING, Git, RunRecord
@@ -93,6 +93,7 @@ class Recording:
             if isinstance(error, SystemExit):
                 code = error.code if isinstance(error.code, int) else 1
             state = INTERRUPTED if code in (130, 143) else FAILED
+            state = error.state if isinstance(error, BrokenOff) else state
             text = None if state == INTERRUPTED else in_words(error)
             with contextlib.suppress(OSError):  # on a full disk the run's own error says more
                 self.update(state=state, error=text, exit_code=code, finished=now())

@@ -18,6 +18,7 @@ from featherpose.runs.folder import DONE, Run
 from featherpose.runs.record import BROKEN_OFF
 
 JOURNAL = "search.journal"  # of a sweep whose jobs a search proposes
+ANSWER = "answer.md"  # of a search that came to its end
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def to_go_on(sweep: str | Path) -> list[str]:
     given = _multirun(folder).get("hydra", {}).get("overrides") or {}
     task = given.get("task") or []
     hydra = [each for each in given.get("hydra") or [] if not each.startswith("hydra.mode=")]
-    if waiting and task and (folder / "sweep.json").is_file():
+    searching = (folder / JOURNAL).is_file() and not (folder / ANSWER).is_file()
+    if searching or (waiting and task and (folder / "sweep.json").is_file()):
         return [
             _command(
                 "-m",

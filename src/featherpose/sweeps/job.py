@@ -105,7 +105,7 @@ class Job:
         """What run.json says counts, unless the process could not write it any more."""
         record = self.record()
         said = record.state if record else None
-        if code == 0 and said in BROKEN_OFF:
+        if said in BROKEN_OFF:
             self.state, self.error = str(said), record.error if record else None
         elif code == 0:
             self.state = FINISHED if said in (None, FINISHED) else FAILED

@@ -29,6 +29,11 @@ OBJECTIVES = {
     "params": Objective(
         "minimize", lambda record: record.network.parameters, "its network was not counted"
     ),
+    "ms": Objective(
+        "minimize",
+        lambda record: record.extra.get("ms"),
+        "it went on from a checkpoint that was made without search.measure=true",
+    ),
     "macs": Objective(
         "minimize", lambda record: record.network.macs, "its network was not counted"
     ),

@@ -17,7 +17,8 @@ from featherpose.errors import PoseError, UsageError
 from featherpose.files import write_atomically
 from featherpose.runs import commands
 from featherpose.runs.record import BROKEN_OFF, FINISHED, RunRecord
-from featherpose.runs.sweep_folder import JOURNAL
+from featherpose.runs.sweep_folder import ANSWER, JOURNAL
+from featherpose.sweeps import answer
 from featherpose.sweeps import study as studies
 from featherpose.sweeps.job import visible_gpus
 from featherpose.sweeps.objectives import OBJECTIVES, values_of
@@ -86,6 +87,8 @@ class Search:
 
     def run(self, arguments: Sequence[str]) -> None:
         words = [each for each in arguments if not each.startswith(OF_THE_SWEEP)]
+        if "ms" in self.objectives:
+            words = [*words, "search.measure=true"]
         self.space = space_of(words, self.params, self.when, self.loader)
         self.space.read(self.first)
         if self.loader is not None:  # a key that is not there is said before anything is written
@@ -99,6 +102,7 @@ class Search:
         }
         self.folder = folder_of_the_search(self.config, asked)
         write_multirun(self.config, self.folder)
+        (self.folder / ANSWER).unlink(missing_ok=True)
         directions = [OBJECTIVES[each].direction for each in self.objectives]
         self.study = studies.open_study(self.folder, directions)
         studies.refuse_another(self.study, asked)
@@ -179,7 +183,9 @@ class Search:
 
     def end(self) -> None:
         """The jobs' table, the answer, and how many have failed."""
+        text = answer.write(self.study, self.space, self.folder, self.objectives, self.loader)
         commands.status(self.folder, console)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         known = studies.started(self.study)
         bad = sum(each.state == studies.OPEN for each in known)
         if bad:
