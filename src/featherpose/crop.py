@@ -87,6 +87,12 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
+def inside(points: np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
+    """Which crop points (..., 2) lie on one of its pixels: the first one's area begins half a pixel before 0."""
+    within = (points >= -0.5) & (points < np.asarray(size_wh) - 0.5)
+    return within[..., 0] & within[..., 1]
+
+
 def to_pictures(points: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     """Crop pixels (..., B, K, 2) in their pictures' coordinates, by each crop's matrix (B, 2, 3)."""
     matrices = np.asarray(matrices, dtype=np.float64)

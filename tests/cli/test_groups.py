@@ -19,4 +19,4 @@ def test_parents_are_not_offered_and_ones_own_configs_are(
     (tmp_path / "conf" / "data").mkdir(parents=True)
     (tmp_path / "conf" / "data" / "mine.yaml").write_text("name: mine\n")
     assert set(choices("data")) - set(packaged) == {"mine"}
-    assert listed("debug", "benchmark").splitlines()[0] == "debug: tiny"
+    assert listed("debug", "benchmark").splitlines()[0] == "debug: overfit, tiny"

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from featherpose.cli import own_conf, resume
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
+from featherpose.data.doctor.targets import refuse_nothing
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
 from featherpose.machine import arithmetic, set_matmul
@@ -69,6 +70,9 @@ def main(cfg: DictConfig) -> float | None:
             trainer = build_trainer(cfg, folder, recording)
             if checkpoint:
                 refuse_what_cannot_go_on(checkpoint, module, data, trainer)
+            if not isinstance(module.loss, DistilLoss):  # a teacher needs no labels
+                height, width = data.input_size
+                refuse_nothing(data.train_people.persons, (width, height))
             facts = summary.facts(module, data, config)
             if not checkpoint:  # which has its weights already
                 facts |= start_from_weights(module, config)

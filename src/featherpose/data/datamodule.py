@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from copy import copy
 from functools import cached_property, partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,19 @@ from featherpose.skeletons import skeleton_of
 CACHES = ("crops", "device")
 
 
+class OneBatch:
+    """A loader that gives the same batch again and again; of a list Lightning would take each entry for a loader."""
+
+    def __init__(self, batch: dict[str, Any], times: int) -> None:
+        self.batch, self.times = batch, times
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return repeat(self.batch, self.times)
+
+
 class PoseDataModule(L.LightningDataModule):
     """Training and validation people of one dataset, cropped to what the network takes.
 
@@ -48,6 +62,7 @@ class PoseDataModule(L.LightningDataModule):
         seed: of order and augmentation.
         stride, natural_height: the network's, passed by the command line.
         scale_range: the field's usual random scale on this set, which augment=lapx reads.
+        one_batch: so many steps an epoch on one and the same batch of the training set; null for all batches.
         detections: a file of detected boxes for protocols that score them (COCO).
         also: further sets of a joint reader that the same network is scored on: {name: metric}.
         shared: what only other entries of the YAML refer to, e.g. `people` of synthetic; Hydra refuses unknown keys.
@@ -73,6 +88,7 @@ class PoseDataModule(L.LightningDataModule):
         stride: int = 4,
         natural_height: int = 256,
         scale_range: Sequence[float] | None = None,
+        one_batch: int | None = None,
         detections: str | Path | None = None,
         also: Mapping[str, Callable[..., Any]] | None = None,
         **shared: Any,
@@ -101,6 +117,7 @@ class PoseDataModule(L.LightningDataModule):
         self.cache_folder = cache_folder
         self.seed = whole("seed", seed, least=0)
         self.scale_range = scale_range
+        self.one_batch = None if one_batch is None else whole("data.one_batch", one_batch, least=1)
         self.detections = detections
         self.measures = dict(also or {})
         self._position = (0, 0)
@@ -185,14 +202,14 @@ class PoseDataModule(L.LightningDataModule):
     def _cache_folder(self) -> Path:
         return Path(self.cache_folder) if self.cache_folder is not None else Path("data") / "cache"
 
-    def train_dataloader(self) -> DataLoader | DeviceLoader:
+    def train_dataloader(self) -> DataLoader | DeviceLoader | OneBatch:
         if self.cache == "device":
             loader = self._device_loader("train")
         else:
             loader = self._loader(self.train_dataset(), shuffle=True)
         self._train_sampler = loader.sampler  # ty: ignore[invalid-assignment]
         self.set_position(*self._position)
-        return loader
+        return loader if self.one_batch is None else OneBatch(next(iter(loader)), self.one_batch)
 
     def val_loader(self) -> DataLoader | DeviceLoader:
         """Of this set alone."""

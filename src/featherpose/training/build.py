@@ -22,7 +22,7 @@ from featherpose.zoo.checkpoint import Checkpoint, describe, load_checkpoint
 # In a checkpoint: where datasets lie, whichever machine it is read on
 DATA_FOLDER = "${paths.data}"
 # Of the data's settings, what belongs to a training run or a machine and not to what was read
-NOT_KEPT = ("augment", "batch_size", "workers", "cache", "cache_folder")
+NOT_KEPT = ("augment", "batch_size", "workers", "cache", "cache_folder", "one_batch")
 
 
 def build_training(config: Mapping[str, Any]) -> tuple[PoseModule, PoseDataModule]:

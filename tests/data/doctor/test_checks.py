@@ -15,8 +15,9 @@ from featherpose.data.augment import Augment
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.doctor import checks
 from featherpose.data.doctor.sheets import write_sheets
+from featherpose.data.doctor.targets import refuse_nothing
 from featherpose.data.readers import coco, lsp
-from featherpose.errors import UsageError
+from featherpose.errors import PoseError, UsageError
 from featherpose.metrics.oks import OKS
 from featherpose.metrics.pck import PCK, PCKh
 from featherpose.skeletons import COCO
@@ -221,3 +222,33 @@ def test_of_very_many_pictures_equal_ones_are_found(monkeypatch):
     assert checks.near_duplicates(first, second) == [("b", "x"), ("a", "y")]
     monkeypatch.undo()
     assert ("a", "d") in checks.near_duplicates(first)
+
+
+def test_joints_that_no_crop_holds(sound):
+    people = coco.read(sound, "train")
+    nose, eye = COCO.index("nose"), COCO.index("left_eye")
+    people.persons.visible[:, nose] = 0
+    people.persons.joints[:, eye] = (155, 5)  # in the picture, outside of the crop around 40..120
+    what = found(checks.examine(module(sound, read=lambda root, split: people), splits=["train"]))
+    assert what["joints that nobody has: they are never learned"].examples == ["nose"]
+    assert what["joints that no crop holds: they are never learned"].examples == ["left_eye"]
+    (lost,) = [each for name, each in what.items() if "outside of their crop" in name]
+    assert lost.what.endswith("(6 joints, 6.2%: left_eye 6)")
+    assert lost.level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda p: p.visible.fill(0), "none of the 6 people has an annotated joint"),
+        (lambda p: p.centre.__imul__(1000), "joints lie outside of their people's crops"),
+    ],
+)
+def test_a_set_that_teaches_nothing_is_an_error_and_refused(sound, change, why):
+    people = coco.read(sound, "train")
+    change(people.persons)
+    results = checks.examine(module(sound, read=lambda root, split: people), quick=True)
+    assert why in found(results)["nothing to learn"].examples[0]
+    assert not checks.healthy(results)
+    with pytest.raises(PoseError, match=f"There is nothing to learn: .*{why}"):
+        refuse_nothing(people.persons, (96, 128))

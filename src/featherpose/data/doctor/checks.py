@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from featherpose.data.datamodule import PoseDataModule
+from featherpose.data.doctor.targets import in_crops, never, why_nothing
 from featherpose.data.readers import mpii
 from featherpose.data.readers.plausible import sides_cosine, torso_share
 from featherpose.errors import PoseError
@@ -33,6 +34,7 @@ PUBLISHED = {("mpii", split): persons for split, (persons, _) in mpii.PUBLISHED.
 }
 NEAR = 3  # of 64 bits of the gradient hash in which near-duplicate pictures differ at most
 FAR_OUT = 0.02  # of the picture's longer side: how far outside a joint may lie; annotators click on the border
+OUT_OF_CROP = 0.01  # of the annotated joints: more than slips of single clicks
 OPPOSITE = -0.5  # cosine between shoulders and hips
 CLEAR = 16  # bits that a hash must have set: flat and dark pictures all look alike
 MANY = 30_000  # pictures; above it only equal hashes are looked for
@@ -104,6 +106,8 @@ def _examine_split(data: PoseDataModule, split: str, quick: bool) -> Examined:
         )
     _check_pictures(result, data, quick)
     check_annotations(result, data.skeleton)
+    height, width = data.input_size
+    check_targets(result, data.skeleton, (width, height))
     if split == "val":
         _check_measure(result, data)
     return result
@@ -233,6 +237,30 @@ def _check_people(result: Examined, skeleton: Skeleton) -> None:
     result.say(
         "note",
         f"annotated: {visible.sum():,} of {visible.size:,} joints ({visible.mean():.1%}): {counts}",
+    )
+
+
+def check_targets(result: Examined, skeleton: Skeleton, size_wh: tuple[int, int]) -> None:
+    """What the plain crops, those of validation, leave of the annotated joints."""
+    persons = result.people.persons
+    if why := why_nothing(persons, size_wh):
+        result.say("error", "nothing to learn", [why])
+        return
+    annotated, inside = persons.visible > 0, in_crops(persons, size_wh)
+    nobody = never(annotated, skeleton)
+    result.say("warning", "joints that nobody has: they are never learned", nobody)
+    out = [joint for joint in never(inside, skeleton) if joint not in nobody]
+    result.say("warning", "joints that no crop holds: they are never learned", out)
+    lost = annotated & ~inside
+    share = lost.sum() / annotated.sum()
+    counts = ", ".join(
+        f"{joint} {n:,}" for joint, n in zip(skeleton.joints, lost.sum(axis=0), strict=True) if n
+    )
+    what = (
+        f"people with joints outside of their crop ({lost.sum():,} joints, {share:.1%}: {counts})"
+    )
+    result.suspect(
+        "warning" if share > OUT_OF_CROP else "note", what, np.flatnonzero(lost.any(axis=1))
     )
 
 
