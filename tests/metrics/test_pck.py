@@ -256,3 +256,45 @@ def test_joints_and_persons_by_hand():
     found = metric.compute()
     assert found["PCKh@0.5"] == pytest.approx(100 * (11 + 13) / 27)
     assert found["EPE"] == pytest.approx((20 + 30 + 60 + 6) / 27)
+
+
+def test_the_size_may_be_chosen_and_the_score_is_called_by_it():
+    persons = [replace(p, head_size=20.0 + n) for n, p in enumerate(random_persons(20, LSP, 5))]
+    elbows = (LSP.index("left_elbow"), LSP.index("right_elbow"))
+    apart = [
+        float(np.linalg.norm(p.joints[elbows[0]] - p.joints[elbows[1]]))
+        if p.visible[list(elbows)].all()
+        else np.nan
+        for p in persons
+    ]
+    pair = PCK(persons, LSP, size=["left_elbow", "right_elbow"])
+    assert pair.main == "PCK(left_elbow-right_elbow)@0.2"
+    assert pair.sizes.tolist() == pytest.approx(apart, nan_ok=True)
+    head = PCK(persons, LSP, size="head")
+    assert (head.main, head.fine) == ("PCKh@0.5", 0.1)
+    assert head.sizes.tolist() == [p.head_size for p in persons]
+    assert PCK(persons, LSP, size="box").main == "PCKbox@0.1"
+    assert PCK(persons, LSP, size="torso").main == PCK(persons, LSP).main == "PCK@0.2"
+    assert PCK(persons, LSP, size=["left_shoulder", "right_hip"]).main == "PCK@0.2"
+    other = replace(LSP, torso=elbows)  # somebody's own torso is not LSP's
+    assert PCK(persons, other).main == "PCK(left_elbow-right_elbow)@0.2"
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ("foot", r"data\.metric\.size is foot; known: torso, head, box"),
+        (["left_elbow"], "two joints"),
+        (["left_elbow", "tail"], "names tail, which the skeleton lsp does not have"),
+        ("head", "PCKh can measure nobody"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused(size, says):
+    persons = [replace(p, head_size=np.nan) for p in random_persons(3, LSP, 5)]
+    with pytest.raises(PoseError, match=says):
+        PCK(persons, LSP, size=size)
+
+
+def test_a_skeleton_without_a_torso_is_not_measured_by_it():
+    with pytest.raises(PoseError, match="names no torso"):
+        PCK(random_persons(3, LSP, 5), replace(LSP, torso=None), size="torso")

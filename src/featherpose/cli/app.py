@@ -44,6 +44,8 @@ VERBS = {
     "data get": "fetch COCO, MPII or LSP from the official pages",
     "data import": "your own labels (CVAT, Label Studio, YOLO, CSV, SLEAP, DeepLabCut) as a data set",
     "data check": "what is wrong with a dataset on disk",
+    "data hardest": "what to label next: the pictures that a network doubts most",
+    "data sigmas": "how exactly people label: sigmas for OKS from pictures that were labelled twice",
     "data paint": "write painted people in an official format",
 }
 # Hydra's own options; those with a value take the next word, or come as --option=value

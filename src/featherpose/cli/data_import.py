@@ -60,7 +60,12 @@ def main(words: list[str]) -> int:
 
     console = Console(highlight=False, soft_wrap=True)
     with ExitStack() as opened:
-        labels, roots = _read(options, opened)
+        space = options.out
+        if _packed(options.source):
+            beside = tempfile.TemporaryDirectory(dir=_beside(options.out))
+            space = Path(opened.enter_context(beside))
+        labels = read_labels(options.source, options.category, options.joints, space)
+        roots = [options.pictures or _folder_of(options.source, space)]
         _print(labels, console)
         _confirm(labels, options)
         missing = folder.find_pictures(labels, roots)
@@ -116,33 +121,46 @@ def _refuse(options: argparse.Namespace, name: str, config: Path) -> None:
         )
 
 
-def _read(options: argparse.Namespace, opened: ExitStack) -> tuple[Labels, list[Path]]:
-    """The labels with the joints' names as they are spelled here, and where pictures may lie."""
+def read_labels(source: Path, category: str | None, joints: str | None, space: Path) -> Labels:
+    """The labels with the joints' names as they are spelled here; a .zip is unpacked into `space`."""
     from featherpose.importing import coco, table, tracked, yolo
     from featherpose.importing.labels import named
 
-    source = options.source
-    if source.suffix.lower() == ".zip":
-        from featherpose.data.download import unpack
-
-        space = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=_beside(options.out))))
-        unpack(source, space, keep=True)
-        source = space
+    named_by, source = source, _opened(source, space)
     for tool in (tracked, coco, yolo, table):
-        labels = tool.read(source, options.category)
+        labels = tool.read(source, category)
         if labels is not None:
             break
     else:
         raise PoseError(
-            f"{options.source} holds no labels that are known: COCO keypoints (.json), YOLO-pose (images/ and "
+            f"{named_by} holds no labels that are known: COCO keypoints (.json), YOLO-pose (images/ and "
             "labels/), a .csv with NAME_x and NAME_y, SLEAP (.slp) or DeepLabCut (CollectedData*.csv)."
         )
     if not labels.people:
-        raise PoseError(f"{options.source} ({labels.tool}) holds nobody.")
-    given = [each.strip() for each in options.joints.split(",")] if options.joints else None
-    here = source if source.is_dir() else source.parent
-    roots = [options.pictures] if options.pictures else [here]
-    return named(labels, given), roots
+        raise PoseError(f"{named_by} ({labels.tool}) holds nobody.")
+    return named(labels, [each.strip() for each in joints.split(",")] if joints else None)
+
+
+def _packed(source: Path) -> bool:
+    return source.suffix.lower() == ".zip"
+
+
+def _opened(source: Path, space: Path) -> Path:
+    """The source, or where it was unpacked."""
+    if not _packed(source):
+        return source
+    from featherpose.data.download import unpack
+
+    space.mkdir(parents=True, exist_ok=True)
+    unpack(source, space, keep=True)
+    return space
+
+
+def _folder_of(source: Path, space: Path) -> Path:
+    """Where pictures may lie: beside the labels."""
+    if _packed(source):
+        return space
+    return source if source.is_dir() else source.parent
 
 
 def _beside(out: Path) -> Path:
@@ -193,7 +211,9 @@ def _check(name: str, out: Path, console) -> int:
     """The doctor on what was written."""
     from featherpose.cli.data_check import check
 
-    words = argparse.Namespace(overrides=[f"data={name}"], quick=False, out=out / "check")
+    words = argparse.Namespace(
+        overrides=[f"data={name}"], quick=False, network=None, out=out / "check"
+    )
     code = check(words, console)
     if code == 0:
         from_weights = command(f"train experiment=ten_minutes data={name}")

@@ -272,7 +272,7 @@ def _unusable(record: _Box, images: Mapping[int | str, coco.Picture]) -> str | N
     return None if numbers and len(box) == 4 and min(box[2:]) > 0 else "without size"
 
 
-def official_scores(annotations: Path, results: Path, skeleton: Skeleton) -> dict[str, float]:
+def official_scores(annotations: Path, results: Path, sigmas: Sequence[float]) -> dict[str, float]:
     """The ten numbers as pycocotools itself gives them for these two files, in percent."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -282,7 +282,7 @@ def official_scores(annotations: Path, results: Path, skeleton: Skeleton) -> dic
         truth.dataset = source.read_json(annotations)
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(source.read_json(results)), "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.similarity_sigmas)
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -102,7 +102,7 @@ def show(console: Console, record: Record) -> None:
             f"confidence: calibration error {sure['error_before']:.3f}, {sure['error_after']:.3f} as the chance to be "
             f"within {sure['near']}; F1 is highest ({sure['f1']:.2f}) from {sure['threshold']:.2f} on"
         )
-    for each in wrong(record):
+    for each in (*wrong(record), *pixels(record)):
         console.print(each)
     console.print(f"[dim]{conditions(record)}[/]")
 
@@ -141,6 +141,29 @@ def _parts(parts: Sequence[Mapping[str, Any]], main: str) -> Table:
         table.add_row(by, part["name"], f"{part['joints']:,}", *values)
         before = part["by"]
     return table
+
+
+def pixels(record: Record) -> Iterator[Table]:
+    """How far off each joint is in the pictures; nothing of old records."""
+    rows = record.get("pixels")
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column("error in pixels", no_wrap=True)
+    names = {
+        "joints": "joints",
+        "mean": "mean",
+        "p50": "half",
+        "p75": "75%",
+        "p90": "90%",
+        "p95": "95%",
+    }
+    for heading in names.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        values = [_number(row[name], 1) for name in names if name != "joints"]
+        table.add_row(row["joint"], f"{row['joints']:,}", *values)
+    yield table
 
 
 def conditions(record: Record) -> str:

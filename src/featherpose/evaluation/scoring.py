@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from featherpose.intervals import Evidence
 from featherpose.metrics.average_precision import average_precision, matches
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
+from featherpose.metrics.pixels import pixel_errors
 from featherpose.runs.record import RunRecord
 from featherpose.runs.score import EVIDENCE, Score
 
@@ -99,9 +101,21 @@ def score(
             joint: {"score": float(value), "annotated": int(count)}
             for joint, value, count in zip(data.skeleton.joints, values, counts, strict=True)
         },
+        **pixels_of(last, data),
         **what_goes_wrong(last, data, mean, folder, turned or {}),
-        **(ask_pycocotools(data, results, scores[-1]) if oracle and results else {}),
+        **(
+            ask_pycocotools(data, last, results, scores[-1])
+            if oracle and results and isinstance(last, OKS)
+            else {}
+        ),
     }
+
+
+def pixels_of(metric: KeypointMetric, data: PoseDataModule) -> dict[str, Any]:
+    """Each joint's error in the pictures' pixels; of detected boxes nothing: they are nobody's."""
+    if data.val_people.boxes != "ground_truth":
+        return {}
+    return {"pixels": [asdict(row) for row in pixel_errors(metric)]}
 
 
 def _bounds(evidence: Evidence) -> list[float]:
@@ -173,15 +187,15 @@ def score_results(path: Path, data: PoseDataModule, metric: OKS, oracle: bool) -
         "scores": scores,
         "interval": _bounds(matches(truth, found, metric.sigmas)),
         "stages": [],
-        **(ask_pycocotools(data, path, scores) if oracle else {}),
+        **(ask_pycocotools(data, metric, path, scores) if oracle else {}),
     }
 
 
 def ask_pycocotools(
-    data: PoseDataModule, results: Path, scores: dict[str, float]
+    data: PoseDataModule, metric: OKS, results: Path, scores: dict[str, float]
 ) -> dict[str, Any]:
     """The official evaluator's numbers for the same files, and how far ours are from them."""
-    theirs = coco_json.official_scores(annotation_file(data.val_people), results, data.skeleton)
+    theirs = coco_json.official_scores(annotation_file(data.val_people), results, metric.sigmas)
     ours = list(scores.values())[: len(theirs)]  # in the same order, the first by the metric's name
     apart = np.nanmax(np.abs(np.array(ours) - list(theirs.values())))
     console.print(

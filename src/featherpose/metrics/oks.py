@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +12,12 @@ from featherpose.intervals import Matches
 from featherpose.metrics.average_precision import average_precision, matches
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.errors import Radii, similarity_radii
+from featherpose.metrics.sigmas import similarity_by
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area, joint_similarity
 from featherpose.nms import oks_nms, rescore, soft_oks_nms
 from featherpose.person import Person, Persons
 from featherpose.settings import choice, number, switch
-from featherpose.skeletons import DEFAULT_SIGMA, Skeleton
+from featherpose.skeletons import Skeleton
 
 SUPPRESSIONS = ("hard", "soft", "none")
 AT_ONCE = 1 << 14  # people: what is computed of each joint is kept of so many
@@ -27,13 +28,15 @@ class OKS(KeypointMetric):
 
     Args:
         persons: the boxes that were predicted on; `update` gets indices into them.
-        skeleton: with its sigmas; one that has none is measured by `DEFAULT_SIGMA`, and the score's name says so.
+        skeleton: with its sigmas; one that has none is measured by `DEFAULT_SIGMA`. The score's name says by which:
+            `AP` is by COCO's own alone.
         truth: all annotated persons, or a function that reads them when first needed. Without it, `persons` are the
             annotated ones; the official number also knows crowds and people without keypoints, so give it for reports.
         suppression: `hard` OKS-NMS, `soft` (only the order of HRNet's soft suppression is used, as there), or `none`.
         threshold: of the suppression.
         least_confidence: joints below it do not count in the rescoring.
         rescoring: box score times mean joint confidence; else the box score alone.
+        sigmas: in place of the skeleton's: `default`, one number for each joint, or a file of `data sigmas`.
         aspect: width / height of the crops. HRNet's suppression takes the area of the whole crop: of the padded box
             with its short side grown to this; None: of the padded box alone.
     """
@@ -48,10 +51,10 @@ class OKS(KeypointMetric):
         least_confidence: float = 0.2,
         rescoring: bool = True,
         aspect: float | None = None,
+        sigmas: str | Sequence[float] | None = None,
     ) -> None:
         super().__init__(persons, skeleton)
-        self.sigmas = skeleton.similarity_sigmas
-        self.main = "AP" if skeleton.sigmas else f"AP(sigma {DEFAULT_SIGMA})"
+        self.sigmas, self.main = similarity_by(sigmas, skeleton)
         self.suppression = choice("data.metric.suppression", suppression, SUPPRESSIONS)
         self.threshold = number("data.metric.threshold", threshold, least=0, most=1)
         self.least_confidence = number("data.metric.least_confidence", least_confidence)

@@ -16,6 +16,8 @@ from featherpose.protocol import MEANS
 from featherpose.settings import choice, number
 from featherpose.skeletons import Skeleton
 
+LSP_TORSO = ("left_shoulder", "right_hip")  # PCK is of these two; of others it has another name
+
 
 def distances(
     predicted: np.ndarray, joints: np.ndarray, visible: np.ndarray, size: np.ndarray | float
@@ -193,10 +195,15 @@ class PCKh(PercentageOfCorrectKeypoints):
 class PCK(PercentageOfCorrectKeypoints):
     """LSP's measure, person-centric: distances in units of the torso, from left shoulder to right hip.
 
-    Left and right are the person's own. Persons whose torso is not annotated cannot be measured and are left out.
+    Left and right are the person's own. Persons whose size is not known cannot be measured and are left out.
 
-    A skeleton that names no torso is measured in units of the box's longer side, as Yang and Ramanan (2013) did. That
-    is another measure, so it has another name, PCKbox, and their thresholds: half of the torso's, unless given.
+    Whatever the size is, the score's name says it, for these are different measures: `PCK` is of LSP's torso, `PCKh` of
+    the head size, `PCKbox` of the box's longer side, as Yang and Ramanan (2013) did, `PCK(a-b)` of two other joints.
+
+    Args:
+        size: `torso`, `head`, `box`, or the names of two joints, [a, b]. None: the torso where the skeleton names one,
+            else the box.
+        threshold, fine: None: 0.2 and 0.1 of a torso or of two joints, 0.5 and 0.1 of a head, 0.1 and 0.05 of a box.
     """
 
     def __init__(
@@ -206,19 +213,56 @@ class PCK(PercentageOfCorrectKeypoints):
         threshold: float | None = None,
         fine: float | None = None,
         mean: str = "weighted",
+        size: str | Sequence[str] | None = None,
     ) -> None:
         persons = Persons.of(persons)
-        if skeleton.torso is None:
-            name = "PCKbox"
-            sizes = box_sizes(persons)
-            usual = (0.1, 0.05)
-        else:
-            name = "PCK"
-            sizes = torso_sizes(persons, skeleton.torso)
-            usual = (0.2, 0.1)
+        name, sizes, usual = sizes_by(size, persons, skeleton)
+        if len(sizes) and not np.isfinite(sizes).any():
+            raise PoseError(
+                f"{name} can measure nobody: no person has the size that it is in. Choose another with "
+                "data.metric.size: torso, head, box, or two joints, [a, b]."
+            )
         coarse = usual[0] if threshold is None else threshold
         strict = usual[1] if fine is None else fine
         super().__init__(persons, skeleton, sizes, name, coarse, strict, mean)
+
+
+def sizes_by(
+    size: str | Sequence[str] | None, persons: Persons, skeleton: Skeleton
+) -> tuple[str, np.ndarray, tuple[float, float]]:
+    """The measure's name, each person's size (N,) and the two usual thresholds."""
+    if size is None:
+        size = "box" if skeleton.torso is None else "torso"
+    if size == "box":
+        return "PCKbox", box_sizes(persons), (0.1, 0.05)
+    if size == "head":
+        return "PCKh", persons.head_size, (0.5, 0.1)
+    if size == "torso":
+        if skeleton.torso is None:
+            raise PoseError(
+                f"data.metric.size=torso, but the skeleton {skeleton.name} names no torso: add "
+                "skeleton.torso: [a, b], or name two joints, data.metric.size=[a,b]."
+            )
+        ends = skeleton.torso
+    else:
+        ends = _pair(size, skeleton)
+    joints = (skeleton.joints[ends[0]], skeleton.joints[ends[1]])
+    name = "PCK" if joints == LSP_TORSO else f"PCK({joints[0]}-{joints[1]})"
+    return name, torso_sizes(persons, ends), (0.2, 0.1)
+
+
+def _pair(size: str | Sequence[str], skeleton: Skeleton) -> tuple[int, int]:
+    if isinstance(size, str) or len(size) != 2 or size[0] == size[1]:
+        raise PoseError(
+            f"data.metric.size is {size}; known: torso, head, box, or two joints, e.g. [left_hip,right_hip]."
+        )
+    for joint in size:
+        if joint not in skeleton.joints:
+            raise PoseError(
+                f"data.metric.size names {joint}, which the skeleton {skeleton.name} does not have; it has: "
+                f"{', '.join(skeleton.joints)}."
+            )
+    return skeleton.index(size[0]), skeleton.index(size[1])
 
 
 def torso_sizes(persons: Persons, ends: tuple[int, int]) -> np.ndarray:
