@@ -11,16 +11,27 @@ from featherpose.machine import calm_threads
 
 if TYPE_CHECKING:
     from featherpose.inference.pose import Pose
+    from featherpose.inference.results import to_dataframe
     from featherpose.inference.supervision import to_supervision
     from featherpose.metrics.oks import OKS
     from featherpose.metrics.pck import PCK, PCKh
     from featherpose.zoo.checkpoint import load_checkpoint
 
 __version__ = "0.1.0"
-__all__ = ["OKS", "PCK", "PCKh", "Pose", "__version__", "load_checkpoint", "to_supervision"]
+__all__ = [
+    "OKS",
+    "PCK",
+    "PCKh",
+    "Pose",
+    "__version__",
+    "load_checkpoint",
+    "to_dataframe",
+    "to_supervision",
+]
 
 _WHERE = {
     "Pose": "featherpose.inference.pose",
+    "to_dataframe": "featherpose.inference.results",
     "to_supervision": "featherpose.inference.supervision",
     "load_checkpoint": "featherpose.zoo.checkpoint",
     "OKS": "featherpose.metrics.oks",

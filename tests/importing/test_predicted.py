@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from featherpose.errors import PoseError
-from featherpose.importing import coco, yolo
+from featherpose.importing import coco, tracked, yolo
 from featherpose.importing.labels import Labels
 from featherpose.importing.predicted import Predicted
 from featherpose.skeletons import LSP
@@ -26,7 +27,7 @@ def pictures(folder: Path, *names: str) -> list[Path]:
 
 
 def read_back(kind: str, folder: Path) -> Labels:
-    found = {"coco": coco, "yolo": yolo}[kind].read(folder)
+    found = {"coco": coco, "yolo": yolo, "sleap": tracked}[kind].read(folder)
     assert found is not None
     return found
 
@@ -54,6 +55,39 @@ def test_labels_come_back_with_the_joints_that_were_sure(
     assert next(folder.rglob("one.jpg")).samefile(one), "linked, not copied"
 
 
+def test_sleap_has_predictions_and_not_labels_and_they_come_back(tmp_path: Path) -> None:
+    sio = pytest.importorskip("sleap_io")
+    one, empty = pictures(tmp_path, "one.jpg", "empty.jpg")
+    joints, confidence = random_joints(len(LSP), 0), np.linspace(0.3, 0.95, len(LSP))
+    confidence[3] = 0.1
+    gathered = Predicted(LSP, ["sleap"], least=0.2)
+    gathered.add(str(one), SIZE, [(joints, confidence), (joints + 5, confidence)])
+    gathered.add(str(empty), SIZE, [])
+    (folder,) = gathered.write(tmp_path / "out")
+
+    content = sio.load_file(str(folder / "predicted.slp"))
+    assert len(content.labeled_frames) == 2  # the picture without people is there to be labelled
+    (frame,) = [each for each in content.labeled_frames if each.instances]
+    assert not frame.user_instances, "nobody has looked at them"
+    np.testing.assert_allclose(frame.instances[0].numpy(scores=True)[4, 2], confidence[4])
+    assert Path(content.video.filename[0]).samefile(one)
+
+    found = read_back("sleap", folder)
+    assert (found.joints, found.limbs) == (list(LSP.joints), list(LSP.limbs))
+    assert sorted(found.pairs) == sorted(tuple(sorted(pair)) for pair in LSP.pairs)
+    assert len(found.people) == 2
+    for person, shift in zip(found.people, (0, 5), strict=True):
+        assert person.visible.tolist() == [2, 2, 2, 0, *[2] * (len(LSP) - 4)]
+        seen = person.visible > 0
+        np.testing.assert_allclose(person.joints[seen], joints[seen] + shift, atol=1e-9)
+
+
+def test_without_sleap_io_nothing_is_predicted_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sleap_io", None)
+    with pytest.raises(PoseError, match=r"labels=sleap is written by sleap-io, which is not"):
+        Predicted(LSP, ["coco", "sleap"], least=0.2)
+
+
 def test_yolo_says_what_a_flip_exchanges(tmp_path: Path) -> None:
     (one,) = pictures(tmp_path, "one.jpg")
     gathered = Predicted(LSP, ["yolo"], least=0.0)
@@ -76,5 +110,5 @@ def test_pictures_of_one_name_keep_their_folders(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_told() -> None:
-    with pytest.raises(PoseError, match="labels=cvat; known: coco, yolo"):
+    with pytest.raises(PoseError, match="labels=cvat; known: coco, yolo, sleap"):
         Predicted(LSP, ["cvat"], least=0.0)

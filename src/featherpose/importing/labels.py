@@ -39,6 +39,7 @@ class Labelled:
     visible: np.ndarray  # (K,) as COCO's: 0 not labelled, 1 hidden, 2 seen
     box: np.ndarray | None = None  # x, y, width, height
     area: float | None = None
+    sure: np.ndarray | None = None  # (K,) confidence, of a pose that a network found
 
 
 @dataclass

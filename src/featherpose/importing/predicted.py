@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from featherpose.errors import PoseError
-from featherpose.importing import folder, yolo
+from featherpose.importing import folder, tracked, yolo
 from featherpose.importing.labels import Labelled, Labels, Picture
 from featherpose.settings import choice
 from featherpose.skeletons import Skeleton
 
-KINDS = {"coco": folder.write, "yolo": yolo.write}
+KINDS = {"coco": folder.write, "yolo": yolo.write, "sleap": tracked.write}
 SPLIT = "predicted"
 
 
@@ -29,6 +29,8 @@ class Predicted:
 
     def __init__(self, skeleton: Skeleton, kinds: Iterable[str], least: float) -> None:
         self.kinds = [choice("labels", kind, tuple(KINDS)) for kind in kinds]
+        if "sleap" in self.kinds:
+            tracked.sleap_io("labels=sleap is written by")
         self.least = least
         joints, limbs = list(skeleton.joints), list(skeleton.limbs)
         self.labels = Labels("featherpose", joints, [], [], limbs, list(skeleton.pairs))
@@ -43,7 +45,8 @@ class Predicted:
             sure = confidence >= self.least
             if sure.any():
                 joints = np.clip(keypoints, 0, np.array(size) - 1.0)
-                self.labels.people.append(Labelled(place, joints, np.where(sure, 2, 0)))
+                flags = np.where(sure, 2, 0)
+                self.labels.people.append(Labelled(place, joints, flags, sure=confidence))
 
     def write(self, out: Path) -> list[Path]:
         """A folder of each kind, with the pictures beside the labels (linked where the disk allows it)."""

@@ -1,4 +1,4 @@
-"""SLEAP and DeepLabCut, read by sleap-io."""
+"""SLEAP and DeepLabCut, read by sleap-io; and poses as SLEAP's predictions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from featherpose.errors import PoseError
+from featherpose.files import replacing
+from featherpose.importing.folder import inside, place_picture
 from featherpose.importing.labels import PICTURES, Labelled, Labels, Picture
 
 
@@ -34,22 +36,62 @@ def read(source: Path, category: str | None = None) -> Labels | None:
     files = files_of(source)
     if not files:
         return None
-    try:
-        sleap_io = import_module("sleap_io")
-    except ModuleNotFoundError as error:
-        raise PoseError(
-            f"{files[0].name} is read by sleap-io, which is not installed: pip install 'featherpose[sleap]'."
-        ) from error
+    package = sleap_io(f"{files[0].name} is read by")
     labels: Labels | None = None
     for path in files:
         try:
-            content = sleap_io.load_file(str(path))
+            content = package.load_file(str(path))
         except Exception as error:  # whatever a damaged file makes of it
             raise PoseError(
                 f"{path} can't be read by sleap-io ({' '.join(str(error).split())[:150]})."
             ) from error
         labels = _joined(labels, content, path)
     return labels
+
+
+def sleap_io(what: str) -> Any:
+    """The package, or a sentence that begins with what it is needed for."""
+    try:
+        return import_module("sleap_io")
+    except ModuleNotFoundError as error:
+        raise PoseError(
+            f"{what} sleap-io, which is not installed: pip install 'featherpose[sleap]'."
+        ) from error
+
+
+def write(labels: Labels, splits: list[str], out: Path) -> None:
+    """SPLIT.slp and images/: what a network found as SLEAP's predictions, which its window turns into labels.
+
+    SLEAP trains on labels alone, so nothing that nobody has looked at becomes one. Joints without a flag are left out.
+    """
+    sio = sleap_io("SLEAP's files are written by")
+    for picture in labels.pictures:
+        place_picture(picture, out / "images", copy=False)
+    nodes = labels.joints
+    skeleton = sio.Skeleton(
+        nodes=nodes,
+        edges=[(nodes[a], nodes[b]) for a, b in labels.limbs],
+        symmetries=[(nodes[a], nodes[b]) for a, b in labels.pairs],
+    )
+    poses: dict[int, list[Any]] = {}
+    for person in labels.people:
+        seen = person.visible > 0
+        points = np.where(seen[:, None], person.joints, np.nan)
+        sure = np.ones(len(seen)) if person.sure is None else person.sure
+        made = sio.PredictedInstance.from_numpy(
+            points, skeleton=skeleton, point_scores=sure, score=float(sure[seen].mean())
+        )
+        poses.setdefault(person.picture, []).append(made)
+    for split in dict.fromkeys(splits):
+        places = [place for place, each in enumerate(splits) if each == split]
+        files = [out / "images" / inside(labels.pictures[place].name) for place in places]
+        video = sio.Video.from_filename([str(file.resolve()) for file in files])
+        frames = [
+            sio.LabeledFrame(video=video, frame_idx=number, instances=poses.get(place, []))
+            for number, place in enumerate(places)
+        ]
+        with replacing(out / f"{split}.slp") as beside:
+            sio.save_file(sio.Labels(frames, [video], [skeleton]), str(beside), format="slp")
 
 
 def _joined(labels: Labels | None, content: Any, path: Path) -> Labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from featherpose.inference.streams import Frame
 from featherpose.skeletons import Skeleton
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from typing_extensions import Self
 
 
@@ -68,27 +69,9 @@ class Results:
         write_atomically(self.folder / "keypoints.json", json_of(self.records))
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(
-            [
-                "file",
-                "frame",
-                "seconds",
-                "person",
-                "score",
-                "x",
-                "y",
-                "width",
-                "height",
-                *self._columns(),
-            ]
-        )
+        writer.writerow(columns_of(self.skeleton))
         writer.writerows(self.rows)
         write_atomically(self.folder / "keypoints.csv", table.getvalue())
-
-    def _columns(self) -> list[str]:
-        return [
-            f"{joint}_{what}" for joint in self.skeleton.joints for what in ("x", "y", "confidence")
-        ]
 
     def add(self, frame: Frame, people: Sequence[FoundPose], drawn: np.ndarray | None) -> None:
         """One picture's people, and the picture with them drawn on it."""
@@ -110,19 +93,7 @@ class Results:
             if person.identity is not None:
                 record["track_id"] = person.identity
             self.records.append(record)
-            who = number if person.identity is None else person.identity
-            name = Path(frame.name).name
-            self.rows.append(
-                [
-                    name,
-                    frame.index,
-                    round(frame.seconds, 3),
-                    who,
-                    round(person.score, 5),
-                    *box,
-                    *flat,
-                ]
-            )
+            self.rows.append(row_of(frame.name, frame.index, frame.seconds, number, person))
         if drawn is not None and self.pictures:
             if self.rate is None:
                 self._picture(stem, drawn)
@@ -156,6 +127,53 @@ class Results:
         if (width, height) != self.size:
             drawn = cv2.resize(drawn, self.size or (width, height))
         self.video.write(np.ascontiguousarray(drawn[..., ::-1]))
+
+
+def columns_of(skeleton: Skeleton) -> list[str]:
+    """Of keypoints.csv."""
+    joints = [f"{joint}_{what}" for joint in skeleton.joints for what in ("x", "y", "confidence")]
+    return [
+        *("file", "frame", "seconds", "person", "score", "x", "y", "width", "height"),
+        *joints,
+    ]
+
+
+def row_of(file: str, frame: int, seconds: float, number: int, person: FoundPose) -> list[Any]:
+    """One person's; `number` in the picture stands where the person has none of its own."""
+    table = np.concatenate([person.keypoints.round(3), person.confidence[:, None].round(4)], axis=1)
+    who = number if person.identity is None else person.identity
+    name, box = Path(file).name, np.round(person.box, 3).tolist()
+    return [
+        name,
+        frame,
+        round(seconds, 3),
+        who,
+        round(person.score, 5),
+        *box,
+        *table.ravel().tolist(),
+    ]
+
+
+def to_dataframe(
+    found: Sequence[FoundPose] | Mapping[str, Sequence[FoundPose]], skeleton: Skeleton
+) -> DataFrame:
+    """Poses as a pandas DataFrame, a row a person, with the columns of keypoints.csv.
+
+    Args:
+        found: one picture's people, or those of several by the pictures' names.
+        skeleton: the network's, `pose.skeleton`.
+    """
+    try:
+        from pandas import DataFrame
+    except ImportError as error:
+        raise PoseError("to_dataframe needs pandas: pip install pandas.") from error
+    pictures = found if isinstance(found, Mapping) else {"": found}
+    rows = [
+        row_of(name, index, 0.0, number, person)
+        for index, (name, people) in enumerate(pictures.items())
+        for number, person in enumerate(people)
+    ]
+    return DataFrame(rows, columns=columns_of(skeleton))
 
 
 def json_of(records: Sequence[dict[str, Any]]) -> str:
