@@ -40,6 +40,8 @@ def lay_out(folder: Path) -> None:
     shutil.make_archive(
         str(folder / "labels"), "zip", folder / "data" / "custom"
     )  # a tool's export
+    for hand in ("anna", "ben"):  # who have labelled the same pictures, the same way
+        shutil.copyfile(folder / "data/custom/annotations/train.json", folder / f"{hand}.json")
     shutil.copyfile(folder / "conf/data/custom.yaml", folder / "conf/data/mine.yaml")
     pictures(folder)
     test_dev(folder)

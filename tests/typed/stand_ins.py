@@ -58,6 +58,9 @@ SMALLER = {
     ),
     r"(bash scripts/reproduce_lspet\.sh (cpu|smoke) .*)": r"MODELS=lapx \1 debug=tiny",
     r"(MODELS=lapx bash scripts/reproduce_lspet\.sh cpu .*)": r"\1 debug=tiny trainer=cpu",
+    r"(python src/train\.py .*debug=overfit)": (  # learned at the first look
+        r"\1 data.input_size=[64,64] callbacks.overfit.share=0 callbacks.overfit.every=1"
+    ),
     # a server that runs until it is stopped: the same folder, looked through once
     r"tensorboard --logdir (\S+)": (
         r"python src/train.py logger=tensorboard debug=tiny && tensorboard --inspect --logdir \1"
@@ -108,6 +111,7 @@ NEEDS = {
     ),
     r"data=dance\b": "featherpose data import labels.zip --out data/dance",
     r"featherpose verify light\.zip": "python src/export.py bundle=light.zip",
+    r"sigmas=data/dance": "featherpose data sigmas anna.json ben.json --out data/dance/sigmas.json",
     r"runs\.py (list|show last)|jupyter lab|^wandb ": "python src/train.py",
     r"runs\.py status|featherpose (sweep|runs status)": SWEEP,
 }

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from featherpose.place import CONF
 
+MOST = 24  # people whose labels are shown, of each split
+
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="featherpose data check", description=__doc__)
@@ -20,6 +22,10 @@ def main(words: list[str]) -> int:
         "overrides", nargs="*", help="data=NAME and any other override, e.g. data.root=FOLDER"
     )
     parser.add_argument("--quick", action="store_true", help="do not decode pictures")
+    parser.add_argument(
+        "--network",
+        help="a run or file trained on these joints: list the labels it disagrees with most",
+    )
     parser.add_argument(
         "--out", type=Path, help="where report.json and the sheets go; default runs/check_data/NAME"
     )
@@ -43,16 +49,36 @@ def check(options: argparse.Namespace, console) -> int:
         json.dumps(checks.as_dict(results), indent=1), encoding="utf-8"
     )
     sheets = write_sheets(data, results, augment, folder)
+    good = checks.healthy(results)
+    if options.network and good:
+        sheets += labels_in_doubt(options.network, data, results, folder, console)
     console.print(
         f"\nwrote {', '.join(str(p) for p in [folder / 'report.json', *sheets])}", highlight=False
     )
-    good = checks.healthy(results)
     console.print(
         "[green]Training can start.[/]"
         if good
         else "[red]Mend the errors above before training.[/]"
     )
     return 0 if good else 1
+
+
+def labels_in_doubt(network: str, data, results, folder: Path, console) -> list[Path]:
+    """The labels of each split that the network disagrees with most, said and drawn."""
+    from featherpose.evaluation import labels_in_doubt as doubt
+
+    sheets = []
+    for result in results:
+        persons, skeleton = result.people.persons, data.skeleton
+        keypoints, confidence = doubt.predicted(network, data, result.people)
+        found = doubt.most_in_doubt(keypoints, confidence, persons, skeleton, MOST)
+        console.print(f"\n[bold]{result.split}[/]: labels that {network} disagrees with most")
+        for each in found:
+            console.print(f"  {doubt.in_words(each, persons, skeleton)}", markup=False)
+        if found:
+            sheets.append(folder / f"labels_{result.split}.png")
+            doubt.write_sheet(sheets[-1], found, keypoints, persons, data.load, skeleton)
+    return sheets
 
 
 def build(overrides: list[str]):

@@ -112,7 +112,7 @@ def worst(
             break
         if not (person.image.startswith("synthetic") or os.path.isfile(person.image)):
             continue
-        tiles.append(_pair(load(person), person, keypoints[place[at]], skeleton))
+        tiles.append(pair(load(person), person, keypoints[place[at]], skeleton))
         labels.append(
             f"person {index[at]}: error {error[at]:.2f}  (left: annotated, right: predicted)"
         )
@@ -122,7 +122,7 @@ def worst(
     return len(tiles)
 
 
-def _pair(
+def pair(
     picture: np.ndarray, person: Person, keypoints: np.ndarray, skeleton: Skeleton
 ) -> np.ndarray:
     """Both skeletons on the same square around the person, drawn at the square's own resolution."""

@@ -141,7 +141,7 @@ class Pose:
                 matrix = crop.crop_matrix(*crop.centre_and_scale(box), size_wh)
                 matrices.append(matrix)
                 crops.append(crop.split_channels(crop.cut(picture, matrix, size_wh)))
-        keypoints, confidence = self._estimate(crops, matrices)
+        keypoints, confidence = self.estimate(crops, matrices)
         number, found = 0, []
         for _, boxes, scores in work:
             people = []
@@ -166,7 +166,7 @@ class Pose:
             chance=chances(confidence) if chances is not None and fits else None,
         )
 
-    def _estimate(
+    def estimate(
         self, crops: list[np.ndarray], matrices: list[np.ndarray]
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Each crop's keypoints (K, 2) in its picture and their confidences (K,)."""

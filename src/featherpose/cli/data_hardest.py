@@ -1,0 +1,164 @@
+"""What to label next: the pictures that a network doubts most, no two of them alike.
+
+SOURCE is a folder of unlabelled pictures, or a glob in quotes. Doubt is 1 minus confidence times agreement, of the
+joints on average: how sure the network is, and how far it says the same where the picture is mirrored and turned by 15
+degrees to both sides. What is chosen comes out as a sheet, a table and labels to correct (CVAT, Label Studio, YOLO).
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from featherpose.errors import PoseError, UsageError
+
+if TYPE_CHECKING:
+    from featherpose.inference.boxes import FindBoxes
+    from featherpose.inference.doubt import Doubt
+    from featherpose.inference.pose import FoundPose, Pose
+    from featherpose.inference.streams import Source
+
+TILE = (240, 240)
+COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture: who was found in it, and the doubt of the person who is doubted most."""
+
+    path: str
+    size: tuple[int, int]
+    people: list[FoundPose]
+    worst: Doubt
+    look: np.ndarray
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="featherpose data hardest", description=__doc__)
+    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument(
+        "--network", default="light", help="a run, a checkpoint or an exported file; default: light"
+    )
+    parser.add_argument("--count", type=int, default=24, help="pictures (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("hardest"), help="default: %(default)s")
+    parser.add_argument(
+        "--labels", default="coco", help="coco, yolo, sleap or several, a,b (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threshold", type=float, default=0.2,
+        help="joints of a lower confidence are left for you to set (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--boxes", type=Path, help="a json of the people's boxes")
+    parser.add_argument(
+        "--detector", help="an ONNX person detector; without boxes, one person a picture"
+    )
+    return parser.parse_args(words)
+
+
+def main(words: list[str]) -> int:
+    options = arguments(words)
+    if options.count < 1:
+        raise UsageError(f"--count is {options.count}; it is a number of pictures, 1 or more.")
+    if not 0 <= options.threshold <= 1:
+        raise UsageError(f"--threshold is {options.threshold}; it is a confidence from 0 to 1.")
+    from featherpose.console import console
+    from featherpose.importing.predicted import Predicted
+    from featherpose.inference.doubt import hardest
+    from featherpose.inference.pose import Pose
+    from featherpose.inference.streams import open_source
+
+    source = open_source(options.source)
+    if source.moving:
+        raise UsageError("data hardest is for pictures: take frames out of the video first.")
+    pose = Pose(options.network, protocol={"flip": False})
+    labels = Predicted(pose.skeleton, options.labels.split(","), options.threshold)
+    seen, empty = look(source, pose, *boxes_for(options))
+    for problem in source.problems:
+        console.print(f"[yellow]left out:[/] {problem}")
+    if not seen:
+        raise PoseError(f"Nobody was found in the {empty:,} pictures of {options.source}.")
+    doubt = np.array([each.worst.doubt for each in seen])
+    chosen, alike = hardest(doubt, np.stack([each.look for each in seen]), options.count)
+    rows = [seen[place] for place in chosen]
+    for each in rows:
+        labels.add(each.path, each.size, [(p.keypoints, p.confidence) for p in each.people])
+    nobody = f"; nobody was found in {empty:,} others" if empty else ""
+    console.print(
+        f"{len(seen):,} pictures{nobody}. Doubt: half of them below {np.median(doubt):.2f}, "
+        f"of the {len(rows):,} chosen from {doubt[chosen].min():.2f} to {doubt[chosen].max():.2f}"
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_table(options.out / "hardest.csv", rows, alike)
+    write_sheet(options.out / "hardest.png", rows, pose, options.threshold)
+    folders = labels.write(options.out)
+    written = ["hardest.csv", "hardest.png", *(folder.name + "/" for folder in folders)]
+    console.print(f"wrote to {options.out}: {', '.join(written)}")
+    return 0
+
+
+def boxes_for(options: argparse.Namespace) -> tuple[FindBoxes, bool]:
+    """Where people's boxes come from, and whether to look closer around what was found."""
+    from featherpose.inference.boxes import BoxesFromFile, whole_picture
+    from featherpose.inference.detector import Detector
+
+    if options.boxes is not None:
+        return BoxesFromFile(options.boxes), False
+    if options.detector is None:
+        return whole_picture, True
+    detector = Detector(options.detector)
+    return lambda frame: detector(frame.picture), False
+
+
+def look(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> tuple[list[Seen], int]:
+    """Every picture that anybody was found in, and how many hold nobody."""
+    from rich.progress import track
+
+    from featherpose.console import console
+    from featherpose.inference.doubt import doubts, thumbnail
+    from featherpose.inference.predicting import predict
+
+    seen, empty = [], 0
+    frames = predict(source, pose, find, closer=closer)
+    for frame, people in track(frames, "looking", source.total, console=console, transient=True):
+        if not people:
+            empty += 1
+            continue
+        worst = max(doubts(pose, frame.picture, people), key=lambda each: each.doubt)
+        height, width = frame.picture.shape[:2]
+        seen.append(Seen(frame.name, (width, height), people, worst, thumbnail(frame.picture)))
+    return seen, empty
+
+
+def write_table(path: Path, rows: list[Seen], alike: np.ndarray) -> None:
+    import csv
+    import io
+
+    from featherpose.files import write_atomically
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["rank", "file", "people", "doubt", "confidence", "agreement", "alike"])
+    for rank, (each, like) in enumerate(zip(rows, alike.tolist(), strict=True), start=1):
+        numbers = (each.worst.doubt, each.worst.confidence, each.worst.agreement)
+        shown = [f"{number:.4f}" for number in numbers]
+        writer.writerow([rank, each.path, len(each.people), *shown, like])
+    write_atomically(path, text.getvalue())
+
+
+def write_sheet(path: Path, rows: list[Seen], pose: Pose, threshold: float) -> None:
+    """The chosen pictures with what the network makes of them, the most doubtful first."""
+    from featherpose import image
+    from featherpose.draw import contact_sheet
+    from featherpose.files import replacing
+
+    tiles = []
+    for each in rows:
+        picture = image.read(each.path, obey_exif=True)
+        tiles.append(pose.draw(picture, each.people, threshold))
+    names = [f"{each.worst.doubt:.2f} {Path(each.path).name}" for each in rows]
+    with replacing(path) as beside:
+        image.write(beside, contact_sheet(tiles, COLUMNS, names, TILE))

@@ -1,0 +1,48 @@
+"""`featherpose data hardest`: a sheet, a table and labels to correct, of the pictures that are doubted most."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from featherpose import image
+from featherpose.cli import data_hardest
+from featherpose.errors import PoseError, UsageError
+from tests.small_sets import write_picture
+
+
+def test_the_doubtful_pictures_come_out_ready_to_be_labelled(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    shutil.copyfile(root / "docs/images/astronaut_pose.jpg", photos / "clear.jpg")
+    for number in range(2):
+        write_picture(photos / f"blobs{number}.png", number)
+    (photos / "broken.png").write_bytes(b"nothing")
+    words = [str(photos), "--count", "2", "--out", str(out), "--labels", "coco,yolo"]
+    assert data_hardest.main(words) == 0
+    said = capsys.readouterr().out
+    assert "left out: The picture" in said
+    assert "3 pictures. Doubt: half of them below" in said
+    with (out / "hardest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {Path(row["file"]).name for row in rows} == {"blobs0.png", "blobs1.png"}
+    assert float(rows[0]["doubt"]) >= float(rows[1]["doubt"]) > 0.5
+    assert image.read(out / "hardest.png").std() > 10
+    content = json.loads((out / "labels_coco/annotations/predicted.json").read_text())
+    assert {each["file_name"] for each in content["images"]} == {"blobs0.png", "blobs1.png"}
+    assert (out / "labels_yolo").is_dir()
+
+
+def test_what_cannot_be_ranked_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match="There is no picture, folder or video"):
+        data_hardest.main([str(tmp_path / "nowhere")])
+    with pytest.raises(UsageError, match="--count is 0"):
+        data_hardest.main([str(tmp_path), "--count", "0"])
+    with pytest.raises(UsageError, match="--threshold is 2"):
+        data_hardest.main([str(tmp_path), "--threshold", "2"])
