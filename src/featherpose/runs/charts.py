@@ -41,6 +41,7 @@ class Chart:
     lines: tuple[Line, ...]
     across: str = "epoch"
     places: tuple[str, ...] = ()  # names of 1, 2, ... across
+    whole: bool = True  # whether only whole numbers are marked across
 
     @property
     def named(self) -> list[Line]:
@@ -98,9 +99,9 @@ def svg(chart: Chart) -> str:
             f"<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}'><text class='none' x='{WIDTH // 2}'"
             f" y='{HEIGHT // 2}'>nothing recorded</text></svg>"
         )
-    across = _reach([x for line in lines for x in line.values.index], 0.1 if chart.places else 0)
-    up = _reach([y for line in lines for y in line.values if np.isfinite(y)], margin=0.04)
-    drawn = [_axes(chart, across, up), *(_curve(line, across, up) for line in lines)]
+    across = reach([x for line in lines for x in line.values.index], 0.1 if chart.places else 0)
+    up = reach([y for line in lines for y in line.values if np.isfinite(y)], margin=0.04)
+    drawn = [axes(chart, across, up), *(_curve(line, across, up) for line in lines)]
     told = [
         {"x": [_short(x) for x in line.values.index], "y": [_short(y) for y in line.values]}
         for line in lines
@@ -112,15 +113,15 @@ def svg(chart: Chart) -> str:
     return f"<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}' {data}>{''.join(drawn)}{rule}</svg>"
 
 
-def _axes(chart: Chart, across: list[float], up: list[float]) -> str:
+def axes(chart: Chart, across: list[float], up: list[float]) -> str:
     parts = []
-    for value in _ticks(up):
-        y = _place(value, up, BOTTOM, TOP)
+    for value in ticks(up):
+        y = place(value, up, BOTTOM, TOP)
         parts.append(f"<path class='tick' d='M{LEFT} {y}H{RIGHT}'/>")
         parts.append(f"<text class='up' x='{LEFT - 6}' y='{y + 4:.1f}'>{value:.6g}</text>")
     names = dict(enumerate(chart.places if len(chart.places) <= _MOST_NAMES else (), start=1))
-    for value in _ticks(across, whole=True):
-        x = _place(value, across, LEFT, RIGHT)
+    for value in ticks(across, whole=chart.whole):
+        x = place(value, across, LEFT, RIGHT)
         words = textwrap.wrap(names.get(int(value), ""), _WIDEST) or [f"{value:.6g}"]
         for line, word in enumerate(words[:2]):
             y = BOTTOM + 14 + 10 * line
@@ -132,7 +133,7 @@ def _axes(chart: Chart, across: list[float], up: list[float]) -> str:
 
 def _curve(line: Line, across: list[float], up: list[float]) -> str:
     points = [
-        f"{_place(x, across, LEFT, RIGHT)},{_place(y, up, BOTTOM, TOP)}"
+        f"{place(x, across, LEFT, RIGHT)},{place(y, up, BOTTOM, TOP)}"
         for x, y in zip(line.values.index, line.values, strict=True)
         if np.isfinite(y)
     ]
@@ -146,19 +147,19 @@ def _curve(line: Line, across: list[float], up: list[float]) -> str:
     return f"<polyline {style} points='{' '.join(points)}'/>{round_ends}"
 
 
-def _reach(values: Sequence[float], margin: float = 0.0) -> list[float]:
+def reach(values: Sequence[float], margin: float = 0.0) -> list[float]:
     """From the least to the largest, never nothing."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     room = (high - low) * margin or (0.5 if high == low else 0.0)
     return [float(low - room), float(high + room)]
 
 
-def _ticks(reach: list[float], whole: bool = False) -> list[float]:
+def ticks(reach: list[float], whole: bool = False) -> list[float]:
     found = MaxNLocator(nbins=6, integer=whole).tick_values(*reach)
     return [float(value) for value in found if reach[0] <= value <= reach[1]]
 
 
-def _place(value: float, reach: list[float], first: int, last: int) -> float:
+def place(value: float, reach: list[float], first: int, last: int) -> float:
     return round(first + (last - first) * (float(value) - reach[0]) / (reach[1] - reach[0]), 1)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment
 
 from featherpose.errors import PoseError
-from featherpose.runs import charts, plots, samples, wrong
+from featherpose.runs import charts, pareto, plots, samples, wrong
 from featherpose.runs.charts import Chart
 from featherpose.runs.dataframes import diff, made_by, rounded, runs_frame
 from featherpose.runs.folder import DONE, Run, state_of
@@ -66,6 +66,7 @@ def page(runs: Sequence[Run], title: str = "Runs") -> str:
         curves=_curves(runs),
         joints=_joints(runs),
         sweep=grid(found),
+        speeds={table.title: drawn for table in found if (drawn := pareto.svg(table))},
         differences=_settings(runs) if len(runs) > 1 else None,
         runs=[_section(run, max(_LEAST, _PICTURES // (5 * len(runs)))) for run in runs],
         folded=len(runs) > _OPEN,
