@@ -44,6 +44,8 @@ def test_the_worst_labels_come_first_and_say_whose_place_it_is() -> None:
     )
     assert doubts[1].instead is None
     assert len(most_in_doubt(found, sure, people, SKELETON, 1)) == 1
+    found[0, 0] += 4  # a click beside the place is no disagreement
+    assert len(most_in_doubt(found, sure, people, SKELETON, 3)) == 2
 
 
 def test_the_doctor_lists_exchanged_labels(

@@ -22,6 +22,7 @@ from featherpose.person import People, Person, Persons
 from featherpose.skeletons import DEFAULT_SIGMA, Skeleton
 
 COLUMNS = 3
+LEAST = 0.1  # weight of a disagreement that is worth a look
 NEAR = 0.5  # keypoint similarity: a label this near to the network's joint is that joint
 
 
@@ -66,7 +67,7 @@ def most_in_doubt(
     found = []
     for row in np.argsort(-weight.max(axis=1), kind="stable")[:most].tolist():
         joint = int(worst[row])
-        if weight[row, joint] <= 0:
+        if weight[row, joint] < LEAST:
             break
         there = np.where(labelled[row], _to_others(keypoints[row, joint], persons[row]), 0.0)
         there[joint] = 0
