@@ -54,6 +54,21 @@ def test_the_best_is_named_with_the_command_that_trains_it_in_full(
     assert (tmp_path / "answer.md").read_text() == text + "\n"
 
 
+def test_a_solved_width_is_told_to_the_whole_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study, space = searched(3)
+    for number in range(3):
+        job = tmp_path / f"{number}_lapx-mpii"
+        job.mkdir()
+        (job / "run.json").write_text("{}")
+        config = {"search": {"solve": "channels"}, "model": {"channels": 100 + number}}
+        (job / "config.yaml").write_text(yaml.safe_dump(config))
+    (best,) = answer.winners(study, space, tmp_path)
+    assert best.words[-1] == f"model.channels={100 + best.number}"
+
+
 def test_what_mattered_is_said_with_how_sure_it_is() -> None:
     found = answer.importance(searched(20)[0])
     share, low, high = found["model.stages"]

@@ -44,6 +44,13 @@ def test_hydras_words_are_read_as_hydra_means_them() -> None:
     )
 
 
+def test_true_and_null_are_written_as_in_an_override() -> None:
+    space = of("a=true,null", "b=1,2", b="a=true")
+    assert space.axes[0] == Choice("a", ("true", "null"))
+    assert space.read({"a": None}) == {"a": "null"}
+    assert space.read({"a": True}) == {"a": "true"}
+
+
 def test_what_is_typed_wins_over_the_config() -> None:
     space = of("a=choice(1,2)", "c=5", params={"a": "choice(7,8)", "b": "3,4", "c": "1,2", "d": 6})
     assert space.axes == (Choice("b", ("3", "4")), Choice("a", ("1", "2")))

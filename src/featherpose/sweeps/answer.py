@@ -19,12 +19,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from featherpose.files import write_atomically
 from featherpose.place import CONF, command
+from featherpose.runs.folder import Run
 from featherpose.runs.sweep_folder import ANSWER
 from featherpose.sweeps.space import Point, Space
 
 # What makes the trainings of a search short, and what only a search has
 SHORT = ("debug=", "schedule.epochs=", "schedule.steps=", "trainer.limit_", "trainer.max_")
-OF_A_SEARCH = ("callbacks=halving", "callbacks.halving.", "search.measure=", "sweep=")
+OF_A_SEARCH = ("callbacks=halving", "callbacks.halving.", "search.", "sweep=")
 ENOUGH = 10  # scored trials, below which nothing is said about importance
 PARTS = 5  # the importance without each fifth of the trials says how sure it is
 
@@ -40,12 +41,12 @@ class Winner:
     left_out: tuple[str, ...]  # what made the search's trainings short
 
 
-def winners(study: Study, space: Space) -> list[Winner]:
+def winners(study: Study, space: Space, folder: Path) -> list[Winner]:
     """The best one, or all that no other beats in every objective; none where nothing was scored."""
     if not any(each.state == TrialState.COMPLETE for each in study.get_trials(deepcopy=False)):
         return []
     best = [study.best_trial] if len(study.directions) == 1 else unlike(study.best_trials)
-    return [winner(each, space) for each in best]
+    return [winner(each, space, folder) for each in best]
 
 
 def unlike(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -54,12 +55,20 @@ def unlike(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(found.values(), key=lambda each: (each.values or [])[1])
 
 
-def winner(trial: FrozenTrial, space: Space) -> Winner:
+def winner(trial: FrozenTrial, space: Space, folder: Path) -> Winner:
     point = space.point_of(trial.params)
     kept = [each for each in space.overrides(point) if not each.startswith(OF_A_SEARCH)]
+    kept += solved(folder, trial.number)
     short = tuple(each for each in kept if each.startswith(SHORT))
     words = tuple(each for each in kept if each not in short)
     return Winner(trial.number, trial.values or [], point, words, short)
+
+
+def solved(folder: Path, number: int) -> list[str]:
+    """What the budget decided in a job, which the training in full has to be told."""
+    run = next((Run(path.parent) for path in folder.glob(f"{number}_*/run.json")), None)
+    key = run.select("search.solve") if run else None
+    return [f"model.{key}={run.select(f'model.{key}')}"] if run and key else []
 
 
 def importance(study: Study) -> dict[str, tuple[float, float, float]]:
@@ -98,7 +107,7 @@ def write(
     study: Study, space: Space, folder: Path, objectives: Sequence[str], loader: ConfigLoader | None
 ) -> str:
     """`answer.md` in the sweep's folder, and the winner as an experiment; gives the text."""
-    found = winners(study, space)
+    found = winners(study, space, folder)
     if not found:
         states = [each.state for each in study.get_trials(deepcopy=False)]
         text = f"No trial of {len(states)} has a score: the table above says what became of them."

@@ -162,7 +162,7 @@ class Space:
                     f"hydra.sweeper.first names {key}, which the space has not; it has {', '.join(known)}."
                 )
             try:
-                found[key] = known[key].read(str(value))
+                found[key] = known[key].read(as_written(value))
             except ValueError as error:
                 raise UsageError(
                     f"hydra.sweeper.first has {key}={value}, which has to be {error}."
@@ -210,6 +210,12 @@ def _parsed(parser: OverridesParser, words: Sequence[str]) -> list[Override]:
         ) from error
 
 
+def as_written(value: Any) -> str:
+    """As an override has it: true, false and null in small letters."""
+    text = "null" if value is None else str(value)
+    return text.lower() if text in ("True", "False") else text
+
+
 def axis_of(override: Override) -> Axis:
     key, value = override.get_key_element(), override.value()
     log = "log" in getattr(value, "tags", ())
@@ -226,7 +232,7 @@ def axis_of(override: Override) -> Axis:
         whole = all(float(each).is_integer() for each in (low, high, value.step))
         axis = Numbers(key, low, high, abs(value.step), log, whole)
     else:
-        values = tuple(dict.fromkeys(map(str, override.sweep_string_iterator())))
+        values = tuple(dict.fromkeys(map(as_written, override.sweep_string_iterator())))
         if not values:
             raise UsageError(f"{override.input_line} fits nothing. --help lists the choices.")
         return Choice(key, values)

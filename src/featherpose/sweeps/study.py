@@ -22,7 +22,7 @@ from featherpose.runs.sweep_folder import JOURNAL
 from featherpose.sweeps.space import Point, Space
 
 SAMPLERS = ("tpe", "random", "grid", "nsga2")
-NAME = "search"
+NAME = "search"  # as callbacks/halving.py looks for it
 OPEN = TrialState.RUNNING  # proposed, and nobody has told yet how it ended
 CLOSED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 ASKED = "asked"  # under this name the study keeps what it was asked for

@@ -51,7 +51,7 @@ class Halving(Callback):
             over = not last and self.trial.should_prune()
         if trainer.strategy.broadcast(over):
             raise BrokenOff(
-                PRUNED, f"after {epochs} epochs not among the best 1/{self.keep} of the search"
+                PRUNED, f"after epoch {epochs} not among the best 1/{self.keep} of the search"
             )
 
 
@@ -66,7 +66,7 @@ def trial_of(sweep: Path, number: int | None, first: int, keep: int) -> Any:
 
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(sweep / JOURNAL)))
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=keep)
-    study = optuna.load_study(study_name=None, storage=storage, pruner=pruner)
+    study = optuna.load_study(study_name="search", storage=storage, pruner=pruner)
     if len(study.directions) > 1:
         raise PoseError(
             "callbacks=halving compares by the score alone: leave it with several objectives."
