@@ -65,13 +65,16 @@ def remove_leftovers(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Held by one process at a time, and given back by the system when that process dies."""
+def locked(path: Path, wait: bool = True) -> Generator[None]:
+    """Held by one process at a time, and given back by the system when that process dies.
+
+    Without `wait` a BlockingIOError where another holds it.
+    """
     with path.open("w") as file:
         try:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ImportError:  # Windows: two that build at once only cost time, the last rename wins
             pass
         yield

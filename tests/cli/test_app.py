@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
 from featherpose.cli import app
 from featherpose.errors import PoseError, UsageError
@@ -120,6 +121,8 @@ def test_errors_become_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(app.TRACEBACK, raising=False)
     assert app.describe(PoseError("No such picture.")) == (1, "No such picture.")
     assert app.describe(UsageError("No such word."))[0] == 2
+    interval = HydraException("BasicSweeper does not support sweep type : INTERVAL_SWEEP")
+    assert "add hydra/sweeper=search" in app.describe(interval)[1]
     code, sentence = app.describe(OSError(errno.ENOSPC, "No space left on device", "runs/x"))
     assert code == 1
     assert "disk is full" in sentence

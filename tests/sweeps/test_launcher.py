@@ -346,6 +346,22 @@ def test_submitits_executor_runs_jobs(program: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
+def test_a_search_runs_by_submitits_executor(program: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    text = program.with_name("config.yaml").read_text()
+    program.with_name("config.yaml").write_text(
+        text.replace("launcher: processes", "launcher: submitit_local")
+    )
+    words = ["hydra/sweeper=search", "x=interval(0,10)", "hydra.sweeper.n_trials=3"]
+    code, out, err = run(program, "-m", *words, "hydra.sweeper.n_jobs=2")
+    assert code == 0, out + err
+    states = [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()]
+    assert states == ["finished"] * 3
+    assert "best:" in out
+
+
 def test_ray_runs_jobs_and_a_failing_one_leaves_the_others(program: Path, tmp_path: Path) -> None:
     """A one-node Ray; it needs an environment of its own (docs/training.md), elsewhere this is skipped."""
     pytest.importorskip(PLUGINS["ray_jobs"])

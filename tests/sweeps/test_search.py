@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -17,9 +18,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from featherpose.errors import PoseError, UsageError
+from featherpose.files import locked
 from featherpose.runs.record import RunRecord, mark
 from featherpose.sweeps import search, study
 from featherpose.sweeps.search import Search, neighbours
+from hydra_plugins.featherpose_search.search import SearchSweeper
 
 Point = dict[str, str]
 
@@ -183,6 +186,21 @@ def test_a_search_goes_on_with_more_trials_but_no_other_space(tmp_path: Path) ->
     searched(tmp_path / "second", resume=True, n_trials=5, jobs=Functions(first, hill))
     assert len(told(first)) == 5
     assert not (tmp_path / "second").exists()
+
+
+def test_two_commands_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    searched(tmp_path, n_trials=1)
+    with (
+        locked(tmp_path / search.LOCK),
+        pytest.raises(PoseError, match="Another process works on the search"),
+    ):
+        searched(tmp_path, resume=str(tmp_path))
+
+
+def test_without_optuna_it_says_how_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(PoseError, match=r"needs Optuna: pip install 'featherpose\[search\]'"):
+        SearchSweeper().sweep(["x=1,2"])
 
 
 @pytest.mark.parametrize(

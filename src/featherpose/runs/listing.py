@@ -15,8 +15,11 @@ from rich.table import Table as Grid
 from featherpose.errors import UsageError
 from featherpose.runs.dataframes import runs_frame
 from featherpose.runs.folder import Run, age
+from featherpose.runs.record import BROKEN_OFF
 
-COLOURS = {"finished": "green", "running": "cyan", "missing": "dim"}
+COLOURS = {"finished": "green", "running": "cyan", "missing": "dim"} | dict.fromkeys(
+    BROKEN_OFF, "yellow"
+)
 WIDE = 130  # a terminal from here on shows size and start too
 _SETTINGS = ("state", "name", "group")  # what a filter may name beside keys of the config
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from featherpose.console import console
 from featherpose.errors import PoseError, UsageError
-from featherpose.files import write_atomically
+from featherpose.files import locked, write_atomically
 from featherpose.runs import commands
 from featherpose.runs.record import BROKEN_OFF, FINISHED, RunRecord
 from featherpose.runs.sweep_folder import ANSWER, JOURNAL
@@ -24,6 +24,7 @@ from featherpose.sweeps.job import visible_gpus
 from featherpose.sweeps.objectives import OBJECTIVES, values_of
 from featherpose.sweeps.space import Point, space_of
 
+LOCK = ".search.lock"
 HOPELESS = 5  # so many failures without one success end a search
 OF_THE_SWEEP = ("sweep.resume=", "sweep.force=", "sweep.limit=")
 
@@ -102,11 +103,20 @@ class Search:
         }
         self.folder = folder_of_the_search(self.config, asked)
         write_multirun(self.config, self.folder)
+        try:
+            with locked(self.folder / LOCK, wait=False):
+                self.search(asked, grid=bool(grid))
+        except BlockingIOError as error:
+            raise PoseError(
+                f"Another process works on the search in {self.folder}: wait for it, or stop it."
+            ) from error
+
+    def search(self, asked: dict[str, Any], grid: bool) -> None:
         (self.folder / ANSWER).unlink(missing_ok=True)
         directions = [OBJECTIVES[each].direction for each in self.objectives]
         self.study = studies.open_study(self.folder, directions)
         studies.refuse_another(self.study, asked)
-        studies.begin(self.study, self.space, self.first, grid=bool(grid))
+        studies.begin(self.study, self.space, self.first, grid)
         console.print(f"{self.trials} trials, {self.at_once} at a time, in {self.folder}")
         try:
             self.go_on()
