@@ -207,7 +207,7 @@ def slope(counts: Sequence[int], costs: Sequence[float]) -> float:
 
 def report(console: Console, counts: Sequence[int], costs: dict[str, list[Cost]]) -> None:
     table = Table(title=f"CPU seconds and MB of memory, {os.cpu_count()} cores")
-    table.add_column("people")
+    table.add_column("people", no_wrap=True)
     for count in counts:
         table.add_column(f"{count:,}", justify="right")
     table.add_column("slope of s, MB", justify="right")
