@@ -25,6 +25,7 @@ from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
 from featherpose.export.web import Source, write_page
+from featherpose.files import replacing
 from featherpose.inference.backends import FileBackend
 from featherpose.inference.boxes import whole_picture
 from featherpose.inference.chances import Chances
@@ -35,7 +36,7 @@ from featherpose.inference.streams import open_source
 from featherpose.overrides.as_dict import as_dict
 from featherpose.person import People, spread
 from featherpose.runs.recording import git_state
-from featherpose.settings import exactly_one
+from featherpose.settings import exactly_one, number
 from featherpose.synthetic import painted
 from featherpose.targets import NotListed, build
 from featherpose.training.build import data_of_checkpoint
@@ -250,11 +251,19 @@ def write_int8(cfg: DictConfig, path: Path, module: Trained, data: PoseDataModul
             "int8=true needs the network's own dataset, to calibrate on and to score with."
         )
     target = path.with_name(f"{path.stem}-int8.onnx")
-    quantise(path, target, crops_of(data, data.train_people, int(cfg.calibrate)))
-    before, after = (
-        score_sample(Estimator(FileBackend(file)), data, int(cfg.score_on))
-        for file in (path, target)
-    )
+    most = None if cfg.int8_loses is None else number("int8_loses", cfg.int8_loses, least=0)
+    with replacing(target) as beside:
+        quantise(path, beside, crops_of(data, data.train_people, int(cfg.calibrate)))
+        before, after = (
+            score_sample(Estimator(FileBackend(file)), data, int(cfg.score_on))
+            for file in (path, beside)
+        )
+        if most is not None and before.score - after.score > most:
+            raise PoseError(
+                f"{target} is not written: in int8 {before.name} falls from {before.score:.2f} to {after.score:.2f} on "
+                f"{before.persons} people, by more than int8_loses={most:g}. int8_loses=null takes it all the same; "
+                f"more crops to calibrate on ({cfg.calibrate} now) may help."
+            )
     console.print(
         f"written: {target} ({target.stat().st_size / 1e6:.1f} MB), calibrated on {cfg.calibrate} crops: "
         f"{before.name} {before.score:.2f} in float32, {after.score:.2f} in int8, "
