@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from featherpose.errors import PoseError
 from featherpose.inference.pose import Pose
+from featherpose.models.network import shapes_alone
 from featherpose.skeletons import COCO, MPII
+from featherpose.targets import build
 from featherpose.training.build import (
     DATA_FOLDER,
+    build_module,
     build_training,
     data_of_checkpoint,
     from_checkpoint,
@@ -98,3 +101,29 @@ def test_detected_boxes_that_training_would_not_score_are_refused(root, tmp_path
     config = composed(root / "conf", tmp_path, "data=coco", "protocol.boxes=detections", base=())
     with pytest.raises(PoseError, match="Training validates on annotated boxes"):
         build_training(config)
+
+
+@pytest.mark.parametrize(
+    ("words", "gpu", "wanted"),
+    [
+        (["model=lapx"], False, True),
+        (["model=le_hrnet"], False, False),
+        (["model=hrnet_w32"], False, True),
+        (["model=le_hrnet"], True, True),
+        (["model=le_hrnet", "channels_last=true"], False, True),
+        (["model=lapx", "channels_last=false"], True, False),
+    ],
+)
+def test_the_memory_layout_is_the_faster_one_unless_it_is_asked_for(
+    words: list[str],
+    gpu: bool,
+    wanted: bool,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    cfg = composed(root / "conf", tmp_path, *words, "data=mpii", base=())
+    with shapes_alone():
+        network = build(cfg["model"])
+    assert build_module(cfg, network, (64, 64)).channels_last == wanted

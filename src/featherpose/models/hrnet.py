@@ -144,6 +144,7 @@ class HRNet(PoseNetwork):
     ):
         super().__init__()
         kind = Convolutions(block, scope)
+        self.channels_last_on_cpu = not kind.attention  # its sums and products go by whole planes
         unit = 4 if kind.lean else 1
         if kind.attention:
             unit = 32

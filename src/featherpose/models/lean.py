@@ -27,16 +27,30 @@ class LConv(nn.Module):
 
 
 class SharedConv(nn.Conv2d):
-    """One small convolution applied to each of the groups: a grouped convolution with repeated weights.
+    """One small convolution applied to each of the groups, in the form that trains fastest.
 
-    The reference folds groups into the batch; this is the same mathematics and about 9 times faster on a CPU.
+    CPUs are slow at grouped convolutions of a few channels. Forward and backward of 2 channels a group take half to a
+    third as long as two depthwise ones, and of 4 and 8 as groups folded into the batch (NCHW, two cores, AVX2).
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        groups = input.shape[1] // self.in_channels
+        each = self.in_channels
+        groups = input.shape[1] // each
         assert self.bias is not None
-        weight, bias = self.weight.repeat(groups, 1, 1, 1), self.bias.repeat(groups)
-        return F.conv2d(input, weight, bias, padding=self.padding, groups=groups)  # type: ignore[arg-type]
+        if each > 2 and input.is_cpu:
+            folded = input.reshape(-1, each, *input.shape[2:])
+            return super().forward(folded).reshape(input.shape)
+        bias = self.bias.repeat(groups)
+        if each == 2 and input.is_cpu:
+            swapped = input.unflatten(1, (groups, 2)).flip(2).flatten(1, 2)
+            own = self._repeated(input, self.weight[(0, 1), (0, 1)].unsqueeze(1), bias)
+            return own + self._repeated(swapped, self.weight[(0, 1), (1, 0)].unsqueeze(1), None)
+        return self._repeated(input, self.weight, bias)
+
+    def _repeated(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        groups = input.shape[1] // weight.shape[1]
+        repeated = weight.repeat(input.shape[1] // len(weight), 1, 1, 1)
+        return F.conv2d(input, repeated, bias, padding=self.padding, groups=groups)  # type: ignore[arg-type]
 
 
 class SharedNorm(nn.GroupNorm):
@@ -58,16 +72,22 @@ class MultiscaleAttention(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         each = channels // GROUPS
-        self.conv1 = SharedConv(each, each, 1)
+        self.conv1 = nn.Conv2d(each, each, 1)
         self.conv3 = SharedConv(each, each, 3, padding=1)
         self.norm = SharedNorm(each, each)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        strips = torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)), 2)
-        rows, columns = self.conv1(strips).sigmoid().split([height, width], 2)
-        x1 = self.norm(x * rows * columns.transpose(2, 3))
+        strips = torch.cat((x.mean(3), x.mean(2)), 2).unflatten(1, (GROUPS, -1))
+        # a 1x1 convolution of strips as one product: PyTorch runs it group by group
+        weight, bias = self.conv1.weight.flatten(1), self.conv1.bias
+        assert bias is not None
+        gates = (weight @ strips + bias[:, None]).sigmoid().flatten(1, 2)
+        rows, columns = gates.split([height, width], 2)
+        x1 = self.norm(x * rows.unsqueeze(3) * columns.unsqueeze(2))
         x2 = self.conv3(x)
+        if len(bias) == 1:  # both softmaxes are over one channel
+            return x * (x1 + x2).sigmoid()
         # Of a channel that is normalised over its pixels, the average is the norm's shift.
         shares1 = self.norm.bias.softmax(0).repeat(GROUPS).view(-1, 1, 1).to(x2.dtype)
         shares2 = x2.mean((2, 3), keepdim=True).unflatten(1, (GROUPS, -1)).softmax(2).flatten(1, 2)

@@ -27,6 +27,7 @@ class PoseNetwork(nn.Module):
     natural_height: int = NATURAL_HEIGHT  # of the images it was made for
     gives_vectors: bool = False  # two vectors a joint (`featherpose.vectors`) in place of heatmaps
     input_size: tuple[int, int]  # height, width; of one that fits no other
+    channels_last_on_cpu: bool = True  # the memory layout that trains faster there
 
     def forward(self, images: Tensor) -> list[Tensor]:
         raise NotImplementedError

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import nn
 
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import PoseError
 from featherpose.models.network import PoseNetwork, natural_height_of
 from featherpose.protocol import Protocol
+from featherpose.settings import switch
 from featherpose.skeletons import skeleton_of
 from featherpose.targets import build, build_listed
 from featherpose.training.losses import HeatmapLoss
@@ -55,11 +58,18 @@ def build_module(
         Protocol.of(config["protocol"]),
         build(config["schedule"]["optimiser"]),
         Schedule.of(config["schedule"]),
-        channels_last=config.get("channels_last", True),
+        channels_last=_channels_last(config.get("channels_last"), network),
         compile=config.get("compile", False),
         input_size=input_size,
         description=described,
     )
+
+
+def _channels_last(asked: bool | None, network: nn.Module) -> bool:
+    """As asked; else on a GPU, whose tensor cores need it, and where the network trains faster so."""
+    if asked is not None:
+        return switch("channels_last", asked)
+    return torch.cuda.is_available() or getattr(network, "channels_last_on_cpu", True)
 
 
 def from_checkpoint(source: str | Path | Checkpoint, trust: bool = False) -> PoseModule:
