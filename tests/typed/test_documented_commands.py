@@ -2,6 +2,7 @@
 
 Trainings are made small by `debug=tiny` alone. stand_ins.py is the one table of what the documentation leaves open and
 of what cannot run whole; the last test counts. One line by itself: `pytest tests/typed -k 'export and int8'`.
+A page stays in one test process; each process has a checkout of its own (`make test-typed`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from featherpose.cli.app import COMPOSED, VERBS
 
 from .checkout import Checkout
 from .documented import in_help, in_page, pages
+from .stand_ins import way
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITTEN = {
@@ -32,32 +34,40 @@ HELPS = [
 ]
 
 
-@pytest.mark.parametrize("line", LINES, ids=[f"{WRITTEN[line]}: {line}" for line in LINES])
+def group(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.xdist_group(name)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, marks=group(WRITTEN[line]), id=f"{WRITTEN[line]}: {line}")
+        for line in LINES
+    ],
+)
 def test_a_line_of_the_pages(checkout: Checkout, line: str) -> None:
     answer = checkout.follow(line)
     assert not answer.wrong, answer.report()
 
 
-@pytest.mark.parametrize("line", HELPS)
+@pytest.mark.parametrize("line", [pytest.param(line, marks=group("help")) for line in HELPS])
 def test_a_help_text_and_what_it_says(checkout: Checkout, line: str) -> None:
+    """What a page says too is run there."""
     answers = [checkout.follow(line)]
-    answers += [checkout.follow(each) for each in in_help(answers[0].text)]
+    of_its_own = [each for each in in_help(answers[0].text) if each not in WRITTEN]
+    answers += [checkout.follow(each) for each in of_its_own]
     wrong = [answer.report() for answer in answers if answer.wrong]
     assert not wrong, "\n\n".join(wrong)
 
 
-def test_every_line_was_run(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
-    """Runs what was left out, if anything was, and says how each line was run."""
+@group("help")
+def test_few_lines_need_a_stand_in(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
     helps = [checkout.follow(line).text for line in HELPS]
     documented = {*LINES, *(line for text in helps for line in in_help(text))}
-    ways = Counter(checkout.follow(line).way.kind for line in sorted(documented))
-    slowest = sorted(checkout.answers.values(), key=lambda answer: -answer.seconds)[:5]
+    ways = Counter(way(line).kind for line in documented)
     with capsys.disabled():
         print(
             f"\n{len(documented)} commands in the documentation = {ways['as written']} run as written"
             f" + {ways['smaller']} at a smaller scale + {ways['refused']} to the sentence that refuses them"
         )
-        for answer in slowest:
-            print(f"  {answer.seconds:4.0f} s  {answer.typed}")
-    assert ways.total() == len(documented)
     assert ways["as written"] > ways["smaller"] + ways["refused"]
