@@ -58,6 +58,9 @@ SMALLER = {
     ),
     r"(bash scripts/reproduce_lspet\.sh (cpu|smoke) .*)": r"MODELS=lapx \1 debug=tiny",
     r"(MODELS=lapx bash scripts/reproduce_lspet\.sh cpu .*)": r"\1 debug=tiny trainer=cpu",
+    r"(python src/train\.py (-m hydra/sweeper=search|sweep=lapx_budget) .*)": (  # of 30 trainings
+        r"\1 debug=tiny hydra.sweeper.n_trials=2"
+    ),
     r"(python src/train\.py .*debug=overfit)": (  # learned at the first look
         r"\1 data.input_size=[64,64] callbacks.overfit.share=0 callbacks.overfit.every=1"
     ),
