@@ -209,7 +209,9 @@ def test_every_verb_is_listed_and_has_its_room(
         assert (root / "src/featherpose/cli" / f"{verb.replace(' ', '_')}.py").is_file()
     code, text = said(capsys, "data", "chek")
     assert code == 2
-    assert "data get or data import or data check or data paint" in text
+    assert (
+        "data get or data import or data check or data hardest or data sigmas or data paint" in text
+    )
     assert said(capsys, "trian")[1].count("train") == 1
     for verb in set(app.VERBS) - set(app.COMPOSED):
         code, text = said(capsys, *verb.split(), "--help")

@@ -23,7 +23,8 @@ def attend(ema: MultiscaleAttention, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     x = x.reshape(batch * GROUPS, channels // GROUPS, height, width)
     strips = torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)), 2)
-    rows, columns = ema.conv1(strips).split([height, width], 2)
+    one = F.conv2d(strips, ema.conv1.weight, ema.conv1.bias)
+    rows, columns = one.split([height, width], 2)
     gated = x * rows.sigmoid() * columns.transpose(2, 3).sigmoid()
     each = channels // GROUPS
     x1 = F.group_norm(gated, each, ema.norm.weight, ema.norm.bias, ema.norm.eps)

@@ -70,10 +70,10 @@ def main(cfg: DictConfig) -> float | None:
             trainer = build_trainer(cfg, folder, recording)
             if checkpoint:
                 refuse_what_cannot_go_on(checkpoint, module, data, trainer)
+            facts = summary.facts(module, data, config)
             if not isinstance(module.loss, DistilLoss):  # a teacher needs no labels
                 height, width = data.input_size
                 refuse_nothing(data.train_people.persons, (width, height))
-            facts = summary.facts(module, data, config)
             if not checkpoint:  # which has its weights already
                 facts |= start_from_weights(module, config)
             if isinstance(module.loss, DistilLoss):

@@ -53,6 +53,14 @@ class SharedConv(nn.Conv2d):
         return F.conv2d(input, repeated, bias, padding=self.padding, groups=groups)  # type: ignore[arg-type]
 
 
+class SharedPointwise(nn.Conv2d):
+    """A 1x1 convolution of each group of strips (B, G, C, L) as one product; PyTorch goes group by group."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        assert self.bias is not None
+        return self.weight.flatten(1) @ input + self.bias[:, None]
+
+
 class SharedNorm(nn.GroupNorm):
     """Group norm with one channel per group, its scale and shift shared by all groups of channels."""
 
@@ -72,21 +80,17 @@ class MultiscaleAttention(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         each = channels // GROUPS
-        self.conv1 = nn.Conv2d(each, each, 1)
+        self.conv1 = SharedPointwise(each, each, 1)
         self.conv3 = SharedConv(each, each, 3, padding=1)
         self.norm = SharedNorm(each, each)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         strips = torch.cat((x.mean(3), x.mean(2)), 2).unflatten(1, (GROUPS, -1))
-        # a 1x1 convolution of strips as one product: PyTorch runs it group by group
-        weight, bias = self.conv1.weight.flatten(1), self.conv1.bias
-        assert bias is not None
-        gates = (weight @ strips + bias[:, None]).sigmoid().flatten(1, 2)
-        rows, columns = gates.split([height, width], 2)
+        rows, columns = self.conv1(strips).sigmoid().flatten(1, 2).split([height, width], 2)
         x1 = self.norm(x * rows.unsqueeze(3) * columns.unsqueeze(2))
         x2 = self.conv3(x)
-        if len(bias) == 1:  # both softmaxes are over one channel
+        if self.conv1.in_channels == 1:  # both softmaxes are over one channel
             return x * (x1 + x2).sigmoid()
         # Of a channel that is normalised over its pixels, the average is the norm's shift.
         shares1 = self.norm.bias.softmax(0).repeat(GROUPS).view(-1, 1, 1).to(x2.dtype)
