@@ -59,7 +59,7 @@ def test_notebook_runs(name: str, root: Path, kernel: KernelManager) -> None:
     first = code_cells(notebook)[0]
     first.source = first.source.replace("model=lapx data=synthetic", SMALL)
     for cell in code_cells(notebook):
-        cell.source = cell.source.replace("PEOPLE, EPOCHS = 200, 8", "PEOPLE, EPOCHS = 20, 1")
+        cell.source = cell.source.replace("PEOPLE, EPOCHS = 200, 3", "PEOPLE, EPOCHS = 20, 1")
     notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
     client = NotebookClient(notebook, timeout=200, km=kernel)
     client.execute(cleanup_kc=False)
