@@ -148,10 +148,12 @@ def _curve(confidence: np.ndarray, near: np.ndarray) -> tuple[tuple[float, ...],
 
 def calibration_error(chance: np.ndarray, near: np.ndarray) -> float:
     """Expected calibration error: how far what was said is from what came true, tenth by tenth, weighted by number."""
-    tenth = np.clip((chance * BARS).astype(int), 0, BARS - 1)
-    count = np.bincount(tenth, minlength=BARS)
-    gap = np.bincount(tenth, chance - near, minlength=BARS)
-    return float(np.abs(gap).sum() / count.sum())
+    gap = np.bincount(_bar_of(chance), chance - near, minlength=BARS)
+    return float(np.abs(gap).sum() / len(chance))
+
+
+def _bar_of(chance: np.ndarray) -> np.ndarray:
+    return np.clip((chance * BARS).astype(int), 0, BARS - 1)
 
 
 def best_threshold(confidence: np.ndarray, near: np.ndarray) -> tuple[float, float]:
@@ -184,7 +186,7 @@ def draw(path: Path, joints: Joints, chances: Chances) -> None:
 
 
 def _bars(axes: Axes, chance: np.ndarray, near: np.ndarray) -> None:
-    tenth = np.clip((chance * BARS).astype(int), 0, BARS - 1)
+    tenth = _bar_of(chance)
     count = np.bincount(tenth, minlength=BARS)
     share = np.bincount(tenth, near, minlength=BARS) / np.maximum(count, 1)
     places = (np.arange(BARS) + 0.5) / BARS

@@ -16,10 +16,11 @@ from featherpose.errors import PoseError
 from featherpose.evaluation import by_network
 from featherpose.evaluation.error_plots import pair
 from featherpose.files import replacing
+from featherpose.inference.doubt import box_similarity
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.pose import open_backend
 from featherpose.person import People, Person, Persons
-from featherpose.skeletons import DEFAULT_SIGMA, Skeleton
+from featherpose.skeletons import Skeleton
 
 COLUMNS = 3
 LEAST = 0.1  # weight of a disagreement that is worth a look
@@ -60,7 +61,7 @@ def most_in_doubt(
     keypoints: np.ndarray, confidence: np.ndarray, persons: Persons, skeleton: Skeleton, most: int
 ) -> list[InDoubt]:
     """The worst label of each of the `most` people with the worst ones."""
-    similar = _similarity(keypoints, persons.joints, persons)
+    similar = box_similarity(keypoints, persons.joints, persons.box)
     labelled = persons.visible > 0
     weight = np.where(labelled, np.clip(confidence, 0, 1) * (1 - similar), 0.0)
     worst = weight.argmax(axis=1)
@@ -69,7 +70,8 @@ def most_in_doubt(
         joint = int(worst[row])
         if weight[row, joint] < LEAST:
             break
-        there = np.where(labelled[row], _to_others(keypoints[row, joint], persons[row]), 0.0)
+        others = box_similarity(keypoints[row, joint], persons.joints[row], persons.box[row])
+        there = np.where(labelled[row], others, 0.0)
         there[joint] = 0
         other = int(there.argmax())
         apart = float(np.linalg.norm(keypoints[row, joint] - persons.joints[row, joint]))
@@ -77,20 +79,6 @@ def most_in_doubt(
         sure = float(confidence[row, joint])
         found.append(InDoubt(row, joint, apart, sure, float(weight[row, joint]), instead))
     return found
-
-
-def _similarity(found: np.ndarray, joints: np.ndarray, persons: Persons) -> np.ndarray:
-    """(N, K) as OKS has it, by the box's area and one sigma: labels may have no areas, joints no sigmas."""
-    area = np.maximum(persons.box[:, 2] * persons.box[:, 3], 1.0)[:, None]
-    squared = ((found - joints) ** 2).sum(axis=-1)
-    return np.exp(-squared / (2 * area * (2 * DEFAULT_SIGMA) ** 2))
-
-
-def _to_others(point: np.ndarray, person: Person) -> np.ndarray:
-    """(K,) similarity of one place to each of the person's labels."""
-    area = max(float(person.box[2] * person.box[3]), 1.0)
-    squared = ((person.joints - point) ** 2).sum(axis=-1)
-    return np.exp(-squared / (2 * area * (2 * DEFAULT_SIGMA) ** 2))
 
 
 def in_words(doubt: InDoubt, persons: Persons, skeleton: Skeleton) -> str:

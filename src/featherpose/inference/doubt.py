@@ -54,11 +54,16 @@ def doubts(pose: Pose, picture: np.ndarray, people: Sequence[FoundPose]) -> list
 
 def doubt_of(person: FoundPose, views: np.ndarray) -> Doubt:
     """Of the pose and what other views (V, K, 2) make of it, in the picture."""
-    area = max(float(person.box[2] * person.box[3]), 1.0)
-    squared = ((views - person.keypoints) ** 2).sum(axis=-1)
-    agreement = np.exp(-squared / (2 * area * (2 * DEFAULT_SIGMA) ** 2)).mean(axis=0)
+    agreement = box_similarity(views, person.keypoints, person.box).mean(axis=0)
     sure = np.clip(person.confidence, 0, 1)
     return Doubt(float(sure.mean()), float(agreement.mean()), float(1 - (sure * agreement).mean()))
+
+
+def box_similarity(found: np.ndarray, joints: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """(..., K) as OKS has it, by boxes' (..., 4) areas and one sigma: labels may have no areas, joints no sigmas."""
+    area = np.maximum(box[..., 2] * box[..., 3], 1.0)[..., None]
+    squared = ((found - joints) ** 2).sum(axis=-1)
+    return np.exp(-squared / (2 * area * (2 * DEFAULT_SIGMA) ** 2))
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:

@@ -78,22 +78,20 @@ class Results:
         stem = Path(frame.name).stem
         image_id = int(stem) if self.rate is None and stem.isdigit() else frame.index
         for number, person in enumerate(people):
-            table = np.concatenate(
-                [person.keypoints.round(3), person.confidence[:, None].round(4)], axis=1
-            )
-            flat, box = table.reshape(-1).tolist(), np.round(person.box, 3).tolist()
+            row = row_of(frame.name, frame.index, frame.seconds, number, person)
+            file, _, _, _, score, *numbers = row
             record = {
                 "image_id": image_id,
-                "file_name": Path(frame.name).name,
+                "file_name": file,
                 "category_id": 1,
-                "keypoints": flat,
-                "score": round(person.score, 5),
-                "bbox": box,
+                "keypoints": numbers[4:],
+                "score": score,
+                "bbox": numbers[:4],
             }
             if person.identity is not None:
                 record["track_id"] = person.identity
             self.records.append(record)
-            self.rows.append(row_of(frame.name, frame.index, frame.seconds, number, person))
+            self.rows.append(row)
         if drawn is not None and self.pictures:
             if self.rate is None:
                 self._picture(stem, drawn)

@@ -18,6 +18,7 @@ from featherpose.runs.folder import DONE, Run
 from featherpose.runs.record import BROKEN_OFF
 
 JOURNAL = "search.journal"  # of a sweep whose jobs a search proposes
+STUDY = "search"  # the name that it has in there
 ANSWER = "answer.md"  # of a search that came to its end
 
 

@@ -18,11 +18,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from featherpose.errors import UsageError
-from featherpose.runs.sweep_folder import JOURNAL
+from featherpose.runs.sweep_folder import JOURNAL, STUDY
 from featherpose.sweeps.space import Point, Space
 
 SAMPLERS = ("tpe", "random", "grid", "nsga2")
-NAME = "search"  # as callbacks/halving.py looks for it
 OPEN = TrialState.RUNNING  # proposed, and nobody has told yet how it ended
 CLOSED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 ASKED = "asked"  # under this name the study keeps what it was asked for
@@ -40,7 +39,7 @@ def open_study(folder: Path, directions: Sequence[Literal["maximize", "minimize"
     mend(path)
     storage = JournalStorage(JournalFileBackend(str(path)))
     return optuna.create_study(
-        study_name=NAME, storage=storage, directions=list(directions), load_if_exists=True
+        study_name=STUDY, storage=storage, directions=list(directions), load_if_exists=True
     )
 
 
@@ -58,7 +57,7 @@ def asked(path: Path) -> dict[str, Any] | None:
     """What a search was asked for, by its journal."""
     storage = JournalStorage(JournalFileBackend(str(path)))
     found = {each.study_name: each for each in optuna.get_all_study_summaries(storage)}
-    return found[NAME].user_attrs.get(ASKED) if NAME in found else None
+    return found[STUDY].user_attrs.get(ASKED) if STUDY in found else None
 
 
 def refuse_another(study: Study, wanted: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from featherpose.errors import BrokenOff, PoseError
 from featherpose.runs.record import PRUNED
-from featherpose.runs.sweep_folder import JOURNAL
+from featherpose.runs.sweep_folder import JOURNAL, STUDY
 
 
 class Halving(Callback):
@@ -66,7 +66,7 @@ def trial_of(sweep: Path, number: int | None, first: int, keep: int) -> Any:
 
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(sweep / JOURNAL)))
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=keep)
-    study = optuna.load_study(study_name="search", storage=storage, pruner=pruner)
+    study = optuna.load_study(study_name=STUDY, storage=storage, pruner=pruner)
     if len(study.directions) > 1:
         raise PoseError(
             "callbacks=halving compares by the score alone: leave it with several objectives."
