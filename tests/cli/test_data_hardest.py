@@ -7,6 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from featherpose import image
@@ -46,3 +48,34 @@ def test_what_cannot_be_ranked_is_refused(tmp_path: Path) -> None:
         data_hardest.main([str(tmp_path), "--count", "0"])
     with pytest.raises(UsageError, match="--threshold is 2"):
         data_hardest.main([str(tmp_path), "--threshold", "2"])
+    with pytest.raises(UsageError, match="--every is 0"):
+        data_hardest.main([str(tmp_path), "--every", "0"])
+
+
+def test_a_videos_doubtful_frames_become_pictures(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clear = cv2.imread(str(root / "docs/images/astronaut_pose.jpg"))
+    clear = cv2.resize(clear, (160, 160))
+    write_picture(tmp_path / "blobs.png", 0, (160, 160))
+    blobs = cv2.imread(str(tmp_path / "blobs.png"))
+    video = tmp_path / "a walk.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 160))
+    for picture in [clear] * 6 + [blobs] * 6:
+        writer.write(picture)
+    writer.release()
+    out = tmp_path / "out"
+    words = [str(video), "--every", "3", "--count", "2", "--out", str(out)]
+    assert data_hardest.main(words) == 0
+    # frames 3, 6 and 9: the first and the last frame have no two neighbours
+    assert "3 frames. Doubt: half of them below" in capsys.readouterr().out
+    with (out / "hardest.csv").open() as file:
+        names = [Path(row["file"]).name for row in csv.DictReader(file)]
+    assert len(set(names)) == 2
+    assert names[0] in ("a_walk_000006.png", "a_walk_000009.png")
+    for name in names:
+        frame = cv2.imread(str(out / "frames" / name))
+        true = clear if name.endswith("3.png") else blobs
+        assert np.abs(frame.astype(int) - true).mean() < 12  # JPEG's loss
+    content = json.loads((out / "labels_coco/annotations/predicted.json").read_text())
+    assert {each["file_name"] for each in content["images"]} == set(names)

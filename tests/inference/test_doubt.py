@@ -103,3 +103,13 @@ def test_a_thumbnail_tells_scenes_apart_and_not_frames() -> None:
     other[:70] = 200
     assert np.abs(thumbnail(one) - thumbnail(moved)).mean() < 0.02
     assert np.abs(thumbnail(one) - thumbnail(other)).mean() > 0.2
+
+
+def test_a_joint_that_trembles_between_two_frames_is_doubted() -> None:
+    pose, one = pose_of(Dots()), person()
+    steady = doubts(pose, picture(), [one], [one.keypoints])[0]
+    assert steady.doubt == pytest.approx(doubts(pose, picture(), [one], [None])[0].doubt, abs=0.02)
+    moved = one.keypoints + np.array([[60.0, 0.0], [0.0, 0.0]])
+    trembles = doubts(pose, picture(), [one], [moved])[0]
+    assert trembles.doubt > steady.doubt + 0.1
+    assert trembles.agreement < steady.agreement - 0.1

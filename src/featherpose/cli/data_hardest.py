@@ -1,14 +1,17 @@
 """What to label next: the pictures that a network doubts most, no two of them alike.
 
-SOURCE is a folder of unlabelled pictures, or a glob in quotes. Doubt is 1 minus confidence times agreement, of the
-joints on average: how sure the network is, and how far it says the same where the picture is mirrored and turned by 15
-degrees to both sides. What is chosen comes out as a sheet, a table and labels to correct (CVAT, Label Studio, YOLO).
+SOURCE is a folder of unlabelled pictures, a glob in quotes, or a video. Doubt is 1 minus confidence times agreement,
+of the joints on average: how sure the network is, and how far it says the same where the picture is mirrored and turned
+by 15 degrees to both sides, and in a video halfway between the frames before and after. What is chosen comes out as a
+sheet, a table and labels to correct (CVAT, Label Studio, YOLO); a video's frames as pictures.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     from featherpose.inference.boxes import FindBoxes
     from featherpose.inference.doubt import Doubt
     from featherpose.inference.pose import FoundPose, Pose
-    from featherpose.inference.streams import Source
+    from featherpose.inference.predicting import Result
+    from featherpose.inference.streams import Frame, Source
 
 TILE = (240, 240)
 COLUMNS = 6
@@ -35,6 +39,7 @@ class Seen:
     people: list[FoundPose]
     worst: Doubt
     look: np.ndarray
+    frame: int = 0  # of the video
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -44,6 +49,10 @@ def arguments(words: list[str]) -> argparse.Namespace:
         "--network", default="light", help="a run, a checkpoint or an exported file; default: light"
     )
     parser.add_argument("--count", type=int, default=24, help="pictures (default: %(default)s)")
+    parser.add_argument(
+        "--every", type=int, default=10, metavar="N",
+        help="of a video, judge one frame in N (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("hardest"), help="default: %(default)s")
     parser.add_argument(
         "--labels", default="coco", help="coco, yolo, sleap or several, a,b (default: %(default)s)"
@@ -63,6 +72,8 @@ def main(words: list[str]) -> int:
     options = arguments(words)
     if options.count < 1:
         raise UsageError(f"--count is {options.count}; it is a number of pictures, 1 or more.")
+    if options.every < 1:
+        raise UsageError(f"--every is {options.every}; it is a number of frames, 1 or more.")
     if not 0 <= options.threshold <= 1:
         raise UsageError(f"--threshold is {options.threshold}; it is a confidence from 0 to 1.")
     from featherpose.console import console
@@ -72,26 +83,35 @@ def main(words: list[str]) -> int:
     from featherpose.inference.streams import open_source
 
     source = open_source(options.source)
-    if source.moving:
-        raise UsageError("data hardest is for pictures: take frames out of the video first.")
+    if source.live:
+        raise UsageError(
+            "data hardest is for pictures and videos: a camera's frames can't be read again."
+        )
     pose = Pose(options.network, protocol={"flip": False})
     labels = Predicted(pose.skeleton, options.labels.split(","), options.threshold)
-    seen, empty = look(source, pose, *boxes_for(options))
+    find, closer = boxes_for(options)
+    if source.moving:
+        seen, empty = look_video(source, pose, find, options.every)
+    else:
+        seen, empty = look(source, pose, find, closer)
+    what = "frames" if source.moving else "pictures"
     for problem in source.problems:
         console.print(f"[yellow]left out:[/] {problem}")
     if not seen:
-        raise PoseError(f"Nobody was found in the {empty:,} pictures of {options.source}.")
+        raise PoseError(f"Nobody was found in the {empty:,} {what} of {options.source}.")
     doubt = np.array([each.worst.doubt for each in seen])
     chosen, alike = hardest(doubt, np.stack([each.look for each in seen]), options.count)
     rows = [seen[place] for place in chosen]
+    options.out.mkdir(parents=True, exist_ok=True)
+    if source.moving:
+        rows = write_frames(options.out / "frames", options.source, rows)
     for each in rows:
         labels.add(each.path, each.size, [(p.keypoints, p.confidence) for p in each.people])
     nobody = f"; nobody was found in {empty:,} others" if empty else ""
     console.print(
-        f"{len(seen):,} pictures{nobody}. Doubt: half of them below {np.median(doubt):.2f}, "
+        f"{len(seen):,} {what}{nobody}. Doubt: half of them below {np.median(doubt):.2f}, "
         f"of the {len(rows):,} chosen from {doubt[chosen].min():.2f} to {doubt[chosen].max():.2f}"
     )
-    options.out.mkdir(parents=True, exist_ok=True)
     write_table(options.out / "hardest.csv", rows, alike)
     write_sheet(options.out / "hardest.png", rows, pose, options.threshold)
     folders = labels.write(options.out)
@@ -118,7 +138,7 @@ def look(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> tuple[lis
     from rich.progress import track
 
     from featherpose.console import console
-    from featherpose.inference.doubt import doubts, thumbnail
+    from featherpose.inference.doubt import doubts
     from featherpose.inference.predicting import predict
 
     seen, empty = [], 0
@@ -128,9 +148,81 @@ def look(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> tuple[lis
             empty += 1
             continue
         worst = max(doubts(pose, frame.picture, people), key=lambda each: each.doubt)
-        height, width = frame.picture.shape[:2]
-        seen.append(Seen(frame.name, (width, height), people, worst, thumbnail(frame.picture)))
+        seen.append(seen_in(frame, people, worst))
     return seen, empty
+
+
+def look_video(source: Source, pose: Pose, find: FindBoxes, every: int) -> tuple[list[Seen], int]:
+    """One frame in `every` with a frame before and after it, and how many of these hold nobody."""
+    from rich.progress import track
+
+    from featherpose.console import console
+    from featherpose.inference.doubt import doubts
+    from featherpose.inference.predicting import predict
+
+    seen, empty = [], 0
+    frames = predict(source, pose, find, every=0)
+    frames = track(frames, "looking", source.total, console=console, transient=True)
+    for before, (frame, people), after in in_threes(frames):
+        if frame.index % every:
+            continue
+        if not people:
+            empty += 1
+            continue
+        between = [halfway(person, before, after) for person in people]
+        worst = max(doubts(pose, frame.picture, people, between), key=lambda each: each.doubt)
+        seen.append(seen_in(frame, people, worst))
+    return seen, empty
+
+
+def in_threes(
+    results: Iterable[Result],
+) -> Iterator[tuple[list[FoundPose], Result, list[FoundPose]]]:
+    """Each frame but the first and the last with its people, between the people before and after."""
+    window: deque[Result] = deque(maxlen=3)
+    for result in results:
+        window.append(result)
+        if len(window) == 3:
+            yield window[0][1], window[1], window[2][1]
+
+
+def halfway(
+    person: FoundPose, before: list[FoundPose], after: list[FoundPose]
+) -> np.ndarray | None:
+    """The person's joints between two frames; None where it is not found in both."""
+    ends = [
+        other.keypoints
+        for people in (before, after)
+        for other in people
+        if other.identity == person.identity
+    ]
+    return (ends[0] + ends[1]) / 2 if len(ends) == 2 else None
+
+
+def seen_in(frame: Frame, people: list[FoundPose], worst: Doubt) -> Seen:
+    from featherpose.inference.doubt import thumbnail
+
+    height, width = frame.picture.shape[:2]
+    look = thumbnail(frame.picture)
+    return Seen(frame.name, (width, height), people, worst, look, frame.index)
+
+
+def write_frames(folder: Path, video: str, rows: list[Seen]) -> list[Seen]:
+    """The chosen frames as pictures, out of the video once more; the rows with the pictures' paths."""
+    from featherpose import image
+    from featherpose.inference.streams import open_source
+
+    folder.mkdir(exist_ok=True)
+    stem = Path(video).stem.replace(" ", "_")
+    paths = {row.frame: folder / f"{stem}_{row.frame:06}.png" for row in rows}
+    left = set(paths)
+    for frame in open_source(video).frames():
+        if frame.index in left:
+            image.write(paths[frame.index], frame.picture)
+            left.remove(frame.index)
+        if not left:
+            break
+    return [replace(row, path=str(paths[row.frame])) for row in rows]
 
 
 def write_table(path: Path, rows: list[Seen], alike: np.ndarray) -> None:

@@ -28,10 +28,22 @@ class Doubt:
     doubt: float  # 1 minus the joints' mean of confidence times agreement
 
 
-def doubts(pose: Pose, picture: np.ndarray, people: Sequence[FoundPose]) -> list[Doubt]:
+def doubts(
+    pose: Pose,
+    picture: np.ndarray,
+    people: Sequence[FoundPose],
+    between: Sequence[np.ndarray | None] | None = None,
+) -> list[Doubt]:
     """Each person's, by looking again in the same box: mirrored, and turned a little to both sides.
 
     The network must not answer with a flip test: its two halves agree by construction.
+
+    Args:
+        pose: the network.
+        picture: that the people were found in.
+        people: who they are.
+        between: in a video, each person's joints (K, 2) halfway between the frame before and the frame after, where
+            the person was found in both. A joint that trembles is not there: one more view that disagrees.
     """
     skeleton, size = pose.skeleton, pose.description.input_size
     size_wh = (size[1], size[0])
@@ -48,6 +60,9 @@ def doubts(pose: Pose, picture: np.ndarray, people: Sequence[FoundPose]) -> list
         views = np.stack(keypoints[number * len(VIEWS) : (number + 1) * len(VIEWS)])
         for view, (_, flip) in zip(views, VIEWS, strict=True):
             view[:] = view[list(skeleton.flip_order)] if flip else view
+        halfway = between[number] if between else None
+        if halfway is not None:
+            views = np.concatenate([views, halfway[None]])
         found.append(doubt_of(person, views))
     return found
 
