@@ -65,6 +65,8 @@ def test_a_videos_doubtful_frames_become_pictures(
         writer.write(picture)
     writer.release()
     out = tmp_path / "out"
+    with pytest.raises(PoseError, match="was judged: it is short; lower --every"):
+        data_hardest.main([str(video), "--every", "40"])
     words = [str(video), "--every", "3", "--count", "2", "--out", str(out)]
     assert data_hardest.main(words) == 0
     # frames 3, 6 and 9: the first and the last frame have no two neighbours

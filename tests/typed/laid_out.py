@@ -83,7 +83,7 @@ def pictures(folder: Path) -> None:
     video = cv2.VideoWriter(
         str(folder / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (160, 120)
     )
-    for number in range(6):
+    for number in range(12):
         video.write(smooth_picture(number))
     video.release()
     constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])

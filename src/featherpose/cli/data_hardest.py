@@ -97,6 +97,8 @@ def main(words: list[str]) -> int:
     what = "frames" if source.moving else "pictures"
     for problem in source.problems:
         console.print(f"[yellow]left out:[/] {problem}")
+    if not seen and not empty:
+        raise PoseError(f"No frame of {options.source} was judged: it is short; lower --every.")
     if not seen:
         raise PoseError(f"Nobody was found in the {empty:,} {what} of {options.source}.")
     doubt = np.array([each.worst.doubt for each in seen])
