@@ -409,7 +409,61 @@ def middle_rows(objectness: bool) -> np.ndarray:
     return rows[None]
 
 
-@pytest.mark.parametrize("kind", ["yolox", "yolo", "yolov5", "yolo_end", "rtmdet"])
+def on_grids(strides: tuple[int, ...], half: float, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """The three boxes told by cells of the coarse grids: scores (N, 3), and how far the four sides (N, 4) are.
+
+    A cell's point lies `half` a cell inside it; distances that no box has are `least`.
+    """
+    points = np.concatenate(
+        [
+            (np.stack(np.meshgrid(*[np.arange(64 // s)] * 2), -1).reshape(-1, 2) + half) * s
+            for s in strides
+        ]
+    )
+    scores, sides = np.full((len(points), 3), 0.01), np.full((len(points), 4), least)
+    for corners, score in zip(CORNERS, SCORES, strict=True):
+        inside = ((points > corners[:2]) & (points < corners[2:])).all(axis=1)
+        place = np.flatnonzero(inside & (scores[:, 0] < 0.02))[-1]
+        sides[place] = [*(points[place] - corners[:2]), *(corners[2:] - points[place])]
+        scores[place, 0] = score
+    return scores, sides
+
+
+def as_bins(sides: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
+    """Logits of eight bins a side whose mean is the side's length in cells: two neighbours share it."""
+    of_each = np.concatenate([np.full((64 // s) ** 2, s) for s in strides])[:, None]
+    cells = (sides / of_each).clip(0, 6.999)
+    weights = np.maximum(0, 1 - np.abs(cells[..., None] - np.arange(8)))
+    return np.log(weights + 1e-12).reshape(len(sides), 32)
+
+
+def split(rows: np.ndarray, strides: tuple[int, ...]) -> list[np.ndarray]:
+    ends = np.cumsum([(64 // s) ** 2 for s in strides])[:-1]
+    return [part[None] for part in np.split(rows, ends)]
+
+
+def grids(kind: str) -> list[np.ndarray]:
+    """What these detectors give of the three boxes."""
+    if kind == "rtmdet_raw":
+        scores, sides = on_grids((8, 16, 32), 0, 1.0)
+        logits = np.log(scores / (1 - scores))
+        parts = split(logits, (8, 16, 32)) + split(sides, (8, 16, 32))
+        side = {64: 8, 16: 4, 4: 2}
+        return [
+            part.transpose(0, 2, 1).reshape(1, -1, *[side[part.shape[1]]] * 2) for part in parts
+        ]
+    strides = (8, 16, 32, 64)
+    scores, sides = on_grids(strides, 0.5 if kind == "picodet" else 0, 1.0)
+    bins = as_bins(sides, strides)
+    if kind == "nanodet":
+        return [np.concatenate([scores, bins], axis=1)[None]]
+    return [*split(bins, strides)[::-1], *split(scores, strides)]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["yolox", "yolo", "yolov5", "yolo_end", "rtmdet", "rtmdet_raw", "nanodet", "picodet"],
+)
 def test_detector_adapters(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "detector.onnx"
     match kind:
@@ -424,6 +478,8 @@ def test_detector_adapters(tmp_path: Path, kind: str) -> None:
             rows = np.concatenate([corners, SCORES[:, None], np.zeros((3, 1))], axis=1)
             rows = np.concatenate([rows, [[0, 0, 50, 50, 0.99, 7]]])  # a dog
             detector = Detector(constant_detector(path, [rows[None]]))
+        case "rtmdet_raw" | "nanodet" | "picodet":
+            detector = Detector(constant_detector(path, grids(kind)))
         case _:
             rows = np.concatenate([CORNERS, SCORES[:, None]], axis=1)
             rows = np.concatenate([rows, [[0, 0, 50, 30, 0.99]]])
@@ -470,6 +526,10 @@ def test_detectors_see_what_they_were_trained_on(tmp_path: Path) -> None:
     assert inputs[0, :, 32, 0].tolist() == [1, 0, 0]
     np.testing.assert_allclose(inputs[0, :, 0, 0], 114 / 255, rtol=1e-6)
     assert letterbox(picture, (32, 32), middle=True)[2].tolist() == [0, 8]
+    inputs = Detector(constant_detector(tmp_path / "p.onnx", grids("picodet"))).prepare(picture)[0]
+    np.testing.assert_allclose(
+        inputs[0, :, 0, 0], [(255 - 123.675) / 58.395, -116.28 / 57.12, -103.53 / 57.375], rtol=1e-5
+    )
 
 
 def test_a_detector_of_any_size_sees_640_by_640(tmp_path: Path) -> None:

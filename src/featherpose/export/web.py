@@ -23,7 +23,7 @@ from featherpose.errors import PoseError
 from featherpose.files import replacing
 from featherpose.inference.backends import FileBackend, OnnxRuntime
 from featherpose.inference.boxes import LOST, MARGIN
-from featherpose.inference.detector import Detector, yolox_grid
+from featherpose.inference.detector import Detector, grid_of
 from featherpose.inference.pose import CLEAR, FEWEST, LOOKS
 from featherpose.inference.smoothing import OneEuro
 
@@ -132,7 +132,7 @@ def finder_facts(source: Source) -> dict[str, Any] | None:
         return None
     detector = Detector(source.detector, "yolox", threshold=source.threshold)
     shape = detector.session.get_outputs()[0].shape
-    if len(shape) != 3 or shape[1] != len(yolox_grid(detector.size)[0]):
+    if len(shape) != 3 or shape[1] != len(grid_of(detector.size)[0]):
         raise PoseError(
             f"The page finds people with a YOLOX, whose output has a row for each cell of its grids; {source.detector} "
             f"gives {shape}."

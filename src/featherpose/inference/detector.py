@@ -1,18 +1,22 @@
-"""Boxes of people from an ONNX person detector: adapters for what YOLOX, YOLO and RTMDet exports put out.
+"""Boxes of people from an ONNX person detector: adapters for what the usual small detectors' exports put out.
 
 | kind | its export | input | output |
 |---|---|---|---|
-| `yolox` | YOLOX, not decoded | BGR 0 to 255, letterbox at the top left | (1, N, 5 + C): offsets on grids |
+| `yolox` | YOLOX, not decoded | BGR 0 to 255, letterbox at the top left | (1, N, 5 + C): offsets on 3 grids |
 | `yolo` | Ultralytics v8 and later, v5 to v7 | RGB 0 to 1, letterbox in the middle | (1, 4 + C, N) or (1, N, 5 + C) |
 | `yolo_end` | YOLO exports with NMS inside, v10 and later | as `yolo` | (1, N, 6): corners, score, class |
-| `rtmdet` | MMDeploy | BGR less mean, by deviation; letterbox at the top left | dets (1, N, 5), labels (1, N) |
+| `rtmdet` | RTMDet by MMDeploy | BGR, normalised, letterbox at the top left | dets (1, N, 5), labels (1, N) |
+| `rtmdet_raw` | RTMDet's heads as they are | as `rtmdet` | 3 (1, C, h, w) of logits, 3 (1, 4, h, w) of pixels |
+| `nanodet` | NanoDet-Plus | as `rtmdet` | (1, N, C + 32): chances, then 8 bins a side, on 4 grids |
+| `picodet` | PicoDet without post-processing | RGB, normalised, top left | 4 (1, n, C), 4 (1, n, 32) |
 
 The person is class 0 in all of them, as in COCO.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,11 @@ from featherpose.inference.backends import open_session
 
 PERSON = 0
 PAD = 114  # the grey that all of them were trained with
-RTMDET_MEAN, RTMDET_DEVIATION = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)  # BGR
+# ImageNet's, RGB, of 0 to 255
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
+THREE, FOUR = (8, 16, 32), (8, 16, 32, 64)  # strides of grids
+BINS = 8  # in which NanoDet and PicoDet tell a distance, in cells
 DEFAULT_SIZE = (640, 640)  # height, width where the file leaves them open
 
 
@@ -46,20 +54,32 @@ def letterbox(
     return canvas, zoom, offset
 
 
-def yolox_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The place (N, 2) in cells and the stride (N, 1) of each row: one for each cell of three grids."""
-    places, strides = [], []
-    for stride in (8, 16, 32):
-        y, x = np.mgrid[0 : size[0] // stride, 0 : size[1] // stride]
+def grid_of(size: tuple[int, int], strides: Sequence[int] = THREE) -> tuple[np.ndarray, np.ndarray]:
+    """The place (N, 2) in cells and the stride (N, 1) of each row: one for each cell of the grids, finest first."""
+    places, of_each = [], []
+    for stride in strides:
+        y, x = np.mgrid[0 : -(-size[0] // stride), 0 : -(-size[1] // stride)]
         places.append(np.stack([x, y], axis=-1).reshape(-1, 2))
-        strides.append(np.full(x.size, stride))
-    return np.concatenate(places), np.concatenate(strides)[:, None]
+        of_each.append(np.full(x.size, stride))
+    return np.concatenate(places), np.concatenate(of_each)[:, None]
+
+
+def around(points: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Corners (N, 4) from points (N, 2) and how far left, top, right and bottom (N, 4) lie from them."""
+    return np.concatenate([points - sides[:, :2], points + sides[:, 2:]], axis=1)
+
+
+def expected(bins: np.ndarray) -> np.ndarray:
+    """Distances (N, 4) in cells: the mean of each side's bins (N, 4 x BINS), by their softmax."""
+    logits = bins.reshape(len(bins), 4, BINS)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (weights * np.arange(BINS)).sum(axis=-1) / weights.sum(axis=-1)
 
 
 def yolox_boxes(outputs: list[np.ndarray], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Corners (N, 4) in input pixels and the person's score (N,)."""
     rows = outputs[0][0].astype(np.float64)
-    grid, stride = yolox_grid(size)
+    grid, stride = grid_of(size)
     if len(grid) != len(rows):
         raise PoseError(
             f"This detector gives {len(rows)} rows; a YOLOX of {size[0]}x{size[1]} gives {len(grid)}."
@@ -94,12 +114,60 @@ def rtmdet_boxes(outputs: list[np.ndarray], size: tuple[int, int]) -> tuple[np.n
     return people[:, :4], people[:, 4]
 
 
+def rtmdet_raw_boxes(
+    outputs: list[np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores come first, then the boxes; both from the finest grid to the coarsest."""
+    half = len(outputs) // 2
+    logits, sides = (
+        np.concatenate([each[0].reshape(each.shape[1], -1).T for each in part]).astype(np.float64)
+        for part in (outputs[:half], outputs[half:])
+    )
+    grid, stride = grid_of(size)
+    return around(grid * stride, sides), 1 / (1 + np.exp(-logits[:, PERSON]))
+
+
+def nanodet_boxes(
+    outputs: list[np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = outputs[0][0].astype(np.float64)
+    grid, stride = grid_of(size, FOUR)
+    return around(grid * stride, expected(rows[:, -4 * BINS :]) * stride), rows[:, PERSON]
+
+
+def picodet_boxes(
+    outputs: list[np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The order of the outputs is the export's: they are told apart by their widths, and sorted by their lengths."""
+    by_length = sorted((each[0].astype(np.float64) for each in outputs), key=len, reverse=True)
+    bins = np.concatenate([each for each in by_length if each.shape[1] == 4 * BINS])
+    scores = np.concatenate([each for each in by_length if each.shape[1] != 4 * BINS])
+    grid, stride = grid_of(size, FOUR)
+    return around((grid + 0.5) * stride, expected(bins) * stride), scores[:, PERSON]
+
+
 Decode = Callable[[list[np.ndarray], tuple[int, int]], tuple[np.ndarray, np.ndarray]]
-KINDS: dict[str, Decode] = {
-    "yolox": yolox_boxes,
-    "yolo": yolo_boxes,
-    "yolo_end": yolo_end_boxes,
-    "rtmdet": rtmdet_boxes,
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How an export wants its picture, and what its outputs mean."""
+
+    decode: Decode
+    rgb: bool = False  # else BGR
+    mean: np.ndarray | float = 0.0  # of RGB, in grey levels
+    deviation: np.ndarray | float = 1.0
+    middle: bool = False  # where the picture lies in its letterbox; else at the top left
+
+
+KINDS = {
+    "yolox": Kind(yolox_boxes),
+    "yolo": Kind(yolo_boxes, rgb=True, deviation=255.0, middle=True),
+    "yolo_end": Kind(yolo_end_boxes, rgb=True, deviation=255.0, middle=True),
+    "rtmdet": Kind(rtmdet_boxes, mean=MEAN, deviation=DEVIATION),
+    "rtmdet_raw": Kind(rtmdet_raw_boxes, mean=MEAN, deviation=DEVIATION),
+    "nanodet": Kind(nanodet_boxes, mean=MEAN, deviation=DEVIATION),
+    "picodet": Kind(picodet_boxes, rgb=True, mean=MEAN, deviation=DEVIATION),
 }
 
 
@@ -143,12 +211,19 @@ class Detector:
 
     def _guess(self) -> str:
         shapes = [output.shape for output in self.session.get_outputs()]
-        if len(shapes) >= 2 and {2, 3} <= {len(shape) for shape in shapes}:
+        ranks = {len(shape) for shape in shapes}
+        if len(shapes) >= 2 and {2, 3} <= ranks:
             return "rtmdet"
+        if len(shapes) == 2 * len(THREE) and ranks == {4}:
+            return "rtmdet_raw"
+        if len(shapes) == 2 * len(FOUR) and ranks == {3}:
+            return "picodet"
         last = shapes[0]
         if len(last) == 3 and isinstance(last[2], int):
             if last[2] == 6:  # a YOLOX of one class has as many rows as cells, an NMS a few hundred
-                return "yolox" if last[1] == len(yolox_grid(self.size)[0]) else "yolo_end"
+                return "yolox" if last[1] == len(grid_of(self.size)[0]) else "yolo_end"
+            if last[2] > 4 * BINS and last[1] == len(grid_of(self.size, FOUR)[0]):
+                return "nanodet"
             if isinstance(last[1], int) and last[1] < last[2]:
                 return "yolo"
         raise PoseError(
@@ -157,24 +232,19 @@ class Detector:
         )
 
     def prepare(self, picture: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        ultralytics = self.kind in ("yolo", "yolo_end")
-        canvas, zoom, offset = letterbox(picture, self.size, middle=ultralytics)
-        pixels = canvas.astype(np.float32)
-        if ultralytics:
-            pixels /= 255
-        else:
-            pixels = pixels[..., ::-1]  # BGR
-        if self.kind == "rtmdet":
-            pixels = (pixels - np.array(RTMDET_MEAN, np.float32)) / np.array(
-                RTMDET_DEVIATION, np.float32
-            )
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]), zoom, offset
+        kind = KINDS[self.kind]
+        canvas, zoom, offset = letterbox(picture, self.size, kind.middle)
+        pixels = (canvas.astype(np.float32) - kind.mean) / kind.deviation
+        if not kind.rgb:
+            pixels = pixels[..., ::-1]
+        inputs = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
+        return inputs, zoom, offset
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs, zoom, offset = self.prepare(picture)
         outputs: list[Any] = self.session.run(None, {self.name: inputs})
         try:
-            corners, scores = KINDS[self.kind](outputs, self.size)
+            corners, scores = KINDS[self.kind].decode(outputs, self.size)
         except (IndexError, ValueError, StopIteration) as error:
             shapes = [each.shape for each in outputs]
             raise PoseError(
