@@ -66,10 +66,12 @@ def _limbs(joints: Sequence[str], text: str) -> tuple[tuple[int, int], ...]:
     return tuple((joints.index(a), joints.index(b)) for a, b in ends)
 
 
-def _columns(joints: Sequence[str], **groups: str) -> dict[str, tuple[int, ...]]:
-    return {
-        column: tuple(joints.index(joint) for joint in names.split())
-        for column, names in groups.items()
+def _columns(joints: Sequence[str], head: str) -> dict[str, tuple[int, ...]]:
+    """The head's joints, then each pair of the limbs: the columns of the published tables."""
+    pairs = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    return {"head": tuple(joints.index(joint) for joint in head.split())} | {
+        pair: tuple(i for i, joint in enumerate(joints) if joint.endswith("_" + pair))
+        for pair in pairs
     }
 
 
@@ -87,16 +89,7 @@ COCO = Skeleton(
         "right_shoulder-right_elbow left_elbow-left_wrist right_elbow-right_wrist left_eye-right_eye nose-left_eye "
         "nose-right_eye left_eye-left_ear right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder",
     ),
-    columns=_columns(
-        _COCO,
-        head="nose left_eye right_eye left_ear right_ear",
-        shoulder="left_shoulder right_shoulder",
-        elbow="left_elbow right_elbow",
-        wrist="left_wrist right_wrist",
-        hip="left_hip right_hip",
-        knee="left_knee right_knee",
-        ankle="left_ankle right_ankle",
-    ),
+    columns=_columns(_COCO, head="nose left_eye right_eye left_ear right_ear"),
     scored=tuple(range(17)),
     sigmas=tuple(
         round(n / 1000, 3)
@@ -120,16 +113,7 @@ MPII = Skeleton(
         "right_elbow-right_shoulder right_shoulder-thorax left_shoulder-thorax left_elbow-left_shoulder "
         "left_wrist-left_elbow",
     ),
-    columns=_columns(
-        _MPII,
-        head="head_top",
-        shoulder="right_shoulder left_shoulder",
-        elbow="right_elbow left_elbow",
-        wrist="right_wrist left_wrist",
-        hip="right_hip left_hip",
-        knee="right_knee left_knee",
-        ankle="right_ankle left_ankle",
-    ),
+    columns=_columns(_MPII, head="head_top"),
     scored=tuple(i for i, joint in enumerate(_MPII) if joint not in ("pelvis", "thorax")),
     torso=(_MPII.index("left_shoulder"), _MPII.index("right_hip")),
     upper=tuple(range(7, 16)),
@@ -148,16 +132,7 @@ LSP = Skeleton(
         "right_hip-right_shoulder left_hip-left_shoulder right_wrist-right_elbow right_elbow-right_shoulder "
         "right_shoulder-neck left_shoulder-neck left_elbow-left_shoulder left_wrist-left_elbow neck-head_top",
     ),
-    columns=_columns(
-        _LSP,
-        head="neck head_top",
-        shoulder="right_shoulder left_shoulder",
-        elbow="right_elbow left_elbow",
-        wrist="right_wrist left_wrist",
-        hip="right_hip left_hip",
-        knee="right_knee left_knee",
-        ankle="right_ankle left_ankle",
-    ),
+    columns=_columns(_LSP, head="neck head_top"),
     scored=tuple(range(14)),
     torso=(_LSP.index("left_shoulder"), _LSP.index("right_hip")),
     upper=tuple(range(6, 14)),

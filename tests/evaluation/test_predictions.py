@@ -8,8 +8,9 @@ import pytest
 import scipy.io
 
 from featherpose.errors import PoseError
-from featherpose.evaluation.predictions import Predictions, read_keypoints, write_mpii, write_run
+from featherpose.evaluation.predictions import Predictions, read_keypoints, write_mpii
 from featherpose.person import People, Person
+from featherpose.runs.predictions import keep_predictions
 
 
 @pytest.fixture
@@ -68,11 +69,12 @@ def test_what_is_written_is_read_back(people, keypoints, tmp_path):
     np.testing.assert_allclose(
         read_keypoints(tmp_path / "pred.mat", people, 16, first_pixel=1).keypoints[0], keypoints
     )
+    path = tmp_path / "predictions" / "val.npz"
     run = Predictions(
         np.array([2, 5]), keypoints[None, [2, 5]].repeat(3, axis=0), np.ones((3, 2, 16))
     )
-    write_run(tmp_path / "predictions" / "val.npz", run, people.persons)
-    found = read_keypoints(tmp_path / "predictions" / "val.npz", people, 16, first_pixel=1)
+    keep_predictions(path, run.index, run.keypoints, run.confidence, people.persons)
+    found = read_keypoints(path, people, 16, first_pixel=1)
     np.testing.assert_array_equal(
         found.keypoints, run.keypoints
     )  # a run's file counts from 0 whatever the dataset

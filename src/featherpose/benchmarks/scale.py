@@ -23,9 +23,9 @@ from rich.table import Table
 from featherpose.benchmarks.made import COCO_FILE, FORMS
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
-from featherpose.evaluation.predictions import Predictions, write_run
 from featherpose.metrics.oks import OKS
 from featherpose.person import People
+from featherpose.runs.predictions import keep_predictions
 from featherpose.settings import choice, whole
 from featherpose.skeletons import COCO
 
@@ -88,8 +88,8 @@ def _evaluation(case: Case) -> Callable[[], object]:
 def _prediction_file(case: Case) -> Callable[[], object]:
     people = case.read()
     index, points, confidence = (each.numpy() for each in _found(people))
-    found = Predictions(index, points[None], confidence[None])
-    return lambda: write_run(case.folder / "predictions.npz", found, people.persons)
+    arrays = index, points[None], confidence[None]
+    return lambda: keep_predictions(case.folder / "predictions.npz", *arrays, people.persons)
 
 
 def _doctor(case: Case) -> Callable[[], object]:

@@ -16,6 +16,7 @@ from featherpose.inference.chances import Chances
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
 from featherpose.runs.record import RunRecord
+from featherpose.runs.score import PREDICTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,7 @@ def of_run(checkpoint: Path, data: PoseDataModule | None, flip: bool) -> tuple[C
     PoseError says why there are none.
     """
     run = checkpoint.parent.parent
-    kept, record = run / "predictions" / "val.npz", RunRecord.read(run)
+    kept, record = run / PREDICTIONS, RunRecord.read(run)
     if record is None or record.best is None or Path(record.best.path).name != checkpoint.name:
         raise PoseError("this is not the best checkpoint of a finished run")
     if not kept.is_file():

@@ -14,7 +14,6 @@ import scipy.io
 
 from featherpose.crop import PIXEL_STD
 from featherpose.errors import PoseError
-from featherpose.files import replacing
 from featherpose.person import People, Persons
 
 KEY = "preds"
@@ -179,23 +178,6 @@ def _of_run(path: Path, content: dict[str, Any], people: People, joints: int) ->
     index, keypoints = index.astype(np.int64), keypoints.astype(np.float64)
     _check_order(path, keypoints[-1], people.persons[index])
     return Predictions(index, keypoints, confidence.astype(np.float64))
-
-
-def write_run(path: Path, predictions: Predictions, persons: Persons) -> None:
-    """All stages' keypoints beside the annotated ones: what `featherpose.runs` reads."""
-    index = predictions.index
-    table = np.array(list(persons.pictures))
-    with replacing(path) as beside:
-        np.savez_compressed(
-            beside,
-            index=index,
-            keypoints=predictions.keypoints,
-            confidence=predictions.confidence,
-            joints=persons.joints[index],
-            visible=persons.visible[index],
-            person_id=persons.person_id[index],
-            image=table[persons.picture[index]],
-        )
 
 
 def write_mpii(path: Path, keypoints: np.ndarray) -> None:

@@ -19,7 +19,6 @@ from featherpose.evaluation.predictions import (
     Predictions,
     annotation_file,
     write_mpii,
-    write_run,
 )
 from featherpose.evaluation.what_goes_wrong import TABLE, what_goes_wrong
 from featherpose.intervals import Evidence
@@ -27,8 +26,9 @@ from featherpose.metrics.average_precision import average_precision, matches
 from featherpose.metrics.collect import KeypointMetric
 from featherpose.metrics.oks import OKS
 from featherpose.metrics.pixels import pixel_errors
+from featherpose.runs.predictions import keep_predictions
 from featherpose.runs.record import RunRecord
-from featherpose.runs.score import EVIDENCE, Score
+from featherpose.runs.score import EVIDENCE, PREDICTIONS, Score
 
 
 def use_detections(data: PoseDataModule) -> None:
@@ -80,7 +80,8 @@ def score(
     scores = [metric.compute() for metric in metrics]
     last = metrics[-1]
     # What is left of it: the keypoints, the official file, the plots
-    write_run(folder / "predictions" / "val.npz", predictions, data.val_people.persons)
+    everything = (predictions.index, predictions.keypoints, predictions.confidence)
+    keep_predictions(folder / PREDICTIONS, *everything, data.val_people.persons)
     results = write_submission(folder, data, last, predictions)
     title = f"{last.main} {scores[-1][last.main]:.2f} on {data.name}, {len(predictions.index):,} persons"
     error_plots.by_joint(folder / "joints.png", metrics, data.skeleton, title)

@@ -8,6 +8,7 @@ torch's momentum 0.1 and eps 1e-5, which the authors' published weights were tra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,9 +25,16 @@ Block = Callable[..., nn.Module]
 class Stem(nn.Module):
     """Images to features at a quarter of their size."""
 
-    def __init__(self, channels: int, attention_name: str | None, block: Block):
+    def __init__(
+        self,
+        channels: int,
+        attention_name: str | None,
+        block: Block,
+        kernel: int = 7,
+        activation: type[nn.Module] = nn.ELU,
+    ):
         super().__init__()
-        self.conv = ConvNorm(3, channels // 4, 7, 2, nn.ELU(inplace=True))
+        self.conv = ConvNorm(3, channels // 4, kernel, 2, activation(inplace=True))
         self.block1 = block(channels // 4, channels // 2)
         self.block2 = block(channels // 2, channels)
         self.block3 = block(channels, channels)
@@ -40,12 +48,12 @@ class Stem(nn.Module):
 class Level(nn.Module):
     """One size of an hourglass: what passes by, what goes down, and what comes back up."""
 
-    def __init__(self, channels: int, soft_gate: bool, inner: nn.Module, block: Block):
+    def __init__(self, here: int, below: int, inner: nn.Module, block: Block):
         super().__init__()
-        self.skip = block(channels, channels, soft_gate)
-        self.down = block(channels, channels, soft_gate)
+        self.skip = block(here, here)
+        self.down = block(here, below)
         self.inner = inner
-        self.up = block(channels, channels, soft_gate)
+        self.up = block(below, here)
 
     def forward(self, x: Tensor) -> Tensor:
         skip = self.skip(x)
@@ -68,11 +76,10 @@ class Stage(nn.Module):
         block: Block,
     ):
         super().__init__()
-        inner: nn.Module = nn.Sequential(
-            block(channels, channels, soft_gate), attention(neck, channels)
-        )
+        gated = partial(block, soft_gate=soft_gate)
+        inner: nn.Module = nn.Sequential(gated(channels, channels), attention(neck, channels))
         for _ in range(depth):
-            inner = Level(channels, soft_gate, inner, block)
+            inner = Level(channels, channels, inner, gated)
         self.hourglass = inner
         self.block = block(channels, channels)
         self.features = ConvNorm(channels, channels, 1, 1, nn.ELU(inplace=True))

@@ -22,7 +22,7 @@ from featherpose.intervals import Evidence
 from featherpose.runs import metrics_csv, score
 from featherpose.runs.heartbeat import died
 from featherpose.runs.record import FILE, RunRecord
-from featherpose.runs.score import Score
+from featherpose.runs.score import PREDICTIONS, Score
 from featherpose.skeletons import Skeleton, skeleton_of
 
 DONE = "finished"
@@ -94,8 +94,8 @@ class Run:
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
-        """predictions/val.npz of the best checkpoint."""
-        path = self.folder / "predictions" / "val.npz"
+        """`predictions/val.npz`, of the best checkpoint."""
+        path = self.folder / PREDICTIONS
         if not path.is_file():
             raise PoseError(
                 f"{self.name} has no predictions ({path}): it did not get as far as scoring its best checkpoint."

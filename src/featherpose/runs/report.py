@@ -18,6 +18,7 @@ from featherpose.runs.dataframes import diff, made_by, rounded, runs_frame
 from featherpose.runs.folder import DONE, Run, state_of
 from featherpose.runs.grid import grid
 from featherpose.runs.repeat import repeating
+from featherpose.runs.score import PREDICTIONS
 from featherpose.runs.table import Group, signature, tables
 
 # Of one page's pictures together, and of one of them at least: a mail takes the page of five runs
@@ -150,7 +151,7 @@ def _section(run: Run, most: int) -> Section:
     _add_pictures(section, run.folder / "pictures", most)
     if run.state == DONE:
         _add_parts(section, run, most)
-    if run.state == DONE and (run.folder / "predictions" / "val.npz").is_file():
+    if run.state == DONE and (run.folder / PREDICTIONS).is_file():
         _add_errors(section, run, most)
     return section
 

@@ -17,6 +17,7 @@ from featherpose.runs.record import RunRecord
 from featherpose.runs.typed import build
 
 FOLDER = "scores"
+PREDICTIONS = "predictions/val.npz"  # keypoints of every stage beside the annotated ones
 EVIDENCE = "predictions/evidence.npz"  # of the own score
 ERRORS = "predictions/errors.csv"  # likewise: it taken apart
 AVERAGE_PRECISION = ("AP50", "AP75", "AP(M)", "AP(L)", "AR")  # beside AP in COCO's tables

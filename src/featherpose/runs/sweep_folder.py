@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -63,7 +63,12 @@ def jobs(sweep: str | Path) -> list[Job]:
     return found
 
 
-def own_overrides(job: Job, found: Sequence[Job]) -> str:
+class HasOverrides(Protocol):
+    @property
+    def overrides(self) -> Sequence[str]: ...
+
+
+def own_overrides(job: HasOverrides, found: Sequence[HasOverrides]) -> str:
     """Those that not every job of the sweep has."""
     common = set.intersection(*(set(each.overrides) for each in found)) if len(found) > 1 else set()
     return " ".join(each for each in job.overrides if each not in common)

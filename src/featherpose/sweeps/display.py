@@ -69,8 +69,9 @@ class Progress:
 
 def print_table(jobs: list[Job], folder: Path) -> None:
     """Number, what varies, how it ended, score and time of every job; below it the errors and where to read more."""
+    from featherpose.runs.sweep_folder import own_overrides  # loads pandas
+
     at_width = Console(highlight=False, soft_wrap=not Console().is_terminal)
-    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     table = Table(title=f"sweep {folder.name}", caption=str(folder))
     for column, justify in (
         ("job", "right"),
@@ -82,10 +83,9 @@ def print_table(jobs: list[Job], folder: Path) -> None:
     table.add_column("time", justify="right")
     for job in jobs:
         score = job.score()
-        varied = " ".join(o for o in job.overrides if o not in common)
         table.add_row(
             str(job.number),
-            escape(varied),
+            escape(own_overrides(job, jobs)),
             f"[{COLOURS.get(job.state, 'white')}]{job.state}[/]",
             f"{score:.2f}" if score is not None else "",
             duration(job.seconds) if job.seconds else "",

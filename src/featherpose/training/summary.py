@@ -22,9 +22,10 @@ from featherpose.metrics.breakdown import breakdown, write
 from featherpose.models.count import count
 from featherpose.models.network import output_names_of
 from featherpose.place import command
+from featherpose.runs.predictions import keep_predictions
 from featherpose.runs.record import DataFacts, NetworkFacts
 from featherpose.runs.recording import Recording
-from featherpose.runs.score import ERRORS, EVIDENCE
+from featherpose.runs.score import ERRORS, EVIDENCE, PREDICTIONS
 from featherpose.training import also_scored
 from featherpose.training.module import PoseModule
 from featherpose.zoo.start import Start
@@ -130,8 +131,9 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
         baseline={**before, "mean pose": baseline[main], **scored},
     )
     others = also_scored.keep(folder, record, module, data)
-    predictions = save_predictions(folder, module, data)
-    picture = prediction_picture(folder, data, predictions)
+    persons = data.val_people.persons
+    kept = keep_predictions(folder / PREDICTIONS, *module.last_predictions, persons)
+    picture = prediction_picture(folder, data, kept)
 
     columns = [name.removeprefix("val/joint/") for name in scores if name.startswith("val/joint/")]
     table = Table(title=f"{record.name}: {main} on {data.scored_on} ({record.protocol['name']})")
@@ -165,25 +167,6 @@ def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
     points = torch.as_tensor(np.asarray(keypoints), dtype=torch.float32)
     metric.update(torch.arange(len(points)), points, torch.ones(points.shape[:2]))
     return metric.compute()
-
-
-def save_predictions(folder: Path, module: PoseModule, data: Any) -> dict[str, np.ndarray]:
-    """`predictions/val.npz`: every stage's keypoints of the best checkpoint beside the ground truth."""
-    assert module.last_predictions is not None
-    index, keypoints, confidence = module.last_predictions
-    persons = data.val_people.persons[index]
-    found: dict[str, Any] = {
-        "index": index,
-        "keypoints": keypoints,
-        "confidence": confidence,
-        "joints": persons.joints,
-        "visible": persons.visible,
-        "person_id": persons.person_id,
-        "image": np.array(persons.images()),
-    }
-    with replacing(folder / "predictions" / "val.npz") as beside:
-        np.savez_compressed(beside, **found)
-    return found
 
 
 def prediction_picture(
