@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from featherpose import Pose
 from featherpose.errors import EXTRAS
@@ -53,3 +54,27 @@ def test_neither_pose_nor_predict_needs_what_training_does(root: Path, tmp_path:
     assert (tmp_path / "keypoints.json").is_file()
     (person,) = Pose(threads=1)(read(picture))
     np.testing.assert_array_equal(np.load(tmp_path / "keypoints.npy"), person.keypoints)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_who_is_not_upright_is_seen_when_the_picture_is_turned(root: Path, quarters: int) -> None:
+    pose, picture = Pose(threads=1), read(root / "docs" / "images" / "astronaut_pose.jpg")
+    (upright,) = pose(picture)
+    points, box = upright.keypoints, upright.box
+    corners = np.stack([box[:2], box[:2] + box[2:]])
+    for _ in range(quarters):  # as np.rot90 turns, against the clock
+        width = picture.shape[1]
+        picture = np.ascontiguousarray(np.rot90(picture))
+        points, corners = (
+            np.stack([p[:, 1], width - 1 - p[:, 0]], axis=1) for p in (points, corners)
+        )
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    first = pose(picture, [[*low, *(high - low)]])
+    assert pose.look_turned([picture], [first], 0.0)[0][0] is first[0]  # nobody is doubted
+    ((again,),) = pose.look_turned([picture], [first], 1.0)
+    clear = upright.confidence > 0.5
+    off = np.linalg.norm(again.keypoints - points, axis=1)[clear]
+    assert off.max() < 0.03 * max(box[2:])
+    assert again.confidence.mean() > first[0].confidence.mean()
+    assert again.score == pytest.approx(upright.score, abs=0.05)
+    np.testing.assert_array_equal(again.box, first[0].box)

@@ -51,6 +51,7 @@ def main(cfg: DictConfig) -> None:
         console.print("smooth=true is for videos; pictures stay as they are")
     lost = number("track_threshold", cfg.track_threshold, 0, 1)
     alike = None if cfg.oks_threshold is None else number("oks_threshold", cfg.oks_threshold, 0, 1)
+    turned = None if cfg.turned is None else number("turned", cfg.turned, 0, 1)
     rate = source.rate if source.moving else None
     name = Path(source.name).stem.replace(" ", "") or "video"
     drawing = partial(pose.draw, threshold=cfg.draw_threshold) if cfg.pictures else None
@@ -65,7 +66,9 @@ def main(cfg: DictConfig) -> None:
     ):
         task = progress.add_task("predicting", total=source.total, rate="")
         try:
-            for frame, found in predict(source, pose, find, every, smooth, lost, alike, closer):
+            for frame, found in predict(
+                source, pose, find, every, smooth, lost, alike, closer, turned
+            ):
                 write(partial(add, results, frame, found, drawing))
                 if tracks is not None:
                     tracks.add(frame, found)

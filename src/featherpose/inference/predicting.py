@@ -28,6 +28,7 @@ def predict(
     lost: float = LOST,
     alike: float | None = ALIKE,
     closer: bool = False,
+    turned: float | None = None,
 ) -> Iterator[Result]:
     """Each frame with its people.
 
@@ -41,11 +42,12 @@ def predict(
         lost: in videos, boxes do not follow a person whose joints have a mean confidence below this.
         alike: of two poses in a picture whose OKS is above this, the one of lower score is left out; None keeps both.
         closer: in pictures, look again around what was found in the boxes that `find` gave.
+        turned: people whose joints have a lower mean confidence are looked at again, turned by 90, 180, 270 degrees.
     """
     if source.moving:
-        yield from _moving(source, pose, Follow(find, every, lost), smooth, alike)
+        yield from _moving(source, pose, Follow(find, every, lost), smooth, alike, turned)
     else:
-        for frame, people in _still(source, pose, find, closer):
+        for frame, people in _still(source, pose, find, closer, turned):
             yield frame, found_once(people, pose.skeleton, alike)
 
 
@@ -64,13 +66,17 @@ def found_once(people: list[FoundPose], skeleton: Skeleton, alike: float | None)
     return [people[i] for i in sorted(kept)]
 
 
-def _still(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> Iterator[Result]:
+def _still(
+    source: Source, pose: Pose, find: FindBoxes, closer: bool, turned: float | None
+) -> Iterator[Result]:
     waiting: list[tuple[Frame, np.ndarray, np.ndarray]] = []
 
     def flush() -> Iterator[Result]:
         found = pose.many([(frame.picture, boxes, scores) for frame, boxes, scores in waiting])
         if closer:
             found = pose.look_closer([frame.picture for frame, _, _ in waiting], found)
+        if turned is not None:
+            found = pose.look_turned([frame.picture for frame, _, _ in waiting], found, turned)
         yield from zip([frame for frame, _, _ in waiting], found, strict=True)
         waiting.clear()
 
@@ -84,12 +90,19 @@ def _still(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> Iterato
 
 
 def _moving(
-    source: Source, pose: Pose, follow: Follow, smooth: OneEuro | None, alike: float | None
+    source: Source,
+    pose: Pose,
+    follow: Follow,
+    smooth: OneEuro | None,
+    alike: float | None,
+    turned: float | None,
 ) -> Iterator[Result]:
     filters: dict[int, tuple[OneEuro, float]] = {}
     for frame in source.frames():
         boxes, scores = follow(frame)
         people = pose.many([(frame.picture, boxes, scores)])[0]
+        if turned is not None:
+            people = pose.look_turned([frame.picture], [people], turned)[0]
         people = [
             replace(person, identity=name)
             for person, name in zip(people, follow.identities, strict=True)
