@@ -10,15 +10,19 @@ from typing import Any
 
 import lightning as L
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from lightning import Callback
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import OmegaConf
 
+from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
 from featherpose.targets import build
 from featherpose.training.build import build_training
+from featherpose.training.distil import DistilLoss
 from featherpose.training.module import PoseModule
+from featherpose.zoo.safetensors import write_safetensors
 
 SMALL = (
     "model.stages=1",
@@ -35,6 +39,22 @@ SMALL = (
 )
 
 Fit = Callable[..., PoseModule]
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Overrides of a run with a small teacher."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    write_safetensors(path, NaiveLiteHRNet(17, 4, (1, 1, 1)).state_dict())
+    return (
+        "loss=distil",
+        f"loss.teacher='{path}'",
+        "+loss.teacher_model.channels=4",
+        "+loss.teacher_model.modules=[1,1,1]",
+        "schedule.epochs=2",
+        "model.stages=2",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +99,8 @@ def fit(root: Path) -> Fit:
         config = composed(root / "conf", folder, *overrides, base=base)
         L.seed_everything(config["seed"], workers=True, verbose=False)
         module, data = build_training(config)
+        if isinstance(module.loss, DistilLoss):
+            module.loss.prepare(data)
         callbacks = [
             *(build(entry) for entry in config["callbacks"].values() if entry),
             *extra,

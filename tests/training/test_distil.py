@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
-from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
 from featherpose.skeletons import COCO, MPII
 from featherpose.training.build import from_checkpoint
 from featherpose.training.distil import DistilLoss
 from featherpose.training.losses import HeatmapLoss, names_of
 from featherpose.training.simcc import SimCCLoss
 from featherpose.training.teachers import NetworkAnswers, Teacher
-from featherpose.zoo.safetensors import write_safetensors
 
 from .test_resume_points import EACH_STEP, EMA, Kill, Killed
 
@@ -150,21 +148,6 @@ def test_people_without_labels_learn_from_the_teacher_alone():
     assert labels == 0 and taught == pytest.approx(float(total)) and share == pytest.approx(1)
 
 
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory) -> tuple[str, ...]:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    write_safetensors(path, NaiveLiteHRNet(17, 4, (1, 1, 1)).state_dict())
-    return (
-        "loss=distil",
-        f"loss.teacher='{path}'",
-        "+loss.teacher_model.channels=4",
-        "+loss.teacher_model.modules=[1,1,1]",
-        "schedule.epochs=2",
-        "model.stages=2",
-    )
-
-
 def test_a_run_logs_both_terms_and_keeps_no_teacher(fit, taught, tmp_path):
     module = fit(tmp_path, *taught)
     logged = module.trainer.callback_metrics
@@ -180,12 +163,15 @@ def test_a_run_logs_both_terms_and_keeps_no_teacher(fit, taught, tmp_path):
     assert isinstance(again.loss, DistilLoss) and again.loss.teacher is None
 
 
-def test_a_run_with_a_teacher_and_averages_goes_on_bit_for_bit(fit, taught, tmp_path):
-    whole = fit(tmp_path / "whole", *taught, *EMA)
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_run_with_a_teacher_and_averages_goes_on_bit_for_bit(fit, taught, tmp_path, cache):
+    words = (*taught, *EMA, f"loss.cache={cache}", f"data.cache_folder='{tmp_path}'")
+    whole = fit(tmp_path / "whole", *words)
     with pytest.raises(Killed):
-        fit(tmp_path / "dies", *taught, *EMA, *EACH_STEP, extra=(Kill(1, 2),))
+        fit(tmp_path / "dies", *words, *EACH_STEP, extra=(Kill(1, 2),))
     again = fit(
-        tmp_path / "dies", *taught, *EMA, checkpoint=tmp_path / "dies" / "checkpoints" / "last.ckpt"
+        tmp_path / "dies", *words, checkpoint=tmp_path / "dies" / "checkpoints" / "last.ckpt"
     )
+    assert len(list(tmp_path.glob("taught-*.npy"))) == cache
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name

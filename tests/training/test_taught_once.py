@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,13 @@ def test_a_student_of_another_size_reads_the_same_file(tmp_path: Path) -> None:
     maps, _ = kept(torch.tensor([0]), matrix, (32, 24), 4)
     wanted = torch.from_numpy(np.array(kept.maps[0])).float()
     torch.testing.assert_close(maps[0, :, ::2, ::2], wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_of_two_who_come_together_one_asks(tmp_path: Path) -> None:
+    data = some_people(tmp_path)
+    knows = [Knows(data), Knows(data)]
+    teachers = [Teacher(each, COCO, COCO.joints, SIZE) for each in knows]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda teacher: taught_once(teacher, "abc", data), teachers)
+    np.testing.assert_array_equal(first.maps, second.maps)
+    assert sorted(each.asked for each in knows) == [0, len(data.train_people.persons)]

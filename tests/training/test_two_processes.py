@@ -88,12 +88,16 @@ def ranks(folder: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("rank*.json"))]
 
 
-def test_two_processes_train_like_one(fit, tmp_path: Path) -> None:
+def test_two_processes_train_like_one(fit, taught: tuple[str, ...], tmp_path: Path) -> None:
+    """With the labels' loss and a teacher's, who is asked once for both processes."""
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
-    single = fit(one, *COMPARABLE, "data.people.val=7", extra=(Ranks(one), FixedNorms()))
-    double = fit(two, *COMPARABLE, *TWO, "data.people.val=7", extra=(Ranks(two), FixedNorms()))
+    words = (*taught, "model.stages=1", *COMPARABLE, "data.people.val=7", "loss.cache=true")
+    words += (f"data.cache_folder='{tmp_path / 'two'}'",)
+    double = fit(two, *words, *TWO, extra=(Ranks(two), FixedNorms()))
+    assert len(list(two.glob("taught-*.npy"))) == 1
+    single = fit(one, *words, extra=(Ranks(one), FixedNorms()))
     (alone,), pair = ranks(one), ranks(two)
     assert len(pair) == 2
 

@@ -17,7 +17,7 @@ from featherpose.data.cache import gigabytes
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
-from featherpose.files import replacing
+from featherpose.files import locked, replacing
 from featherpose.pixels import normalise
 from featherpose.training.teachers import Teacher, chained, inverse, scaled, warp
 
@@ -97,24 +97,31 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
 
 
 def _ask(teacher: Teacher, plain: CropDataset, path: Path) -> None:
-    """Everybody's heatmaps into the file, which is there once it is whole."""
+    """Everybody's heatmaps into the file, which is there once it is whole.
+
+    Of several processes that come here together (ranks, jobs of a sweep) one asks, the others wait for it.
+    """
     maps = None
     try:
-        with replacing(path) as beside:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_suffix(".lock")):
+            if path.is_file():
+                return
             done = 0
             batches = DataLoader(plain, batch_size=AT_ONCE)
-            for batch in track(batches, "asking the teacher", transient=True):
-                said, _ = teacher.say(normalise(batch["image"]))
-                if maps is None:
-                    shape = (len(plain), *said.shape[1:])
-                    print(f"{path}: {gigabytes(2 * np.prod(shape))}", flush=True)
-                    maps = np.lib.format.open_memmap(
-                        beside, mode="w+", dtype=np.float16, shape=shape
-                    )
-                maps[done : done + len(said)] = said.cpu().numpy()
-                done += len(said)
-            assert maps is not None
-            maps.flush()
+            with replacing(path) as beside:
+                for batch in track(batches, "asking the teacher", transient=True):
+                    said, _ = teacher.say(normalise(batch["image"]))
+                    if maps is None:
+                        shape = (len(plain), *said.shape[1:])
+                        print(f"{path}: {gigabytes(2 * np.prod(shape))}", flush=True)
+                        maps = np.lib.format.open_memmap(
+                            beside, mode="w+", dtype=np.float16, shape=shape
+                        )
+                    maps[done : done + len(said)] = said.cpu().numpy()
+                    done += len(said)
+                assert maps is not None
+                maps.flush()
     except OSError as error:
         raise PoseError(
             f"The teacher's heatmaps can't be kept in {path.parent} ({error.strerror}); set data.cache_folder."
