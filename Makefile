@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+FORMATS := .venv-formats
 UV_VERSION := 0.13.8
 # a folder of wheels to prefer, and which PyTorch build to take on Linux (cpu, cu130, auto); empty: the default one
 LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
@@ -40,6 +41,18 @@ test: $(STAMP) ## The test suite
 test-fast: $(STAMP) ## The tests that neither train nor export nor start programs
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
+.PHONY: formats
+formats: $(FORMATS)/installed ## The converters of export format=litert, in an environment of their own: .venv-formats
+
+$(FORMATS)/installed: $(STAMP)
+	test -x $(FORMATS)/bin/python || $(PYTHON) -m venv $(FORMATS)
+	$(BIN)/uv pip install --quiet --python $(FORMATS)/bin/python $(LINKS) $(BACKEND) -c constraints.txt -e '.[dev,formats]'
+	@touch $@
+
+.PHONY: test-formats
+test-formats: formats ## The tests that run a converter (4 minutes on 2 cores)
+	$(FORMATS)/bin/python -m pytest -n 0 tests/export/test_litert.py $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Which lines the fast tests run: a figure, and htmlcov/index.html
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) --cov=featherpose --cov-report=html --cov-report=term:skip-covered $(ARGS)
@@ -69,7 +82,7 @@ format: $(STAMP) ## Mend what can be mended automatically
 .PHONY: lock
 lock: $(STAMP) ## Resolve constraints.txt anew
 	$(BIN)/uv pip compile --universal --python-version 3.10 pyproject.toml $(LINKS) --no-header --no-annotate --quiet \
-	  --extra train --extra onnx --extra openvino --extra loggers --extra slurm --extra search --extra docs --extra dev \
+	  --extra train --extra onnx --extra openvino --extra loggers --extra slurm --extra search --extra docs --extra dev --extra formats \
 	  --upgrade -o constraints.txt
 
 .PHONY: clean

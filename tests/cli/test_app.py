@@ -73,6 +73,20 @@ def test_sweeps_stay_sweeps(word: str) -> None:
     assert app.arrange("predict", [word]) == [word]
 
 
+def test_an_exports_formats_are_a_list() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    def read(*words: str) -> object:
+        arranged = [w for w in app.arrange("export", list(words)) if w != "-m"]
+        override = OverridesParser.create().parse_override(arranged[0])
+        return "a sweep" if override.is_sweep_override() else override.value()
+
+    assert read("format=onnx,litert") == ["onnx", "litert"]
+    assert read("format=[onnx,litert]") == ["onnx", "litert"]
+    assert read("format=litert") == "litert"
+    assert read("-m", "format=onnx,litert") == "a sweep"
+
+
 def test_what_is_no_option_says_how_settings_are_written() -> None:
     with pytest.raises(UsageError, match=r"no option --epochs.*schedule\.epochs=3"):
         app.arrange("train", ["--epochs", "3"])

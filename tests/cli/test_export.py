@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from featherpose.cli import export
-from featherpose.errors import PoseError
+from featherpose.errors import PoseError, UsageError
 
 SETTINGS = SimpleNamespace(calibrate=4, score_on=8, int8_loses=5)
 
@@ -55,3 +55,42 @@ def test_one_that_costs_more_leaves_the_old_file(tmp_path: Path, falls_to: Any) 
     assert write(tmp_path, int8_loses=None).read_bytes() == b"new"
     with pytest.raises(PoseError, match="int8_loses is -1"):
         write(tmp_path, int8_loses=-1)
+
+
+class Asked(dict):
+    __getattr__ = dict.__getitem__
+
+
+def config(**settings: Any) -> Any:
+    plain = {"format": "onnx", "openvino": False, "out": None}
+    return Asked(plain | dict.fromkeys(export.OF_ONNX) | settings)
+
+
+def test_which_formats_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "check_converter", lambda: None)
+    assert export.formats_of(config()) == ["onnx"]
+    assert export.formats_of(config(openvino=True)) == ["onnx", "openvino"]
+    assert export.formats_of(config(format=["litert", "onnx"])) == ["onnx", "litert"]
+    assert export.formats_of(config(format="litert", openvino=True)) == ["openvino", "litert"]
+    with pytest.raises(UsageError, match="no format=coreml; known: onnx, openvino, litert"):
+        export.formats_of(config(format=["onnx", "coreml"]))
+    with pytest.raises(UsageError, match="int8=True is made of the ONNX file: add onnx to format="):
+        export.formats_of(config(format="litert", int8=True))
+
+
+def test_a_missing_converter_ends_it_before_anything_is_exported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("featherpose.export.litert.find_spec", lambda name: None)
+    with pytest.raises(
+        PoseError, match=r"needs litert-torch: pip install 'featherpose\[formats\]'"
+    ):
+        export.formats_of(config(format=["onnx", "litert"]))
+
+
+def test_where_the_files_lie() -> None:
+    source = Path("runs/best.ckpt")
+    assert export.path_of(config(), source, ["onnx"]) == Path("runs/best.onnx")
+    assert export.path_of(config(out="a.tflite"), source, ["litert"]) == Path("a.onnx")
+    with pytest.raises(UsageError, match=r"out=a\.onnx must end in \.tflite"):
+        export.path_of(config(out="a.onnx"), source, ["litert"])

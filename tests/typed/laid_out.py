@@ -19,6 +19,7 @@ from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
 from featherpose.synthetic import formats
 
 from ..data.test_packs import painted_set
+from ..inference import tflite_files
 from ..inference.test_predict import constant_detector, yolox_rows
 from ..small_sets import coco_json, smooth_picture, write_picture
 from ..zoo.test_openvino_weights import write_tinypose
@@ -87,6 +88,7 @@ def pictures(folder: Path) -> None:
         video.write(smooth_picture(number))
     video.release()
     constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])
+    tflite_files.write(folder / "lapx.tflite", tflite_files.Averages(17), (64, 64))
     (folder / "ort").mkdir()
     for name in RUNTIME:
         (folder / "ort" / name).touch()

@@ -36,6 +36,7 @@ SMALLER = {
     r"make train$": "make -o .venv/installed train ARGS=debug=tiny",
     r"make docs$": "make -n -o .venv/installed docs",  # it fetches the generator; .ci/run builds the site
     r"make (test|test-fast)$": r"make -o .venv/installed \1 ARGS=tests/test_errors.py",
+    r"make (formats|test-formats)$": r"make -n -o .venv/installed \1",  # it fetches the converters
     r"(.*benchmark\.py latency)$": r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false",
     r"(.*benchmark\.py latency) 'networks.*": (
         r"\1 'networks=[lapx_fast]' memory=false input_size=[64,64] rounds=1 repeats=1"
@@ -101,6 +102,7 @@ REFUSED = {
     r".*experiment=people17_gpu_.*": "GPU",
     r"bash scripts/reproduce_lspet\.sh gpu .*": "GPU",
     r"pip install hydra-ray-launcher .*": "No matching distribution|Could not find",
+    r"(python src/export\.py|featherpose export) .*format=\S*litert.*": "needs litert-torch",
     r"wandb login|wandb sync .*": "No API key",
     r"wandb agent": "SWEEP_ID",
     r"wandb leet .*": "TTY",

@@ -152,7 +152,10 @@ def prepare_environment() -> None:
 
 
 def arrange(verb: str, arguments: list[str]) -> list[str]:
-    """Options first, then overrides: Hydra takes them in no other order. `latency` means `benchmark=latency`."""
+    """Options first, then overrides: Hydra takes them in no other order.
+
+    `latency` means `benchmark=latency`, and `format=onnx,litert` is a list where nothing is swept.
+    """
     if "--traceback" in arguments:
         os.environ[TRACEBACK] = "1"
     words = [a for a in arguments if a != "--traceback"]
@@ -167,6 +170,8 @@ def arrange(verb: str, arguments: list[str]) -> list[str]:
         )
     if CHECKOUT is None and {"--help", "-h"} & set(options):
         overrides.append(f"hydra.help.app_name='{command(verb)}'")
+    if verb == "export" and not multirun:
+        overrides = [re.sub(r"^format=(\w+(?:,\w+)+)$", r"format=[\1]", word) for word in overrides]
     words = [*multirun, *named_runs.expand(verb, overrides)]
     expanded = resume.expand(words) if verb == "train" else words
     return [*options, *map(as_hydra_reads_it, expanded)]

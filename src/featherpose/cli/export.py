@@ -21,6 +21,7 @@ from featherpose.evaluation import chances
 from featherpose.evaluation.by_network import score_sample
 from featherpose.export.bundle import write_bundle
 from featherpose.export.half import halve
+from featherpose.export.litert import check_converter, export_litert
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
@@ -43,6 +44,14 @@ from featherpose.training.build import data_of_checkpoint
 from featherpose.zoo import shipped
 from featherpose.zoo.checkpoint import load_checkpoint
 
+# What format= may name, with the ending of its file and what runs it
+FORMATS = {
+    "onnx": (".onnx", "ONNX Runtime"),
+    "openvino": (".xml", "OpenVINO"),
+    "litert": (".tflite", "LiteRT"),
+}
+OF_ONNX = ("half", "int8", "web", "bundle")  # what is made of the ONNX file
+
 
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
@@ -53,31 +62,67 @@ def main(cfg: DictConfig) -> None:
         raise UsageError(
             "onnx= is a file that is exported already: it goes with web= and bundle= alone."
         )
+    formats = formats_of(cfg)
     trained, source = open_trained(cfg)
+    path = path_of(cfg, source, formats)
     deployed, description = to_deploy(cfg, trained)
-    path = Path(cfg.out) if cfg.out else source.with_suffix(".onnx")
-    if path.suffix != ".onnx":
-        raise UsageError(f"out={path} must end in .onnx.")
     data = data_of(cfg, trained)
     if cfg.checkpoint is not None:
         description = replace(description, chances=chances_of(source, path, data, description))
     crops, origin = some_crops(trained, data, cfg.crops, int(cfg.check))
-    started = time.perf_counter()
-    parity = export(
-        deployed, path, crops, description, bool(cfg.rewrite), cfg.batch, float(cfg.tolerance)
-    )
-    report(path, parity, origin, time.perf_counter() - started)
-    # Its other forms: for OpenVINO, with weights in 16 bits, in int8
-    if cfg.openvino:
-        xml = path.with_suffix(".xml")
-        started = time.perf_counter()
-        parity = export_openvino(deployed, xml, crops, description)
-        report(xml, parity, origin, time.perf_counter() - started)
+    for name in formats:
+        suffix, runtime = FORMATS[name]
+        file, started = path.with_suffix(suffix), time.perf_counter()
+        parity = write(name, file, cfg, deployed, crops, description)
+        report(file, parity, f"{origin} in {runtime}", time.perf_counter() - started)
+    # Its other forms: with weights in 16 bits, in int8
     if cfg.half:
         write_half(path, crops)
     if cfg.int8:
         write_int8(cfg, path, trained, data)
     write_around(cfg, path)
+
+
+def formats_of(cfg: DictConfig) -> list[str]:
+    """What is written, in the order of FORMATS; openvino=true is one more of them."""
+    given = [cfg.format] if isinstance(cfg.format, str) else list(cfg.format or ["onnx"])
+    asked = {*map(str, given), *(["openvino"] if cfg.openvino else [])}
+    if wrong := sorted(asked - FORMATS.keys()):
+        raise UsageError(f"There is no format={wrong[0]}; known: {', '.join(FORMATS)}.")
+    without = [name for name in OF_ONNX if cfg[name]]
+    if without and "onnx" not in asked:
+        raise UsageError(
+            f"{without[0]}={cfg[without[0]]} is made of the ONNX file: add onnx to format=."
+        )
+    if "litert" in asked:
+        check_converter()
+    return [name for name in FORMATS if name in asked]
+
+
+def path_of(cfg: DictConfig, source: Path, formats: list[str]) -> Path:
+    """The ONNX file's; the others lie beside it under the same name."""
+    endings = [FORMATS[name][0] for name in formats]
+    path = Path(cfg.out) if cfg.out else source
+    if cfg.out and path.suffix not in endings:
+        raise UsageError(f"out={path} must end in {' or '.join(endings)}.")
+    return path.with_suffix(".onnx")
+
+
+def write(
+    name: str,
+    file: Path,
+    cfg: DictConfig,
+    deployed: Deployed,
+    crops: Tensor,
+    description: Description,
+) -> Parity:
+    """The network in one format, once it has passed the check."""
+    tolerance = float(cfg.tolerance)
+    if name == "onnx":
+        return export(deployed, file, crops, description, bool(cfg.rewrite), cfg.batch, tolerance)
+    if name == "openvino":
+        return export_openvino(deployed, file, crops, description, tolerance)
+    return export_litert(deployed, file, crops, description, tolerance)
 
 
 def chances_of(

@@ -72,6 +72,12 @@ class Deployed(nn.Module):
     def all_names(self) -> tuple[str, ...]:
         return (*self.names, *(DECODED if self.decoder else ()))
 
+    def alone(self) -> Deployed:
+        """The network without the flip test and the decoding."""
+        found = copy.copy(self)
+        found.flip, found.decoder = False, None
+        return found
+
     def outputs(self, images: Tensor) -> list[Tensor]:
         if not self.flip:
             return self.last(images)

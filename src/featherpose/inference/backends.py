@@ -1,4 +1,4 @@
-"""What runs a network: ONNX Runtime by default or OpenVINO for exported files, torch for checkpoints.
+"""What runs a network: ONNX Runtime, OpenVINO or LiteRT for exported files, torch for checkpoints.
 
 A backend maps crops to the network's outputs and knows nothing of protocols; the estimator stands on top.
 """
@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from featherpose.errors import PoseError
-from featherpose.inference.description import KEY, Description
+from featherpose.inference import litert
+from featherpose.inference.description import KEY, Description, description_of
 from featherpose.inference.outputs import Heatmaps, Output, Vectors
 from featherpose.machine import cores
 from featherpose.protocol import PAPER_TTA
 from featherpose.skeletons import Skeleton
 
 RUNTIMES = ("onnxruntime", "openvino")
-SUFFIXES = (".onnx", ".xml")
+SUFFIXES = (".onnx", ".xml", litert.SUFFIX)
 
 
 class Backend(typing.Protocol):
@@ -80,19 +81,6 @@ def numbers(crops: Any, description: Description) -> np.ndarray:
     images -= mean[:, None, None]
     images /= deviation[:, None, None]
     return images
-
-
-def description_of(path: str | Path, metadata: str | None, size: list[int | None]) -> Description:
-    """The file's own account of itself, where the graph does not contradict it."""
-    if metadata is None:
-        raise PoseError(
-            f"{path} is a file without featherpose metadata, so its skeleton and input are unknown: "
-            "export the checkpoint with src/export.py."
-        )
-    description = Description.from_json(metadata, str(path))
-    if len(size) == 4:
-        description.check_shape(*size[2:], str(path))
-    return description
 
 
 class OnnxRuntime:
@@ -159,7 +147,7 @@ def openvino_core() -> Any:
 
 
 class OpenVINO:
-    """An exported file (.onnx, or .xml with its .bin), in OpenVINO: the fastest float32 here on x86."""
+    """An exported file (.onnx, .tflite, or .xml with its .bin), in OpenVINO: the fastest float32 here on x86."""
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
         core = openvino_core()
@@ -207,10 +195,17 @@ def check_runtime(runtime: str) -> None:
 
 def open_runtime(
     path: str | Path, runtime: str = "onnxruntime", threads: int = 0
-) -> OnnxRuntime | OpenVINO:
-    """What runs the file: OpenVINO where it is asked for and for its own .xml files."""
+) -> OnnxRuntime | OpenVINO | litert.ChannelsFirst:
+    """What runs the file: OpenVINO where it is asked for and for its own .xml files, LiteRT for .tflite files.
+
+    OpenVINO runs these too where LiteRT is not installed.
+    """
     check_runtime(runtime)
-    openvino = runtime == "openvino" or Path(path).suffix.lower() == ".xml"
+    suffix = Path(path).suffix.lower()
+    if suffix == litert.SUFFIX:
+        taken = OpenVINO if runtime == "openvino" or not litert.is_first_choice() else litert.LiteRT
+        return litert.ChannelsFirst(path, taken(path, threads))
+    openvino = runtime == "openvino" or suffix == ".xml"
     return OpenVINO(path, threads) if openvino else OnnxRuntime(path, threads)
 
 
@@ -225,8 +220,8 @@ class FileBackend:
     """A network in a file.
 
     Args:
-        path: .onnx, or OpenVINO's .xml.
-        runtime: of RUNTIMES, for .onnx files.
+        path: .onnx, .tflite, or OpenVINO's .xml.
+        runtime: of RUNTIMES; openvino takes any file.
         threads: 0 for one per core.
         skeleton: of files that do not say theirs, as other programs write them; None refuses these.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from featherpose.errors import PoseError
@@ -79,6 +80,19 @@ def _checked(given: dict[str, Any], origin: str) -> dict[str, Any]:
         "mean": tuple(numbers("mean", given["mean"], 3)),
         "deviation": tuple(numbers("deviation", given["deviation"], 3, above=0)),
     }
+
+
+def description_of(path: str | Path, metadata: str | None, size: list[int | None]) -> Description:
+    """The file's own account of itself, where the graph does not contradict it."""
+    if metadata is None:
+        raise PoseError(
+            f"{path} is a file without featherpose metadata, so its skeleton and input are unknown: "
+            "export the checkpoint with src/export.py."
+        )
+    description = Description.from_json(metadata, str(path))
+    if len(size) == 4:
+        description.check_shape(*size[2:], str(path))
+    return description
 
 
 def mapping_of(skeleton: Skeleton) -> dict[str, Any]:
