@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -88,7 +89,8 @@ def pictures(folder: Path) -> None:
         video.write(smooth_picture(number))
     video.release()
     constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])
-    tflite_files.write(folder / "lapx.tflite", tflite_files.Averages(17), (64, 64))
+    if find_spec("ai_edge_litert"):
+        tflite_files.write(folder / "lapx.tflite", tflite_files.Averages(17), (64, 64))
     (folder / "ort").mkdir()
     for name in RUNTIME:
         (folder / "ort" / name).touch()
