@@ -16,6 +16,7 @@ import pytest
 
 from featherpose.cli import app
 
+from .made_once import made_once
 from .skips import watch
 from .small_runs import *  # noqa: F403  (their fixtures)
 from .small_sets import *  # noqa: F403
@@ -23,6 +24,9 @@ from .small_sets import *  # noqa: F403
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+# Before torch is loaded: there is a test process for each core, and threads of networks as small as
+# the tests' wait for each other more than they work
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 with contextlib.suppress(ImportError):  # openvino and tensorboard bring it along
     import absl.logging
 
@@ -45,10 +49,18 @@ SLOW = {"typed", "fit", "sweep", "tiny_run", "whole", "taught", "program"}
 SLOW |= {"wheel", "command", "checkout", "checkpoints", "onnx_file"}
 
 
+# Files of minutes come first: one that began last would be waited for by every other process
+FIRST = ("test_resume_points", "test_command_line", "test_launcher", "test_lspet_script")
+FIRST += ("test_two_nodes", "test_notebooks", "test_train", "test_wheel", "test_onnx", "test_sizes")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+    items.sort(
+        key=lambda item: FIRST.index(name) if (name := item.path.stem) in FIRST else len(FIRST)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -126,12 +138,15 @@ def tiny() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def tiny_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one finished training run: LAPX, two epochs, 24 synthetic people."""
-    runs = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, str(root / "src" / "train.py"), *TINY, f"paths.runs={runs}"]
-    done = subprocess.run(
-        command, cwd=runs, capture_output=True, text=True, timeout=800, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (folder,) = (runs / "train").iterdir()
-    (folder / "terminal.txt").write_text(done.stdout, encoding="utf-8")
+
+    def train(runs: Path) -> None:
+        command = [sys.executable, str(root / "src" / "train.py"), *TINY, f"paths.runs={runs}"]
+        done = subprocess.run(
+            command, cwd=runs, capture_output=True, text=True, timeout=800, check=False
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        (folder,) = (runs / "train").iterdir()
+        (folder / "terminal.txt").write_text(done.stdout, encoding="utf-8")
+
+    (folder,) = (made_once(tmp_path_factory, "runs", train) / "train").iterdir()
     return folder

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
+from .made_once import made_once
+
 SWEEP = (
     "-m",
     "hydra/launcher=basic",  # one process: three imports of Lightning less than the default
@@ -35,22 +37,24 @@ SWEEP = (
 @pytest.fixture(scope="session")
 def sweep(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished sweep: two seeds of LAPX with two and three stages on synthetic people."""
-    runs = tmp_path_factory.mktemp("sweep")
-    command = [sys.executable, str(root / "src" / "train.py"), *SWEEP, f"paths.runs={runs}"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    environment |= {"OMP_NUM_THREADS": "1", "NETRC": str(runs / "no-netrc"), "HOME": str(runs)}
-    done = subprocess.run(
-        command,
-        cwd=runs,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=800,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (folder,) = (runs / "sweeps").iterdir()
-    (folder / "terminal.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+
+    def train(runs: Path) -> None:
+        command = [sys.executable, str(root / "src" / "train.py"), *SWEEP, f"paths.runs={runs}"]
+        plain = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+        done = subprocess.run(
+            command,
+            cwd=runs,
+            env=plain | {"NETRC": str(runs / "no-netrc"), "HOME": str(runs)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=800,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        (folder,) = (runs / "sweeps").iterdir()
+        (folder / "terminal.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+
+    (folder,) = (made_once(tmp_path_factory, "sweep", train) / "sweeps").iterdir()
     return folder
 
 

@@ -112,6 +112,7 @@ def test_the_design_cards_sweep(root: Path, tmp_path: Path, tiny: tuple[str, ...
         str(root / "src" / "train.py"),
         "model=lapx",
         *tiny,
+        "data.people={train: 8, val: 4, test: 2}",
         "schedule.epochs=1",
     ]
     command += ["evaluate_best=false", "logger=none", "callbacks.previews=null"]

@@ -118,7 +118,7 @@ def test_two_vectors_a_joint_are_exported_checked_and_read(
 def test_flip_and_decoding_inside_equal_torch_outside(
     tmp_path: Path, crops: Tensor, passes: bool
 ) -> None:
-    net = network()
+    net = network(stages=1)
     path = tmp_path / "pose.onnx"
     parity = export(
         Deployed(net, MPII, flip=True, shift=True, decoder="quarter", passes=passes),

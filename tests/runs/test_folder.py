@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from featherpose.cli import app
 from featherpose.errors import PoseError
 from featherpose.runs.commands import network_in_words, show, show_diff
 from featherpose.runs.dataframes import config_frame, curves, diff, rounded, runs_frame
@@ -225,27 +227,45 @@ def shell(root: Path, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What the shell is told, within this process."""
+    monkeypatch.setenv("FEATHERPOSE_ROOT", "/")  # set for good otherwise
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str, code: int = 0) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            app.main("runs", *words)
+        told = "".join(capsys.readouterr())
+        assert int(end.value.code or 0) == code, told
+        return told
+
+    return run
+
+
+def test_the_shell_on_a_real_sweep(
+    root: Path, sweep: Path, tmp_path: Path, said: Callable[..., str]
+) -> None:
     runs = ["--runs", str(sweep.parents[1])]
     listed = shell(root, *runs, "list")
     assert listed.count("finished") == 4
     assert "lapx-s2-synthetic-g0.2-seed1" in listed
-    assert "4 finished" in shell(root, *runs, "status")
-    shown = shell(root, *runs, "show", "lapx-s2-synthetic-g0.2-seed1")
+    assert "4 finished" in said(*runs, "status")
+    shown = said(*runs, "show", "lapx-s2-synthetic-g0.2-seed1")
     assert "mean pose" in shown
     assert (
         json.loads((sweep / "2_lapx-synthetic" / "run.json").read_text())["git"]["commit"] in shown
     )
-    assert "model.stages" in shell(
-        root, *runs, "diff", "lapx-s2-synthetic-g0.2-seed1", "lapx-s3-synthetic-g0.2-seed1"
+    assert "model.stages" in said(
+        *runs, "diff", "lapx-s2-synthetic-g0.2-seed1", "lapx-s3-synthetic-g0.2-seed1"
     )
     out = tmp_path / "table.csv"
-    shell(root, *runs, "table", "--format", "csv", "--out", str(out))
+    said(*runs, "table", "--format", "csv", "--out", str(out))
     table = pd.read_csv(out)
     assert table["runs"].tolist() == [2, 2]
-    shell(root, *runs, "curves", "--out", str(tmp_path / "new" / "curves.png"))
-    shell(
-        root,
+    said(*runs, "curves", "--out", str(tmp_path / "new" / "curves.png"))
+    said(
         *runs,
         "curves",
         str(sweep),
@@ -255,22 +275,20 @@ def test_the_shell_on_a_real_sweep(root: Path, sweep: Path, tmp_path: Path) -> N
         str(tmp_path / "gamma.png"),
     )
     assert cv2.imread(str(tmp_path / "new" / "curves.png")).std() > 5
-    assert "no column" not in shell(
-        root, *runs, "samples", "last", "--each", "2", "--out", str(tmp_path / "s.png")
+    assert "no column" not in said(
+        *runs, "samples", "last", "--each", "2", "--out", str(tmp_path / "s.png")
     )
-    shell(
-        root, *runs, "samples", "last", "--each", "2", "--bare", "--out", str(tmp_path / "bare.png")
-    )
+    said(*runs, "samples", "last", "--each", "2", "--bare", "--out", str(tmp_path / "bare.png"))
     drawn, bare = (cv2.imread(str(tmp_path / name)) for name in ("s.png", "bare.png"))
     assert drawn.shape == bare.shape
     assert (bare == 255).mean() > 0.5 > (drawn == 255).mean()
-    assert "has a column nothing" in shell(root, *runs, "curves", "--column", "nothing", code=1)
+    assert "has a column nothing" in said(*runs, "curves", "--column", "nothing", code=1)
     # six people are two of each kind
     few = tmp_path / "few.png"
-    shell(root, *runs, "samples", "last", "--each", "4", "--bare", "--out", str(few))
+    said(*runs, "samples", "last", "--each", "4", "--bare", "--out", str(few))
     assert (cv2.imread(str(few)) == bare).all()
-    assert "too few" in shell(root, *runs, "samples", "last", "--each", "0", code=1)
-    assert "error: There is no run" in shell(root, *runs, "show", "nothing", code=1)
+    assert "too few" in said(*runs, "samples", "last", "--each", "0", code=1)
+    assert "error: There is no run" in said(*runs, "show", "nothing", code=1)
 
 
 def test_a_shown_run_has_its_whole_folder_in_a_narrow_window(write_run) -> None:

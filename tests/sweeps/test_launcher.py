@@ -265,8 +265,8 @@ def test_memory_does_not_grow_with_the_number_of_jobs(program: Path, tmp_path: P
         assert len(jobs(tmp_path / str(count))) == count
         return int(out.split("peak ")[-1])  # KiB
 
-    few, many = peak(2), peak(30)
-    assert many - few < 28 * 200, "less than 200 KiB a job: its config and its line in the table"
+    few, many = peak(2), peak(16)
+    assert many - few < 14 * 200, "less than 200 KiB a job: its config and its line in the table"
 
 
 def test_the_command_line_of_a_job(tmp_path: Path) -> None:

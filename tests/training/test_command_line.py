@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,7 +67,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.timeout(900)  # four starts of the command line; minutes where the machine is busy
 def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
-    root: Path, small: tuple[str, ...], tmp_path: Path
+    root: Path, small: tuple[str, ...], tmp_path: Path, typed: Callable[[str], Any]
 ) -> None:
     words = [
         *small,
@@ -101,8 +103,9 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
     assert len(end["resumed"]) == 2
     assert end["name"] == expected["name"]
     assert end["wandb"]["id"] == first
+    found = weights(folder)
     for name, value in weights(whole).items():
-        assert torch.equal(value, weights(folder)[name]), name
+        assert torch.equal(value, found[name]), name
 
     ours, theirs = rows(folder / "metrics.csv"), rows(whole / "metrics.csv")
     assert [row["epoch"] for row in ours] == [row["epoch"] for row in theirs]
@@ -121,12 +124,10 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
         ("data=synthetic_coco", "is of the skeleton mpii"),
         ("model.channels=32", "another network"),
     ):
-        code, out = finished(
-            start(root, f"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'", mistake)
-        )
-        assert code == 1
-        assert sentence in out
-        assert "Traceback" not in out
+        refused = typed(f"train \"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'\" {mistake}")
+        assert refused.code == 1
+        assert sentence in refused.text
+        assert "Traceback" not in refused.text
         assert kept() == before  # a mistaken command leaves a run as it was
 
 

@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from featherpose.errors import PoseError
-from featherpose.models.count import Size, count
+from featherpose.models.count import Size, count_once
 from featherpose.place import CONF
 from featherpose.targets import build
 
@@ -118,7 +118,7 @@ def _counted(model: str, input_size: tuple[int, ...], aspect: float) -> tuple[in
         network = build(json.loads(model))
     natural = network.natural_height
     height, width = input_size or (natural, round(natural * aspect))
-    return height, width, count(network, height, width)
+    return height, width, count_once(network, height, width)
 
 
 def composed(overrides: list[str]) -> DictConfig:

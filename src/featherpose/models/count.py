@@ -14,6 +14,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+# What they put out has the shape of what goes in. On the meta device torch works out each batch norm
+# in Python, which was half of a count.
+_KEEP_SHAPES = (
+    *(nn.modules.batchnorm._BatchNorm, nn.ELU, nn.ReLU, nn.ReLU6, nn.SiLU),
+    *(nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish),
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,18 @@ class Size:
         return 2 * layers + self.own_operations
 
 
+def _unchanged(values: Tensor) -> Tensor:
+    return values
+
+
 def count(network: nn.Module, height: int, width: int) -> Size:
     """Count a network for one image of that size; the network itself is left as it was."""
-    network = copy.deepcopy(network).to("meta").eval()
+    return count_once(copy.deepcopy(network).to("meta"), height, width)
+
+
+def count_once(network: nn.Module, height: int, width: int) -> Size:
+    """Count a network on the meta device that is of no use afterwards."""
+    network.eval()
     macs = norms = outputs = resizes = own = 0
 
     def on_convolution(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -69,6 +84,8 @@ def count(network: nn.Module, height: int, width: int) -> Size:
         own += layer.own_operations(output)
 
     for module in network.modules():
+        if isinstance(module, _KEEP_SHAPES):
+            module.forward = _unchanged  # ty: ignore[invalid-assignment]
         if hasattr(module, "own_operations"):
             module.register_forward_hook(on_own)
         if isinstance(module, _CONVOLUTIONS):
