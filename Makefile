@@ -50,7 +50,7 @@ $(FORMATS)/installed: $(STAMP)
 	@touch $@
 
 .PHONY: test-formats
-test-formats: formats ## The tests that run a converter (4 minutes on 2 cores)
+test-formats: formats ## The tests that run a converter
 	$(FORMATS)/bin/python -m pytest -n 0 tests/export/test_litert.py $(ARGS)
 
 .PHONY: coverage
