@@ -94,3 +94,15 @@ def test_where_the_files_lie() -> None:
     assert export.path_of(config(out="a.tflite"), source, ["litert"]) == Path("a.onnx")
     with pytest.raises(UsageError, match=r"out=a\.onnx must end in \.tflite"):
         export.path_of(config(out="a.onnx"), source, ["litert"])
+
+
+def test_the_card_of_a_file_that_is_named_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    monkeypatch.chdir(tmp_path / "checkpoints")
+    assert export.card_of(Path("pose.onnx")) == "This file came without a card."
+    Path("../MODEL_CARD.md").write_text("of the run")
+    assert export.card_of(Path("pose.onnx")) == "of the run"
+    Path("pose.md").write_text("of the file")
+    assert export.card_of(Path("pose.onnx")) == "of the file"

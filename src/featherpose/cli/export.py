@@ -146,13 +146,7 @@ def chances_of(
 
 def write_around(cfg: DictConfig, file: Path) -> None:
     """The page in the browser and the bundle, with the file's own card where one lies beside it."""
-    beside = (
-        file.with_suffix(".md"),
-        file.parent / "MODEL_CARD.md",
-        file.parents[1] / "MODEL_CARD.md",
-    )
-    cards = [card for card in beside if card.is_file()]
-    card = cards[0].read_text(encoding="utf-8") if cards else "This file came without a card."
+    card = card_of(file)
     if cfg.web:
         write_web(cfg, file, card)
     if cfg.bundle:
@@ -162,6 +156,14 @@ def write_around(cfg: DictConfig, file: Path) -> None:
         console.print(
             f"written: {cfg.bundle} ({size:.1f} MB). To check it on another machine: featherpose verify {cfg.bundle}"
         )
+
+
+def card_of(file: Path) -> str:
+    """Beside the file under its name, or a run's card in its folder or in the one above."""
+    here = file.absolute().parent
+    places = (file.with_suffix(".md"), here / "MODEL_CARD.md", here.parent / "MODEL_CARD.md")
+    cards = [card for card in places if card.is_file()]
+    return cards[0].read_text(encoding="utf-8") if cards else "This file came without a card."
 
 
 def write_web(cfg: DictConfig, file: Path, card: str) -> None:
