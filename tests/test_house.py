@@ -28,7 +28,7 @@ FLOORS = {
     "sweeps": {"runs", "overrides"},
     "zoo": {"models"},
     "inference": {"models", "zoo"},
-    "teaching": {"data", "inference"},
+    "teaching": {"models", "data", "zoo", "inference", "export"},
     "training": {"overrides", "models", "metrics", "data", "runs", "zoo", "inference"},
     "evaluation": {"models", "metrics", "data", "runs", "zoo", "inference"},
     "export": {"models", "data", "runs", "zoo", "inference"},

@@ -57,6 +57,7 @@ def pose() -> Pose:
     made = Pose.__new__(Pose)
     made.estimator, made.batch_size = Blob(), 4
     made.description, made.skeleton = Blob.description, MPII
+    made.detector, made.threads = "none", 1
     return made
 
 

@@ -98,6 +98,7 @@ REFUSED = {
     r"python -m featherpose": "== Verbs",  # it asks for one
     r"python scripts/get_data\.py \w+|featherpose data get \w+": "can't be reached",
     r"python scripts/build_people17\.py(?! --help)( .*)?": "FOLDER|required",
+    r"python scripts/train_finder\.py(?! --help)( .*)?": "FOLDER|required",
     r"python src/predict\.py .*source=0 .*": "There is no camera 0",
     r".*experiment=people17_gpu_.*": "GPU",
     r"bash scripts/reproduce_lspet\.sh gpu .*": "GPU",

@@ -80,7 +80,7 @@ def test_a_picture_alone_is_enough(root: Path, tmp_path: Path) -> None:
 
 def test_a_closer_look_finds_a_small_person() -> None:
     """In a picture twice as wide, the person is looked at again around what was found."""
-    pose = Pose()
+    pose = Pose(detector="none")
     person = painted.read(split="val", people=3, skeleton="coco").persons[1]
     image = painted.load(person)
     wide = np.full((image.shape[0], image.shape[1] * 2, 3), 128, np.uint8)

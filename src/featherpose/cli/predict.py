@@ -18,8 +18,8 @@ from featherpose.errors import UsageError
 from featherpose.files import write_atomically
 from featherpose.inference.beside import Beside
 from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
-from featherpose.inference.detector import Detector
 from featherpose.inference.jitter import Tracks
+from featherpose.inference.people import finder_of
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results
@@ -28,6 +28,7 @@ from featherpose.inference.streams import Frame, Source, open_source
 from featherpose.machine import set_matmul
 from featherpose.overrides.as_dict import as_dict
 from featherpose.settings import number, only_one
+from featherpose.skeletons import Skeleton
 from featherpose.zoo.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def main(cfg: DictConfig) -> None:
         )
     pose = open_pose(cfg)
     source = open_source(cfg.source)
-    find, every = boxes_for(cfg, source)
-    closer = cfg.boxes in (None, "auto") and find is whole_picture
+    find, every = boxes_for(cfg, pose.skeleton)
+    closer = cfg.boxes in (None, "auto")
     smooth = OneEuro(**cfg.smoothing) if cfg.smooth else None
     if cfg.smooth and not source.moving:
         console.print("smooth=true is for videos; pictures stay as they are")
@@ -175,16 +176,12 @@ def open_pose(cfg: DictConfig) -> Pose:
     )
 
 
-def boxes_for(cfg: DictConfig, source: Source) -> tuple[FindBoxes, int]:
+def boxes_for(cfg: DictConfig, skeleton: Skeleton) -> tuple[FindBoxes, int]:
     """Where the boxes come from, and after how many frames of a video they are asked for anew."""
     boxes = "auto" if cfg.boxes is None else str(cfg.boxes)
     if boxes not in ("auto", "whole", "track"):
         return BoxesFromFile(boxes, cfg.box_threshold), 1
-    if cfg.detector is not None and boxes != "whole":
-        detector = Detector(cfg.detector, cfg.detector_kind, cfg.box_threshold, threads=cfg.threads)
-
-        def detect(frame: Frame) -> Any:
-            return detector(frame.picture)
-
-        return detect, int(cfg.detect_every)
-    return whole_picture, 1 if boxes == "whole" else 0
+    if boxes == "whole":
+        return whole_picture, 1
+    find = finder_of(cfg.detector, skeleton, cfg.detector_kind, cfg.box_threshold, cfg.threads)
+    return find, 0 if find is whole_picture else int(cfg.detect_every)

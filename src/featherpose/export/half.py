@@ -31,20 +31,7 @@ def halve(source: Path, target: Path, crops: Tensor) -> tuple[float, float]:
     distance in crop pixels that nine keypoints of ten stay below.
     """
     model = onnx.load(source)
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < SMALLEST or np.abs(values).max() > LARGEST:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        cast = helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_whole", to=1)
-        casts.append(cast)
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(casts + nodes)
+    halve_weights(model)
     before = Estimator(FileBackend(source, threads=1))
     note = replace(before.description, precision="float16 weights")
     helper.set_model_props(model, {KEY: note.to_json()})
@@ -59,6 +46,24 @@ def halve(source: Path, target: Path, crops: Tensor) -> tuple[float, float]:
                 f"{moved:.2f} pixels ({TOLERANCE_PIXELS} allowed)."
             )
     return worst, moved
+
+
+def halve_weights(model: onnx.ModelProto) -> None:
+    """In place: large arrays in 16 bits, each turned back by a node of the graph."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.size < SMALLEST or np.abs(values).max() > LARGEST:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        cast = helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_whole", to=1)
+        casts.append(cast)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(casts + nodes)
 
 
 def compare(one: Estimator, other: Estimator, crops: np.ndarray) -> tuple[float, float]:

@@ -33,6 +33,11 @@ def whole_picture(frame: Frame) -> Boxes:
     return np.concatenate([(np.array([width, height]) - grown) / 2, grown])[None], np.ones(1)
 
 
+def is_whole(frame: Frame, boxes: np.ndarray) -> bool:
+    """Whether these are `whole_picture`'s: nobody knows yet where the person is."""
+    return np.array_equal(boxes, whole_picture(frame)[0])
+
+
 class BoxesFromFile:
     """COCO's detection or annotation records: file_name or image_id, bbox, score; a video's records have its frame's
     number as image_id.
@@ -135,6 +140,8 @@ class Follow:
             return self.boxes, np.ones(len(self.boxes))
         boxes, scores = self.find(frame)
         self.seen_at = frame.index
+        if len(self.boxes) and is_whole(frame, boxes):  # nobody was found: who is followed stays
+            return self.boxes, np.ones(len(self.boxes))
         self.identities = self._named(boxes)
         return boxes, scores
 
@@ -191,8 +198,13 @@ def contains(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
-    low = np.maximum(one[:2], other[:2])
-    high = np.minimum(one[:2] + one[2:], other[:2] + other[2:])
-    shared = float(np.prod(np.clip(high - low, 0, None)))
-    both = float(one[2] * one[3] + other[2] * other[3]) - shared
-    return shared / both if both > 0 else 0.0
+    return float(overlaps(one[None], other[None])[0, 0])
+
+
+def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(N, M) intersection over union of boxes (N, 4) with boxes (M, 4)."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
+    shared = np.prod(np.clip(high - low, 0, None), axis=-1)
+    both = np.prod(one[:, 2:], axis=-1)[:, None] + np.prod(other[:, 2:], axis=-1) - shared
+    return np.divide(shared, both, out=np.zeros_like(shared), where=both > 0)

@@ -33,6 +33,8 @@ MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 THREE, FOUR = (8, 16, 32), (8, 16, 32, 64)  # strides of grids
 BINS = 8  # in which NanoDet and PicoDet tell a distance, in cells
+STEP, LONGEST = 32, 1280  # sides of pictures whose form is kept
+AREA_KEY = "featherpose_area"  # in a file's metadata: pixels of the pictures that it was trained on
 DEFAULT_SIZE = (640, 640)  # height, width where the file leaves them open
 
 
@@ -52,6 +54,15 @@ def letterbox(
     canvas = np.full((height, width, 3), PAD, np.uint8)
     canvas[offset[1] : offset[1] + shape[1], offset[0] : offset[0] + shape[0]] = small
     return canvas, zoom, offset
+
+
+def size_of_area(shape: tuple[int, ...], area: int) -> tuple[int, int]:
+    """Height and width of about the picture's form and so many pixels: multiples of 32."""
+    zoom = np.sqrt(area / (shape[0] * shape[1]))
+    height, width = (
+        int(np.clip(round(side * zoom / STEP), 1, LONGEST // STEP)) * STEP for side in shape
+    )
+    return height, width
 
 
 def grid_of(size: tuple[int, int], strides: Sequence[int] = THREE) -> tuple[np.ndarray, np.ndarray]:
@@ -171,6 +182,24 @@ KINDS = {
 }
 
 
+def chosen(
+    corners: np.ndarray,
+    scores: np.ndarray,
+    shape: tuple[int, ...],
+    threshold: float,
+    overlap: float,
+    most: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (x, y, width, height) inside a picture (height, width) that are sure enough, each person once."""
+    corners = np.clip(corners, 0, np.array([shape[1], shape[0]] * 2))
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    usable = (scores >= threshold) & (boxes[:, 2:] >= 2).all(axis=1)
+    boxes, scores = boxes[usable], scores[usable]
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), threshold, overlap)
+    order = np.asarray(kept, dtype=int).reshape(-1)[:most]
+    return boxes[order], scores[order]
+
+
 class Detector:
     """A person detector in an ONNX file; called with an RGB picture it gives boxes (N, 4: x, y, w, h) and scores (N,).
 
@@ -205,6 +234,8 @@ class Detector:
         self.name = entry.name
         height, width = (side if isinstance(side, int) else None for side in entry.shape[2:])
         self.size = (height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1])
+        said = self.session.get_modelmeta().custom_metadata_map.get(AREA_KEY)
+        self.area = int(said) if said is not None and said.isdigit() else None
         self.kind = kind or self._guess()
         if self.kind not in KINDS:
             raise PoseError(f"There is no detector_kind={self.kind}; known: {', '.join(KINDS)}.")
@@ -220,6 +251,8 @@ class Detector:
             return "picodet"
         last = shapes[0]
         if len(last) == 3 and isinstance(last[2], int):
+            if last[2] == 6 and self.area:  # featherpose's own finder
+                return "yolox"
             if last[2] == 6:  # a YOLOX of one class has as many rows as cells, an NMS a few hundred
                 return "yolox" if last[1] == len(grid_of(self.size)[0]) else "yolo_end"
             if last[2] > 4 * BINS and last[1] == len(grid_of(self.size, FOUR)[0]):
@@ -232,8 +265,9 @@ class Detector:
         )
 
     def prepare(self, picture: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        size = self.size if self.area is None else size_of_area(picture.shape[:2], self.area)
         kind = KINDS[self.kind]
-        canvas, zoom, offset = letterbox(picture, self.size, kind.middle)
+        canvas, zoom, offset = letterbox(picture, size, kind.middle)
         pixels = (canvas.astype(np.float32) - kind.mean) / kind.deviation
         if not kind.rgb:
             pixels = pixels[..., ::-1]
@@ -244,18 +278,11 @@ class Detector:
         inputs, zoom, offset = self.prepare(picture)
         outputs: list[Any] = self.session.run(None, {self.name: inputs})
         try:
-            corners, scores = KINDS[self.kind].decode(outputs, self.size)
+            corners, scores = KINDS[self.kind].decode(outputs, inputs.shape[2:])
         except (IndexError, ValueError, StopIteration) as error:
             shapes = [each.shape for each in outputs]
             raise PoseError(
                 f"The detector {self.path} gives {shapes}, which is not what {self.kind} gives."
             ) from error
         corners = (corners - np.tile(offset, 2)) / zoom
-        limit = np.array([picture.shape[1], picture.shape[0]] * 2)
-        corners = np.clip(corners, 0, limit)
-        boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-        usable = (scores >= self.threshold) & (boxes[:, 2:] >= 2).all(axis=1)
-        boxes, scores = boxes[usable], scores[usable]
-        kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), self.threshold, self.overlap)
-        order = np.asarray(kept, dtype=int).reshape(-1)[: self.most]
-        return boxes[order], scores[order]
+        return chosen(corners, scores, picture.shape[:2], self.threshold, self.overlap, self.most)

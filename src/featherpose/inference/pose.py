@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,12 @@ from featherpose.draw import draw_pose
 from featherpose.errors import PoseError, missing
 from featherpose.image import read
 from featherpose.inference.backends import SUFFIXES, Backend, FileBackend, check_runtime
-from featherpose.inference.boxes import FARTHEST, extent, whole_picture
+from featherpose.inference.boxes import FARTHEST, FindBoxes, extent, is_whole
 from featherpose.inference.estimator import Estimator
+from featherpose.inference.people import AUTO, finder_of
 from featherpose.inference.streams import Frame
+from featherpose.nms import oks_nms
+from featherpose.skeletons import Skeleton
 from featherpose.zoo.shipped import DEFAULT, file_of_name
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 # joints below this confidence do not count for a person's score, as in HRNet's rescoring
 CLEAR = 0.2
 FEWEST = 3  # clear joints that say where a person is
+ALIKE = 0.9  # OKS, as HRNet suppresses
 LOOKS = 2  # closer looks at a person who was looked for in a whole picture
 TURNS = (90.0, 180.0, 270.0)  # degrees, for people who lie or hang upside down
 SURER = 0.15  # by so much: below 0.1 upright people are turned too, to the harm of COCO's AP (docs/deploy.md)
@@ -55,6 +60,8 @@ class Pose:
         protocol: replaces single entries of the source's own, e.g. `{"flip": True, "decoder": "dark"}`.
         batch_size: so many people at a time at most.
         trust: also build a checkpoint's network that is not featherpose's own; its file may then run any code.
+        detector: who finds people in pictures without boxes: `auto` (the finder that ships, for COCO's, MPII's and
+            LSP's joints), `finder` (the same for any), `none` (one person in the whole picture) or an ONNX file.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Pose:
         protocol: Mapping[str, Any] | None = None,
         batch_size: int = 32,
         trust: bool = False,
+        detector: str | Path | None = AUTO,
     ) -> None:
         backend = open_backend(source, device, runtime, threads, trust)
         self.estimator = Estimator(
@@ -74,6 +82,8 @@ class Pose:
         self.description = self.estimator.description
         self.skeleton = self.description.skeleton
         self.batch_size = batch_size
+        self.detector = detector
+        self.threads = threads
 
     @classmethod
     def from_weights(
@@ -98,7 +108,8 @@ class Pose:
     ) -> list[FoundPose]:
         """Poses of the people in `boxes` (N, 4: x, y, width, height).
 
-        Without boxes, of one person, who is looked for in the whole picture and then around what was found.
+        Without boxes, of the people whom the detector finds. Where it finds nobody, of one person, who is looked for in
+        the whole picture and then around what was found.
         """
         image = read(picture, obey_exif=True) if isinstance(picture, (str, Path)) else picture
         if not (
@@ -109,10 +120,19 @@ class Pose:
         ):
             raise PoseError("A picture is a file's name or a uint8 RGB array (height, width, 3).")
         if boxes is None:
-            found, scores = whole_picture(Frame("", 0, image))
-            return self.look_closer([image], self.many([(image, found, scores)]))[0]
+            frame = Frame("", 0, image)
+            found, scores = self.find(frame)
+            people = self.many([(image, found, scores)])
+            if is_whole(frame, found):
+                return self.look_closer([image], people)[0]
+            return found_once(people[0], self.skeleton, ALIKE)
         found = checked_boxes(boxes)
         return self.many([(image, found, np.ones(len(found)))])[0]
+
+    @cached_property
+    def find(self) -> FindBoxes:
+        """Who finds people, opened when it is needed first."""
+        return finder_of(self.detector, self.skeleton, threads=self.threads)
 
     def look_closer(
         self, pictures: Sequence[np.ndarray], found: list[list[FoundPose]], times: int = LOOKS
@@ -228,6 +248,21 @@ def clear_mean(confidence: np.ndarray) -> float:
     """Of the joints that count for a person's score; 0 where there is none."""
     clear = confidence[confidence > CLEAR]
     return float(clear.mean() if len(clear) else 0.0)
+
+
+def found_once(people: list[FoundPose], skeleton: Skeleton, alike: float | None) -> list[FoundPose]:
+    """Without the weaker pose of each person who was found twice, in two boxes that overlap too little to tell."""
+    if alike is None or len(people) < 2:
+        return people
+    kept = oks_nms(
+        np.zeros(len(people), np.int64),
+        np.stack([person.keypoints for person in people]),
+        np.array([person.score for person in people]),
+        np.array([person.box[2] * person.box[3] for person in people]),
+        skeleton.similarity_sigmas,
+        alike,
+    )
+    return [people[i] for i in sorted(kept)]
 
 
 def closer(person: FoundPose, image: np.ndarray) -> np.ndarray | None:

@@ -7,14 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from featherpose.inference.boxes import LOST, FindBoxes, Follow, extent
-from featherpose.inference.pose import FoundPose, Pose
+from featherpose.inference.boxes import LOST, FindBoxes, Follow, extent, is_whole
+from featherpose.inference.pose import ALIKE, FoundPose, Pose, found_once
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source
-from featherpose.nms import oks_nms
-from featherpose.skeletons import Skeleton
 
-ALIKE = 0.9  # OKS, as HRNet suppresses
 MOST_HELD = 300_000_000  # bytes of pictures that wait for a whole batch: one of the largest that are decoded
 Result = tuple[Frame, list[FoundPose]]
 
@@ -51,21 +48,6 @@ def predict(
             yield frame, found_once(people, pose.skeleton, alike)
 
 
-def found_once(people: list[FoundPose], skeleton: Skeleton, alike: float | None) -> list[FoundPose]:
-    """Without the weaker pose of each person who was found twice, in two boxes that overlap too little to tell."""
-    if alike is None or len(people) < 2:
-        return people
-    kept = oks_nms(
-        np.zeros(len(people), np.int64),
-        np.stack([person.keypoints for person in people]),
-        np.array([person.score for person in people]),
-        np.array([person.box[2] * person.box[3] for person in people]),
-        skeleton.similarity_sigmas,
-        alike,
-    )
-    return [people[i] for i in sorted(kept)]
-
-
 def _still(
     source: Source, pose: Pose, find: FindBoxes, closer: bool, turned: float | None
 ) -> Iterator[Result]:
@@ -74,7 +56,12 @@ def _still(
     def flush() -> Iterator[Result]:
         found = pose.many([(frame.picture, boxes, scores) for frame, boxes, scores in waiting])
         if closer:
-            found = pose.look_closer([frame.picture for frame, _, _ in waiting], found)
+            whole = [at for at, (frame, boxes, _) in enumerate(waiting) if is_whole(frame, boxes)]
+            pictures = [waiting[at][0].picture for at in whole]
+            again = pose.look_closer(pictures, [found[at] for at in whole])
+            found = found.copy()
+            for at, people in zip(whole, again, strict=True):
+                found[at] = people
         if turned is not None:
             found = pose.look_turned([frame.picture for frame, _, _ in waiting], found, turned)
         yield from zip([frame for frame, _, _ in waiting], found, strict=True)

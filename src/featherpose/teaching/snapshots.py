@@ -48,6 +48,12 @@ ORIGINS = {
         "CC BY 4.0",
         "Human Dataset v2, Roboflow Universe",
     ),
+    "flickr8k": Origin(
+        "quantumnaan/sic_translator",
+        r"^data/images/.*\.jpg$",
+        "Flickr8k: research",
+        "Hodosh et al., JAIR 2013",
+    ),
 }
 
 

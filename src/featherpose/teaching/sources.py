@@ -82,8 +82,8 @@ def _coco_part(places: Places) -> Listing:
     return of_persons("coco_part", found.persons, found.persons.box)
 
 
-def _coco_more(places: Places) -> Listing:
-    """Pictures that human_v2 holds squeezed; those of coco_part are left to it."""
+def coco_more_people(places: Places) -> tuple[list[Person], int]:
+    """People of pictures that human_v2 holds squeezed, and how many are left to coco_part, where they stand too."""
     folder = places.pictures("human_v2")
     ids = json.loads((folder / "ids.json").read_text())
     known = {person.image_id for person in coco.read(places.data / "coco_part", "train").persons}
@@ -98,9 +98,14 @@ def _coco_more(places: Places) -> Listing:
         for person in found.persons
         if person.image_id not in known
     ]
+    return persons, len(found.persons) - len(persons)
+
+
+def _coco_more(places: Places) -> Listing:
+    persons, left = coco_more_people(places)
     boxes = np.array([person.box for person in persons])
     people = of_persons("coco_more", persons, boxes, squeezed=True)
-    people.skipped["in coco_part too"] = len(found.persons) - len(persons)
+    people.skipped["in coco_part too"] = left
     return people
 
 
@@ -183,14 +188,16 @@ def _human_v2(places: Places) -> Listing:
         labels = path.parents[1] / "labels" / f"{path.stem}.txt"
         if str(path) in taken or not labels.is_file():
             continue
-        shares = np.array([box for line in labels.read_text().splitlines() for box in _yolo(line)])
+        shares = np.array(
+            [box for line in labels.read_text().splitlines() for box in yolo_boxes(line)]
+        )
         tall = _tallest(shares.reshape(-1, 4) * (HUMAN_V2_SIZE * 2), LEAST_HEIGHT["human_v2"])
         pictures += [str(path)] * len(tall)
         boxes += list(tall)
     return of_boxes("human_v2", pictures, [HUMAN_V2_SIZE] * len(boxes), boxes)
 
 
-def _yolo(line: str) -> Iterable[np.ndarray]:
+def yolo_boxes(line: str) -> Iterable[np.ndarray]:
     """The box (shares of the picture) of a line of a YOLO label: class and centre, size; or class and an outline."""
     numbers = np.array(line.split()[1:], float)
     if len(numbers) == 4:

@@ -24,18 +24,23 @@ LOOK = 64  # side of the picture that shows the order: a multiple of all strides
 
 def read_onnx(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], Skeleton | None]:
     """The file as a state dict of the network, and its joints where it says them."""
+    found, model = read_convolutions(path)
+    return state_of(found, network, str(path)), _skeleton(model, path)
+
+
+def read_convolutions(path: Path) -> tuple[list[Convolution], Any]:
+    """The file's convolutions in its order, and its model."""
     try:
         import onnx
     except ImportError as error:
         raise PoseError("ONNX files need onnx: pip install 'featherpose[onnx]'.") from error
     try:
         model = onnx.load(path)
-        found = _convolutions(model)
+        return _convolutions(model), model
     except Exception as error:  # onnx and protobuf have their own kinds
         raise PoseError(
             f"{path} is not an ONNX file that can be read ({type(error).__name__})."
         ) from error
-    return state_of(found, network, str(path)), _skeleton(model, path)
 
 
 def _skeleton(model: Any, path: Path) -> Skeleton | None:
