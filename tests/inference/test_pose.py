@@ -58,7 +58,10 @@ def test_neither_pose_nor_predict_needs_what_training_does(root: Path, tmp_path:
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_who_is_not_upright_is_seen_when_the_picture_is_turned(root: Path, quarters: int) -> None:
-    pose, picture = Pose(threads=1, detector="none"), read(root / "docs" / "images" / "astronaut_pose.jpg")
+    pose, picture = (
+        Pose(threads=1, detector="none"),
+        read(root / "docs" / "images" / "astronaut_pose.jpg"),
+    )
     (upright,) = pose(picture)
     points, box = upright.keypoints, upright.box
     corners = np.stack([box[:2], box[:2] + box[2:]])
