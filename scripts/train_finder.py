@@ -1,9 +1,9 @@
 """The finder of people that ships, trained from YOLOX-nano: pictures, training, score on held-out pictures, ONNX file.
 
-    python scripts/train_finder.py OUT --data FOLDER --snapshots FOLDER [--steps N]
+    python scripts/train_finder.py OUT --data FOLDER --snapshots FOLDER
 
 FOLDER of --data holds coco_part/, coco_more/ and detectors/yolox_nano.onnx; that of --snapshots bare git directories
-OWNER+NAME/repo. See docs/data.md for the pictures. Two hours on one core; a second run goes on where the first one
+OWNER+NAME/repo. See docs/data.md for the pictures. An hour on one core; a second run goes on where the first one
 stopped.
 """
 
