@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TILE = (240, 240)
 COLUMNS = 6
+ASKED_EVERY = 10  # frames of a video between two questions to the detector, as predict asks
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ def arguments(words: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--boxes", type=Path, help="a json of the people's boxes")
     parser.add_argument(
-        "--detector", help="an ONNX person detector; without boxes, one person a picture"
-    )
+        "--detector", default="auto",
+        help="auto, the finder that ships; none, one person a picture; or an ONNX file (default: %(default)s)",
+    )  # fmt: skip
     return parser.parse_args(words)
 
 
@@ -78,7 +80,9 @@ def main(words: list[str]) -> int:
         raise UsageError(f"--threshold is {options.threshold}; it is a confidence from 0 to 1.")
     from featherpose.console import console
     from featherpose.importing.predicted import Predicted
+    from featherpose.inference.boxes import BoxesFromFile
     from featherpose.inference.doubt import hardest
+    from featherpose.inference.people import finder_of
     from featherpose.inference.pose import Pose
     from featherpose.inference.streams import open_source
 
@@ -89,11 +93,14 @@ def main(words: list[str]) -> int:
         )
     pose = Pose(options.network, protocol={"flip": False})
     labels = Predicted(pose.skeleton, options.labels.split(","), options.threshold)
-    find, closer = boxes_for(options)
+    if options.boxes is not None:
+        find: FindBoxes = BoxesFromFile(options.boxes)
+    else:
+        find = finder_of(options.detector, pose.skeleton)
     if source.moving:
         seen, empty = look_video(source, pose, find, options.every)
     else:
-        seen, empty = look(source, pose, find, closer)
+        seen, empty = look(source, pose, find, closer=options.boxes is None)
     what = "frames" if source.moving else "pictures"
     for problem in source.problems:
         console.print(f"[yellow]left out:[/] {problem}")
@@ -122,19 +129,6 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def boxes_for(options: argparse.Namespace) -> tuple[FindBoxes, bool]:
-    """Where people's boxes come from, and whether to look closer around what was found."""
-    from featherpose.inference.boxes import BoxesFromFile, whole_picture
-    from featherpose.inference.detector import Detector
-
-    if options.boxes is not None:
-        return BoxesFromFile(options.boxes), False
-    if options.detector is None:
-        return whole_picture, True
-    detector = Detector(options.detector)
-    return lambda frame: detector(frame.picture), False
-
-
 def look(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> tuple[list[Seen], int]:
     """Every picture that anybody was found in, and how many hold nobody."""
     from rich.progress import track
@@ -159,11 +153,12 @@ def look_video(source: Source, pose: Pose, find: FindBoxes, every: int) -> tuple
     from rich.progress import track
 
     from featherpose.console import console
+    from featherpose.inference.boxes import whole_picture
     from featherpose.inference.doubt import doubts
     from featherpose.inference.predicting import predict
 
     seen, empty = [], 0
-    frames = predict(source, pose, find, every=0)
+    frames = predict(source, pose, find, every=0 if find is whole_picture else ASKED_EVERY)
     frames = track(frames, "looking", source.total, console=console, transient=True)
     for before, (frame, people), after in in_threes(frames):
         if frame.index % every:
