@@ -64,7 +64,7 @@ docs: $(STAMP) ## The documentation as a site, built strictly: site/index.html (
 
 .PHONY: test-typed
 test-typed: $(STAMP) ## Every documented command as it is written, every training for two steps
-	$(BIN)/python -m pytest tests/typed --timeout=1800 $(SIDE_BY_SIDE) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest tests/typed --timeout=1800 $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Lint, format and types

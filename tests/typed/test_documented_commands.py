@@ -34,23 +34,16 @@ HELPS = [
 ]
 
 
-def group(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.xdist_group(name)
-
-
 @pytest.mark.parametrize(
     "line",
-    [
-        pytest.param(line, marks=group(WRITTEN[line]), id=f"{WRITTEN[line]}: {line}")
-        for line in LINES
-    ],
+    [pytest.param(line, id=f"{WRITTEN[line]}: {line}") for line in LINES],
 )
 def test_a_line_of_the_pages(checkout: Checkout, line: str) -> None:
     answer = checkout.follow(line)
     assert not answer.wrong, answer.report()
 
 
-@pytest.mark.parametrize("line", [pytest.param(line, marks=group("help")) for line in HELPS])
+@pytest.mark.parametrize("line", HELPS)
 def test_a_help_text_and_what_it_says(checkout: Checkout, line: str) -> None:
     """What a page says too is run there."""
     answers = [checkout.follow(line)]
@@ -60,7 +53,6 @@ def test_a_help_text_and_what_it_says(checkout: Checkout, line: str) -> None:
     assert not wrong, "\n\n".join(wrong)
 
 
-@group("help")
 def test_few_lines_need_a_stand_in(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
     helps = [checkout.follow(line).text for line in HELPS]
     documented = {*LINES, *(line for text in helps for line in in_help(text))}

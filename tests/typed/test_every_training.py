@@ -29,7 +29,6 @@ SMALL = (
     " schedule.batch_size=2 trainer.limit_train_batches=2 trainer.limit_val_batches=1"
     " trainer.num_sanity_val_steps=0"
 )
-pytestmark = pytest.mark.xdist_group("every training")
 TRAINED: dict[str, str] = {}  # what was trained, and under which name
 COVERED: set[str] = set()  # model=..., data=...
 
