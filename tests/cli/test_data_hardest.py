@@ -81,3 +81,20 @@ def test_a_videos_doubtful_frames_become_pictures(
         assert np.abs(frame.astype(int) - true).mean() < 12  # JPEG's loss
     content = json.loads((out / "labels_coco/annotations/predicted.json").read_text())
     assert {each["file_name"] for each in content["images"]} == set(names)
+
+
+def test_a_files_boxes_are_of_every_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video, boxes = tmp_path / "walk.avi", tmp_path / "boxes.json"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 160))
+    for number in range(4):
+        write_picture(tmp_path / "blobs.png", number, (160, 160))
+        writer.write(cv2.imread(str(tmp_path / "blobs.png")))
+    writer.release()
+    places = [[10 * number, 10, 60, 90] for number in range(4)]
+    records = [{"image_id": number, "bbox": box} for number, box in enumerate(places)]
+    boxes.write_text(json.dumps(records))
+    rows = []
+    monkeypatch.setattr(data_hardest, "write_table", lambda path, found, alike: rows.extend(found))
+    words = [str(video), "--every", "1", "--boxes", str(boxes), "--out", str(tmp_path / "out")]
+    assert data_hardest.main(words) == 0
+    assert {row.frame: row.people[0].box.tolist() for row in rows} == {1: places[1], 2: places[2]}

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from featherpose.inference.predicting import Result
     from featherpose.inference.streams import Frame, Source
 
+    View = tuple[Frame, list[FoundPose], list[np.ndarray | None] | None]
+
 TILE = (240, 240)
 COLUMNS = 6
 ASKED_EVERY = 10  # frames of a video between two questions to the detector, as predict asks
@@ -80,7 +82,7 @@ def main(words: list[str]) -> int:
         raise UsageError(f"--threshold is {options.threshold}; it is a confidence from 0 to 1.")
     from featherpose.console import console
     from featherpose.importing.predicted import Predicted
-    from featherpose.inference.boxes import BoxesFromFile
+    from featherpose.inference.boxes import BoxesFromFile, whole_picture
     from featherpose.inference.doubt import hardest
     from featherpose.inference.people import finder_of
     from featherpose.inference.pose import Pose
@@ -95,12 +97,12 @@ def main(words: list[str]) -> int:
     labels = Predicted(pose.skeleton, options.labels.split(","), options.threshold)
     if options.boxes is not None:
         find: FindBoxes = BoxesFromFile(options.boxes)
+        asked = 1
     else:
         find = finder_of(options.detector, pose.skeleton)
-    if source.moving:
-        seen, empty = look_video(source, pose, find, options.every)
-    else:
-        seen, empty = look(source, pose, find, closer=options.boxes is None)
+        asked = 0 if find is whole_picture else ASKED_EVERY
+    closer = options.boxes is None
+    seen, empty = look(source, pose, find, asked, closer, options.every)
     what = "frames" if source.moving else "pictures"
     for problem in source.problems:
         console.print(f"[yellow]left out:[/] {problem}")
@@ -129,47 +131,42 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def look(source: Source, pose: Pose, find: FindBoxes, closer: bool) -> tuple[list[Seen], int]:
-    """Every picture that anybody was found in, and how many hold nobody."""
+def look(
+    source: Source, pose: Pose, find: FindBoxes, asked: int, closer: bool, every: int
+) -> tuple[list[Seen], int]:
+    """Every picture that anybody was found in, and how many hold nobody.
+
+    Of a video one frame in `every`; `find` is asked after `asked` frames, as predict does it.
+    """
     from rich.progress import track
 
     from featherpose.console import console
-    from featherpose.inference.doubt import doubts
+    from featherpose.inference.doubt import doubts, thumbnail
     from featherpose.inference.predicting import predict
 
     seen, empty = [], 0
-    frames = predict(source, pose, find, closer=closer)
-    for frame, people in track(frames, "looking", source.total, console=console, transient=True):
+    results = predict(source, pose, find, asked, closer=closer)
+    results = track(results, "looking", source.total, console=console, transient=True)
+    for frame, people, between in in_video(results, every) if source.moving else alone(results):
         if not people:
             empty += 1
             continue
-        worst = max(doubts(pose, frame.picture, people), key=lambda each: each.doubt)
-        seen.append(seen_in(frame, people, worst))
-    return seen, empty
-
-
-def look_video(source: Source, pose: Pose, find: FindBoxes, every: int) -> tuple[list[Seen], int]:
-    """One frame in `every` with a frame before and after it, and how many of these hold nobody."""
-    from rich.progress import track
-
-    from featherpose.console import console
-    from featherpose.inference.boxes import whole_picture
-    from featherpose.inference.doubt import doubts
-    from featherpose.inference.predicting import predict
-
-    seen, empty = [], 0
-    frames = predict(source, pose, find, every=0 if find is whole_picture else ASKED_EVERY)
-    frames = track(frames, "looking", source.total, console=console, transient=True)
-    for before, (frame, people), after in in_threes(frames):
-        if frame.index % every:
-            continue
-        if not people:
-            empty += 1
-            continue
-        between = [halfway(person, before, after) for person in people]
         worst = max(doubts(pose, frame.picture, people, between), key=lambda each: each.doubt)
-        seen.append(seen_in(frame, people, worst))
+        height, width = frame.picture.shape[:2]
+        looks = thumbnail(frame.picture)
+        seen.append(Seen(frame.name, (width, height), people, worst, looks, frame.index))
     return seen, empty
+
+
+def alone(results: Iterable[Result]) -> Iterator[View]:
+    return ((frame, people, None) for frame, people in results)
+
+
+def in_video(results: Iterable[Result], every: int) -> Iterator[View]:
+    """One frame in `every` with a frame before and after it, and where its people are between these."""
+    for before, (frame, people), after in in_threes(results):
+        if frame.index % every == 0:
+            yield frame, people, [halfway(person, before, after) for person in people]
 
 
 def in_threes(
@@ -194,14 +191,6 @@ def halfway(
         if other.identity == person.identity
     ]
     return (ends[0] + ends[1]) / 2 if len(ends) == 2 else None
-
-
-def seen_in(frame: Frame, people: list[FoundPose], worst: Doubt) -> Seen:
-    from featherpose.inference.doubt import thumbnail
-
-    height, width = frame.picture.shape[:2]
-    look = thumbnail(frame.picture)
-    return Seen(frame.name, (width, height), people, worst, look, frame.index)
 
 
 def write_frames(folder: Path, video: str, rows: list[Seen]) -> list[Seen]:
