@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from featherpose.models.peers.yolox import STRIDES
-from featherpose.teaching.finder_loss import assign, cells_of, corners_of, loss, overlap, rows_of
+from featherpose.models.peers.yolox import STRIDES, rows_of
+from featherpose.teaching.finder_loss import assign, cells_of, corners_of, loss, overlap
 
 PERSON = torch.tensor([[16.0, 8, 48, 56]])
 NOBODY = torch.zeros(0, 4)

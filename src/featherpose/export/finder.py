@@ -21,6 +21,7 @@ from featherpose.export.rewrite import rewrite
 from featherpose.files import replacing
 from featherpose.inference.backends import open_session, run
 from featherpose.inference.detector import AREA_KEY
+from featherpose.models.peers.yolox import rows_of, with_chances
 
 EXAMPLE = (64, 96)  # height and width while tracing
 TOLERANCE = 1e-4  # of the rows' numbers (boxes in cells) times the score
@@ -35,10 +36,7 @@ class Rows(nn.Module):
         self.network = copy.deepcopy(network).eval().cpu().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = [
-            torch.cat([each[:, :4], each[:, 4:].sigmoid()], dim=1) for each in self.network(images)
-        ]
-        return torch.cat([each.flatten(2) for each in maps], dim=2).transpose(1, 2)
+        return rows_of(with_chances(self.network(images)))
 
 
 def write(network: nn.Module, path: Path, area: int, images: Sequence[np.ndarray]) -> float:

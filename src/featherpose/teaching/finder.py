@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from featherpose.files import replacing, write_atomically
 from featherpose.inference.detector import chosen, letterbox, size_of_area, yolox_boxes
-from featherpose.models.peers.yolox import YOLOXNano
-from featherpose.teaching.finder_loss import loss, rows_of
+from featherpose.models.peers.yolox import YOLOXNano, rows_of, with_chances
+from featherpose.teaching.finder_loss import loss
 from featherpose.teaching.finder_set import Pictures, held_out, pictures
 from featherpose.teaching.sources import Places
 from featherpose.zoo.yolox import read_yolox
@@ -230,8 +230,7 @@ def seen_as(picture: np.ndarray) -> tuple[np.ndarray, float]:
 def found(network: nn.Module, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and scores of an RGB picture."""
     image, zoom = seen_as(picture)
-    rows = rows_of(network(torch.from_numpy(image[None]).float()))
-    rows[..., 4:] = rows[..., 4:].sigmoid()
+    rows = rows_of(with_chances(network(torch.from_numpy(image[None]).float())))
     corners, scores = yolox_boxes([rows.numpy()], image.shape[1:])
     return chosen(corners / zoom, scores, picture.shape[:2], LOWEST, OVERLAP, MOST)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from featherpose.models.peers.yolox import STRIDES
+from featherpose.models.peers.yolox import STRIDES, rows_of
 
 NEAR = 2.5  # cells from a person's centre within which a cell may answer for the person
 ANSWERS = 10  # cells whose overlaps say how many answer
@@ -25,11 +25,6 @@ def cells_of(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         corner.append(torch.stack([x, y], dim=-1).reshape(-1, 2) * stride)
         side.append(torch.full((x.numel(), 1), stride))
     return torch.cat(corner).float(), torch.cat(side).float()
-
-
-def rows_of(maps: Sequence[Tensor]) -> Tensor:
-    """(B, N, 6): a row a cell."""
-    return torch.cat([each.flatten(2) for each in maps], dim=2).transpose(1, 2)
 
 
 def corners_of(rows: Tensor, corner: Tensor, side: Tensor) -> Tensor:

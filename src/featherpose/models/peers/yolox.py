@@ -6,6 +6,8 @@ and its pools one after the other, which give the same numbers faster.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -127,6 +129,16 @@ class YOLOXNano(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [head(each) for head, each in zip(self.heads, self.features(images), strict=True)]
+
+
+def rows_of(maps: Sequence[Tensor]) -> Tensor:
+    """(B, N, 6): a row a cell, the finest grid first."""
+    return torch.cat([each.flatten(2) for each in maps], dim=2).transpose(1, 2)
+
+
+def with_chances(maps: Sequence[Tensor]) -> list[Tensor]:
+    """The maps with their two logits as chances: what YOLOX's exports give."""
+    return [torch.cat([each[:, :4], each[:, 4:].sigmoid()], dim=1) for each in maps]
 
 
 def double(x: Tensor) -> Tensor:
