@@ -13,6 +13,7 @@ from featherpose.cli import app, zoo
 from featherpose.data import download
 from featherpose.errors import PoseError
 from featherpose.inference.pose import Pose
+from featherpose.models.peers.hf_hrnet import HFHRNet
 from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.zoo import known
 from featherpose.zoo.names import name_maps
@@ -116,6 +117,15 @@ def test_a_file_is_known_by_its_entries(
     assert "evaluate.py weights=" in shown
     assert shown.rstrip().endswith("model=rtmpose_t model.output=vectors data=coco")
     assert "rtmpose_s" not in shown
+
+    # both sums of the branches fit; published files were trained by the public code's
+    lite = HFHRNet(17)
+    torch.save(lite.state_dict(), tmp_path / "lite.pth")
+    monkeypatch.setattr(zoo, "model_names", lambda: ["hf_hrnet_18"])
+    assert asked("identify", str(tmp_path / "lite.pth")) == 0
+    shown = capsys.readouterr().out.rstrip().splitlines()
+    assert shown[-1].endswith("model=hf_hrnet_18 model.fusion=doubled data=coco")
+    assert any(line.endswith("model=hf_hrnet_18 data=coco") for line in shown)
 
     torch.save({"state_dict": {"other": torch.zeros(3)}}, tmp_path / "other.pth")
     assert asked("identify", str(tmp_path / "other.pth")) == 1

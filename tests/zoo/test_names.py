@@ -3,7 +3,8 @@
 `published.npz` keeps, for each network, the names and shapes of the state dict that its source builds, and what the
 source gave for `numbers` under these names and one random image. HRNet and SimpleBaseline are
 leoxiaobin/deep-high-resolution-net.pytorch, the hourglass (two stages) bearpaw/pytorch-pose, Lite-HRNet-18 and the
-wider naive one HRNet/Lite-HRNet, HRFormer-S HRNet/HRFormer, RTMPose-t and MobileNetV2 mmpose,
+wider naive one HRNet/Lite-HRNet, HF-HRNet-18 zhanghao5201/HF-HRNet (`hfhrnet_288` its form for 384x288, at 64x96),
+HRFormer-S HRNet/HRFormer, RTMPose-t and MobileNetV2 mmpose,
 LPN-50 zhang943/lpn-pytorch.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from featherpose.errors import PoseError
 from featherpose.models.hrnet import HRNet
+from featherpose.models.peers.hf_hrnet import HFHRNet
 from featherpose.models.peers.hrformer import HRFormer
 from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from featherpose.models.peers.lpn import LPN
@@ -36,6 +38,8 @@ NETWORKS = {
     "hg": lambda: StackedHourglass(16, stages=2, early="wide"),
     "litehrnet": lambda: LiteHRNet(17, fusion="doubled"),
     "naive": lambda: NaiveLiteHRNet(17),
+    "hfhrnet": lambda: HFHRNet(17, fusion="doubled"),
+    "hfhrnet_288": lambda: HFHRNet(17, fusion="doubled", coarsest="whole"),
     "rtm": lambda: RTMPose(17, output="vectors"),
     "hrformer": lambda: HRFormer(17, 32, (1, 4, 2)),
     "lpn": lambda: LPN(17),
@@ -66,7 +70,7 @@ def state_of(kind: str) -> dict[str, Tensor]:
 
 
 def output(network: nn.Module, kind: str) -> np.ndarray:
-    size = (256, 192) if kind == "rtm" else (64, 64)
+    size = {"rtm": (256, 192), "hfhrnet_288": (64, 96)}.get(kind, (64, 64))
     images = np.random.default_rng(0).standard_normal((1, 3, *size)).astype(np.float32)
     with torch.no_grad():
         return network.eval()(torch.from_numpy(images))[-1].numpy()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # What other projects' files need besides a model's name
 VARIANTS: tuple[dict[str, object], ...] = (
     {"output": "vectors"},  # as RTMPose was trained
+    {"fusion": "doubled"},  # as all published files of Lite-HRNet and HF-HRNet were trained
     {},
-    {"fusion": "doubled"},
     {"early": "wide", "stages": 1},
     {"early": "wide", "stages": 2},
     {"early": "wide"},

@@ -13,6 +13,7 @@ Each map goes from one of our names to theirs, without the parts that frameworks
 | LiteHRNet, NaiveLiteHRNet | HRNet/Lite-HRNet, mmpose |
 | RTMPose | mmpose |
 | HRFormer | HRNet/HRFormer |
+| HFHRNet | zhanghao5201/HF-HRNet |
 | LPN | zhang943/lpn-pytorch |
 """
 
@@ -28,6 +29,7 @@ from featherpose.models.hourglass import Hourglass
 from featherpose.models.hrnet import HRNet
 from featherpose.models.layers import ConvNorm
 from featherpose.models.peers.branches import Branches, Transition
+from featherpose.models.peers.hf_hrnet import HFHRNet
 from featherpose.models.peers.hrformer import HRFormer
 from featherpose.models.peers.lite_hrnet import LiteHRNet, NaiveLiteHRNet
 from featherpose.models.peers.lpn import LPN
@@ -100,7 +102,7 @@ def _renamers(network: nn.Module) -> list[Rename]:
             return [_resnet(network)]
         case StackedHourglass():
             return [lambda name: _hourglass(name, network.depth)]
-        case LiteHRNet() | NaiveLiteHRNet():
+        case LiteHRNet() | NaiveLiteHRNet() | HFHRNet():
             return [_lite(network)]
         case RTMPose():
             return [_rtmpose]
@@ -307,6 +309,11 @@ def _lite(network: Branches) -> Rename:
 
 def _lite_stem(rest: list[str]) -> str:
     match rest:
+        case ["short", half, layer, leaf]:
+            return f"stem.conv2.dwonsample.{2 * int(half) + int(layer)}.{leaf}"
+        case ["cascade", number, layer, leaf]:
+            place = ("conv1", "conv2", "global1", "conv3", "global2")[int(number)]
+            return f"stem.conv2.{place}.{1 if layer == 'mix' else layer}.{leaf}"
         case ["conv", layer, leaf]:
             place = "conv1"
         case ["first", half, layer, leaf]:
@@ -333,6 +340,10 @@ def _lite_stage(stage: int, module: int, rest: list[str]) -> str:
             conv = {"reduce": "conv1", "expand": "conv2"}[which]
             behind = f"{conv}.{_CONV_NORM[int(layer)]}.{leaf}"
             return f"{front}.layers.{block}.cross_resolution_weighting.{behind}"
+        case [block, "cascades", branch, number, layer, leaf]:
+            place = ("depthwise_convsfirst", "global1", "depthwise_convslast", "global2")
+            inside = 1 if layer == "mix" else _CONV_NORM[int(layer)]
+            return f"{front}.layers.{block}.{place[int(number)]}.{branch}.{inside}.{leaf}"
         case [block, "depthwise", branch, layer, leaf]:
             behind = f"{branch}.{_CONV_NORM[int(layer)]}.{leaf}"
             return f"{front}.layers.{block}.depthwise_convs.{behind}"

@@ -79,6 +79,12 @@ class Fusion(nn.Module):
         return outputs
 
 
+def is_doubled(fusion: str) -> bool:
+    if fusion not in ("doubled", "paper"):
+        raise PoseError(f"model.fusion is doubled or paper, not {fusion!r}.")
+    return fusion == "doubled"
+
+
 class Transition(nn.Module):
     """The branches of the next stage: one more than before, half as fine."""
 

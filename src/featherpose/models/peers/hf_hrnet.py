@@ -7,20 +7,27 @@ Its block cascades two depthwise convolutions, each followed by a context branch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from featherpose.models.layers import ConvNorm
-from featherpose.models.peers.branches import Branches, CrossResolutionWeighting, separable
+from featherpose.models.peers.branches import (
+    Branches,
+    CrossResolutionWeighting,
+    is_doubled,
+    separable,
+)
+from featherpose.settings import choice
 
 
 class Context(nn.Module):
-    """Adds what a 1x1 convolution sees at half the size."""
+    """Adds what a 1x1 convolution sees at half the size, or of the mean of the whole image."""
 
-    def __init__(self, channels: int, act: bool = False):
+    def __init__(self, channels: int, act: bool = False, whole: bool = False):
         super().__init__()
-        self.pool = nn.AvgPool2d(3, 2, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(1) if whole else nn.AvgPool2d(3, 2, padding=1)
         self.mix = nn.Conv2d(channels, channels, 1, bias=False)
         self.act = nn.ReLU(inplace=True) if act else nn.Identity()
 
@@ -54,15 +61,15 @@ class Stem(nn.Module):
 class MugBlock(nn.Module):
     """The hardware-friendly uniform-sized mug: weighting, depthwise, context, depthwise, context, and the input."""
 
-    def __init__(self, widths: Sequence[int]):
+    def __init__(self, widths: Sequence[int], whole: int | None = None):
         super().__init__()
         self.across = CrossResolutionWeighting(widths)
         self.cascades = nn.ModuleList(
             nn.Sequential(
                 ConvNorm(w, w, 3, 1, nn.ReLU(inplace=True), groups=w),
-                Context(w),
+                Context(w, whole=w == whole),
                 ConvNorm(w, w, 3, groups=w),
-                Context(w),
+                Context(w, whole=w == whole),
             )
             for w in widths
         )
@@ -76,7 +83,30 @@ class MugBlock(nn.Module):
 
 
 class HFHRNet(Branches):
-    """`modules` (2, 4, 2) is HF-HRNet-18, (3, 8, 3) is HF-HRNet-30."""
+    """`modules` (2, 4, 2) is HF-HRNet-18, (3, 8, 3) is HF-HRNet-30.
 
-    def __init__(self, joints: int, channels: int = 48, modules: Sequence[int] = (2, 4, 2)):
-        super().__init__(joints, Stem(32, channels), channels, channels, modules, MugBlock)
+    Args:
+        fusion: `paper` adds each branch once; `doubled` sums them as the public code does, which its weights need.
+        coarsest: context of the fourth branch: `half` its size, or its `whole` mean, as the public code has it for
+            384x288, where that branch is 9 wide and cannot be halved.
+    """
+
+    def __init__(
+        self,
+        joints: int,
+        channels: int = 48,
+        modules: Sequence[int] = (2, 4, 2),
+        fusion: str = "paper",
+        coarsest: str = "half",
+    ):
+        choice("model.coarsest", coarsest, ("half", "whole"))
+        whole = channels * 8 if coarsest == "whole" else None
+        super().__init__(
+            joints,
+            Stem(32, channels),
+            channels,
+            channels,
+            modules,
+            partial(MugBlock, whole=whole),
+            doubled=is_doubled(fusion),
+        )

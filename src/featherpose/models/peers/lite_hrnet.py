@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from featherpose.errors import PoseError
 from featherpose.models.layers import ConvNorm
-from featherpose.models.peers.branches import Branches, CrossResolutionWeighting, separable
+from featherpose.models.peers.branches import (
+    Branches,
+    CrossResolutionWeighting,
+    is_doubled,
+    separable,
+)
 
 
 def shuffle(x: Tensor, groups: int = 2) -> Tensor:
@@ -92,12 +97,6 @@ class ShuffleUnits(nn.Module):
             shuffle(torch.cat((first, unit(second)), 1))
             for (first, second), unit in zip(pairs, self.units.children(), strict=True)
         ]
-
-
-def is_doubled(fusion: str) -> bool:
-    if fusion not in ("doubled", "paper"):
-        raise PoseError(f"model.fusion is doubled or paper, not {fusion!r}.")
-    return fusion == "doubled"
 
 
 class LiteHRNet(Branches):
