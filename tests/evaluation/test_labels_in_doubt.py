@@ -82,5 +82,7 @@ def test_the_doctor_lists_exchanged_labels(
     assert "labels that light disagrees with most" in said
     assert "at the label of right_shoulder" in said or "at the label of left_shoulder" in said
     assert image.read(tmp_path / "out/labels_train.png").std() > 10
-    with pytest.raises(PoseError, match="predicts the skeleton coco, but the data has lsp"):
+    with pytest.raises(
+        PoseError, match=r"the data has lsp \(14 joints\): it lacks neck, head_top\."
+    ):
         data_check.main(["data=synthetic_lsp", "data.people={train:4,val:2,test:2}", *words[2:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,58 @@ def test_a_file_of_another_program_needs_a_skeleton(tmp_path: Path) -> None:
     assert (described.input_size, described.stride, described.skeleton) == (SIZE, 4, LSP)
     with pytest.raises(PoseError, match="gives 14 heatmaps, but the skeleton coco has 17 joints"):
         FileBackend(path, skeleton=COCO)
+
+
+def test_a_file_of_another_program_is_described_beside_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", brightness(), MAPS, told=None)
+    beside = tmp_path / "a.json"
+    turned = ["limb" + str(joint) for joint in range(len(LSP))]
+    said = {
+        "skeleton": {"name": "turned", "joints": turned},
+        "mean": [0.5] * 3,
+        "deviation": [1] * 3,
+    }
+    beside.write_text(json.dumps(said))
+    for backend in (FileBackend(path), FileBackend(path, skeleton=LSP)):
+        assert list(backend.description.skeleton.joints) == turned
+        assert (backend.description.mean, backend.description.deviation) == ((0.5,) * 3, (1.0,) * 3)
+    crops = some_crops()
+    (output,) = backend(crops)
+    np.testing.assert_allclose(
+        output.values.mean(axis=(1, 2, 3)), crops.mean(axis=(1, 2, 3)) / 255 - 0.5, atol=1e-5
+    )
+    beside.write_text(json.dumps({"mean": [0.5] * 3}))  # the rest from whoever opens it
+    assert FileBackend(path, skeleton=LSP).description.mean == (0.5,) * 3
+    with pytest.raises(PoseError, match=r"say its skeleton in a\.json beside it"):
+        FileBackend(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    {
+        "[1]": "takes skeleton, mean, deviation and nothing else",
+        '{"input_size": [8, 8]}': "takes skeleton, mean, deviation and nothing else",
+        '{"skeleton": "cat"}': "skeleton",
+        '{"mean": [1, 2]}': "mean",
+        '{"deviation": [1, 1, 0]}': "deviation",
+        "{": "a.json, which is to describe",
+        "\udcff": "a.json, which is to describe",
+    }.items(),
+)
+def test_a_wrong_description_is_refused(said: str, sentence: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", brightness(), MAPS, told=None)
+    (tmp_path / "a.json").write_bytes(said.encode("utf-8", "surrogateescape"))
+    with pytest.raises(PoseError, match=sentence) as caught:
+        FileBackend(path, skeleton=LSP)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_the_outputs_like_the_last_one_count(tmp_path: Path) -> None:
+    """As EfficientPose's file gives fields of limbs and small maps before its heatmaps."""
+    nodes = [*brightness(), helper.make_node("Identity", ["images"], ["fields"])]
+    path = write(tmp_path / "a.onnx", nodes, {"fields": [3, *SIZE], **MAPS}, told=None)
+    backend = FileBackend(path, skeleton=LSP)
+    assert len(backend(some_crops())) == 1
 
 
 def test_what_a_file_says_of_itself_comes_first(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO, LSP
 from featherpose.training.teachers import FileAnswers, Teacher, drawn, pixels, read_teacher, warp
+
+from ..inference import tflite_files
+from ..inference.tflite_files import Averages
 
 SIZE = (64, 48)
 
@@ -72,6 +76,32 @@ def test_a_warp_reads_where_the_matrix_leads_and_nothing_outside() -> None:
 def test_normalised_pictures_are_the_crops_again() -> None:
     crops = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     assert torch.equal(pixels(normalise(crops)), crops)
+
+
+def test_a_file_of_another_program_teaches_the_joints_that_it_names(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    network = Averages(3)
+    path = tflite_files.write(tmp_path / "other.tflite", network, SIZE)
+    joints = ["left_knee", "tail", "nose"]
+    said = {
+        "skeleton": {"name": "other", "joints": joints},
+        "mean": [0.5] * 3,
+        "deviation": [1] * 3,
+    }
+    path.with_suffix(".json").write_text(json.dumps(said))
+    crops = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8)
+    teacher = read_teacher(path, COCO.joints)
+    maps, peaks = teacher(normalise(crops), (SIZE[0] // 4, SIZE[1] // 4))
+    with torch.no_grad():
+        (wanted,) = network(crops / 255 - 0.5)
+    torch.testing.assert_close(maps[:, COCO.index("left_knee")], wanted[:, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(maps[:, COCO.index("nose")], wanted[:, 2], atol=1e-5, rtol=0)
+    assert teacher.taught.tolist() == [joint in joints for joint in COCO.joints]
+    assert not peaks[:, ~teacher.taught].any()
+    assert teacher.seen == (
+        (0.5,) * 3,
+        (1.0,) * 3,
+    )  # other pixels are another teacher for the cache
 
 
 def test_vectors_become_a_hill_as_high_as_the_teacher_is_sure() -> None:

@@ -91,6 +91,8 @@ def pictures(folder: Path) -> None:
     constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])
     if find_spec("ai_edge_litert"):
         tflite_files.write(folder / "lapx.tflite", tflite_files.Averages(17), (64, 64))
+        tflite_files.write(folder / "other.tflite", tflite_files.Averages(16), (64, 64))
+        (folder / "other.json").write_text('{"skeleton": "mpii", "mean": [0.5, 0.5, 0.5]}')
     (folder / "ort").mkdir()
     for name in RUNTIME:
         (folder / "ort" / name).touch()

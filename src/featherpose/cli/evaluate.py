@@ -14,11 +14,12 @@ from omegaconf import DictConfig
 
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
-from featherpose.errors import PoseError, UsageError
+from featherpose.errors import UsageError
 from featherpose.evaluation import by_network, score_report, submission
 from featherpose.evaluation.predictions import Predictions, read_keypoints
 from featherpose.evaluation.scoring import keep_beside_run, score, score_results, use_detections
 from featherpose.inference.backends import Backend, FileBackend
+from featherpose.inference.by_name import ByName, for_joints
 from featherpose.inference.checkpoints import TorchBackend, from_checkpoint, from_weights
 from featherpose.inference.estimator import Estimator
 from featherpose.machine import arithmetic, set_matmul
@@ -27,7 +28,7 @@ from featherpose.models.network import output_names_of, stage_names
 from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import PAPER_TTA, Protocol
 from featherpose.settings import exactly_one, number
-from featherpose.skeletons import Skeleton, skeleton_of
+from featherpose.skeletons import skeleton_of
 from featherpose.targets import build
 from featherpose.training.build import data_of_checkpoint
 from featherpose.zoo.checkpoint import find_checkpoint, load_checkpoint
@@ -78,6 +79,8 @@ def score_network(cfg: DictConfig, source: str) -> Iterator[Scored]:
     """Of each set of the data: the first in `out`, further ones in folders of their names."""
     data, estimator = open_estimator(cfg, source)
     backend, protocol = estimator.backend, estimator.protocol
+    if isinstance(backend, ByName):
+        backend = backend.backend
     for name, part in {"": data, **data.also}.items():
         folder = Path(cfg.out) / name
         predictions = by_network.predict(estimator, part.val_loader())
@@ -214,7 +217,7 @@ def open_estimator(cfg: DictConfig, source: str) -> tuple[PoseDataModule, Estima
         asked = protocol.as_dict().items()
         changed = ", ".join(f"{key} {value}" for key, value in asked if value != getattr(own, key))
         console.print(f"[dim]the network's own protocol is {own.name}; asked for: {changed}[/]")
-    _check_skeleton(backend.description.skeleton, data.skeleton)
+    backend = for_joints(backend, data.skeleton)
     if protocol.boxes == "detections" and data.val_people.boxes != "detections":
         use_detections(data)
     return data, Estimator(backend, protocol)
@@ -268,11 +271,3 @@ def open_checkpoint(cfg: DictConfig) -> tuple[Backend, PoseDataModule]:
         data = data_of_checkpoint(saved, cfg.paths.data, cfg.trust, **how)
         data.setup("validate")
     return TorchBackend(trained, cfg.device), data
-
-
-def _check_skeleton(network: Skeleton, data: Skeleton) -> None:
-    if network.joints != data.joints:
-        raise PoseError(
-            f"This network predicts the skeleton {network.name} ({len(network)} joints), but the data has "
-            f"{data.name} ({len(data)} joints)."
-        )

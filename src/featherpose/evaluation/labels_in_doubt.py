@@ -12,10 +12,10 @@ import numpy as np
 from featherpose import image
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.draw import contact_sheet
-from featherpose.errors import PoseError
 from featherpose.evaluation import by_network
 from featherpose.evaluation.error_plots import pair
 from featherpose.files import replacing
+from featherpose.inference.by_name import for_joints
 from featherpose.inference.doubt import box_similarity
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.pose import open_backend
@@ -43,12 +43,7 @@ class InDoubt:
 
 def predicted(network: str, data: PoseDataModule, people: People) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (N, K, 2) in the picture and confidences (N, K) of labelled people in their own boxes."""
-    estimator = Estimator(open_backend(network))
-    if estimator.description.skeleton.joints != data.skeleton.joints:
-        raise PoseError(
-            f"{network} predicts the skeleton {estimator.description.skeleton.name}, but the data has "
-            f"{data.skeleton.name}: take a network that was trained on these joints."
-        )
+    estimator = Estimator(for_joints(open_backend(network), data.skeleton))
     asked = copy(data)
     height, width = estimator.description.input_size
     asked.input_size = (height, width)

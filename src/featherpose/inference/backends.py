@@ -16,7 +16,7 @@ import numpy as np
 
 from featherpose.errors import PoseError
 from featherpose.inference import litert
-from featherpose.inference.description import KEY, Description, description_of
+from featherpose.inference.description import KEY, Beside, Description, description_of, said_beside
 from featherpose.inference.outputs import Heatmaps, Output, Vectors
 from featherpose.machine import cores
 from featherpose.protocol import PAPER_TTA
@@ -223,7 +223,8 @@ class FileBackend:
         path: .onnx, .tflite, or OpenVINO's .xml.
         runtime: of RUNTIMES; openvino takes any file.
         threads: 0 for one per core.
-        skeleton: of files that do not say theirs, as other programs write them; None refuses these.
+        skeleton: of files that do not say theirs, as other programs write them, where no FILE.json beside them does;
+            None refuses these.
     """
 
     def __init__(
@@ -239,20 +240,24 @@ class FileBackend:
             raise PoseError(f"{path} does not take images (batch, 3, height, width).")
         shapes = self.runtime.shapes
         self.maps = [name for name, shape in shapes.items() if len(shape) == 4]
+        # other programs' earlier outputs may be of another kind or size
+        self.maps = [name for name in self.maps if shapes[name][1:] == shapes[self.maps[-1]][1:]]
         self.vectors = [] if self.maps else _pair(shapes)
         if not self.maps and len(self.vectors) != 2:
             raise PoseError(
                 f"{path} gives neither heatmaps nor two vectors a joint, so nothing can decode them: "
                 "export it with heatmaps."
             )
-        if skeleton is None or self.runtime.metadata is not None:
+        said = said_beside(path) if self.runtime.metadata is None else Beside()
+        known = said.skeleton or skeleton
+        if self.runtime.metadata is not None or known is None:
             self.description = self.runtime.description
         else:
-            self.description = self._describe(skeleton)
+            self.description = self._describe(known, said)
         self._check_joints()
 
-    def _describe(self, skeleton: Skeleton) -> Description:
-        """From the graph alone, with what every network here sees as mean and deviation."""
+    def _describe(self, skeleton: Skeleton, said: Beside) -> Description:
+        """From the graph, and from what is said beside it."""
         height, width = self.runtime.size[2:]
         if height is None or width is None:
             raise PoseError(
@@ -264,7 +269,9 @@ class FileBackend:
             if not isinstance(rows, int) or not 0 < rows <= height:
                 raise PoseError(f"{self.path} leaves the size of its heatmaps open.")
             stride = height // rows
-        return Description(skeleton, (height, width), stride, PAPER_TTA)
+        return Description(
+            skeleton, (height, width), stride, PAPER_TTA, mean=said.mean, deviation=said.deviation
+        )
 
     def _check_joints(self) -> None:
         name = (self.maps or self.vectors)[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ class Description:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        fields = {**asdict(self), "skeleton": mapping_of(self.skeleton)}
-        return json.dumps(fields, sort_keys=True)
+        facts = {**asdict(self), "skeleton": mapping_of(self.skeleton)}
+        return json.dumps(facts, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Description:
@@ -86,13 +86,41 @@ def description_of(path: str | Path, metadata: str | None, size: list[int | None
     """The file's own account of itself, where the graph does not contradict it."""
     if metadata is None:
         raise PoseError(
-            f"{path} is a file without featherpose metadata, so its skeleton and input are unknown: "
-            "export the checkpoint with src/export.py."
+            f"{path} is a file without featherpose metadata, so its skeleton and input are unknown: export the "
+            f"checkpoint with src/export.py, or say its skeleton in {Path(path).with_suffix('.json').name} beside it "
+            "(docs/deploy.md)."
         )
     description = Description.from_json(metadata, str(path))
     if len(size) == 4:
         description.check_shape(*size[2:], str(path))
     return description
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What FILE.json says of a FILE that another program wrote."""
+
+    skeleton: Skeleton | None = None
+    mean: tuple[float, ...] = MEAN
+    deviation: tuple[float, ...] = DEVIATION
+
+
+def said_beside(path: str | Path) -> Beside:
+    beside = Path(path).with_suffix(".json")
+    if not beside.is_file():
+        return Beside()
+    try:
+        given = json.loads(beside.read_text(encoding="utf-8"))
+        known = [each.name for each in fields(Beside)]
+        if not isinstance(given, dict) or not given.keys() <= set(known):
+            raise PoseError(f"it takes {', '.join(known)} and nothing else")
+        return Beside(
+            skeleton_of(given["skeleton"]) if "skeleton" in given else None,
+            tuple(numbers("mean", given.get("mean", MEAN), 3)),
+            tuple(numbers("deviation", given.get("deviation", DEVIATION), 3, above=0)),
+        )
+    except (PoseError, OSError, *_BROKEN) as error:
+        raise PoseError(f"{beside}, which is to describe {path}: {error}") from error
 
 
 def mapping_of(skeleton: Skeleton) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class Heatmaps:
     def joints(self) -> int:
         return self.values.shape[1]
 
+    def of_joints(self, order: Sequence[int]) -> Heatmaps:
+        return Heatmaps(self.values[:, order], self.stride)
+
     def average_halves(self, flip_order: Sequence[int], protocol: Protocol) -> Heatmaps:
         """Of a batch whose second half are the mirrored crops of the first: the flip test's mean."""
         plain, mirrored = np.split(self.values, 2)
@@ -60,6 +63,9 @@ class Vectors:
     @property
     def joints(self) -> int:
         return self.x.shape[1]
+
+    def of_joints(self, order: Sequence[int]) -> Vectors:
+        return Vectors(self.x[:, order], self.y[:, order], self.bins)
 
     def average_halves(self, flip_order: Sequence[int], protocol: Protocol) -> Vectors:
         """As MMPose does it: nothing is moved, a bin is half a pixel only."""

@@ -27,8 +27,8 @@ class DistilLoss:
     """The labels' loss, mixed with the same loss to a teacher's heatmaps, on every supervised output.
 
     Args:
-        teacher: a run folder, a checkpoint, an exported file (.onnx, OpenVINO's .xml), a file of weights, or a name of
-            the zoo. It is read when training starts, so a checkpoint of the student needs no teacher.
+        teacher: a run folder, a checkpoint, an exported file (.onnx, .tflite, OpenVINO's .xml), a file of weights, or a
+            name of the zoo. It is read when training starts, so a checkpoint of the student needs no teacher.
         skeleton: the student's.
         labels: the loss of the labels; its equation and its weights of the outputs are the teacher's term's too.
         share: of the teacher's term, 0 to 1; the labels' has the rest.
@@ -36,7 +36,7 @@ class DistilLoss:
         floor: confidences below it weigh 0.
         cache: ask the teacher once, of plain crops, and keep its heatmaps on disk; else of every crop as it is fed.
         teacher_model: makes the network of a file that holds numbers alone.
-        teacher_skeleton: the joints of a file that does not say them.
+        teacher_skeleton: the joints of a file that does not say them, nor a FILE.json beside it.
         runtime: of an exported file: `onnxruntime`, `openvino`, or `torch` for its numbers in `teacher_model`.
         compile: the teacher too, as in `PoseModule`.
     """

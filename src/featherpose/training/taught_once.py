@@ -77,6 +77,7 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
     key.update(repr(list(zip(persons.images(), persons.person_id.tolist(), strict=True))).encode())
     key.update(repr(sorted(people.sources.items())).encode())
     key.update(frames.tobytes())
+    key.update(repr((teacher.order.tolist(), teacher.taught.tolist(), teacher.seen)).encode())
     folder = Path(data.cache_folder) if data.cache_folder is not None else Path("data") / "cache"
     path = folder / f"taught-{key.hexdigest()[:16]}.npy"
     plain = CropDataset(people, data.load, data.skeleton, size)

@@ -92,6 +92,7 @@ class Teacher:
         joints: the student's, by name.
         input_size: height and width that it sees; crops of another size are warped. None: any, as they are.
         compiler: torch.compile's backend for a network; None: the network as it is.
+        seen: the pixels' mean and deviation that it takes, where these are not everybody's.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Teacher:
         joints: Sequence[str],
         input_size: tuple[int, int] | None = None,
         compiler: str | None = None,
+        seen: tuple[tuple[float, ...], ...] = (MEAN, DEVIATION),
     ) -> None:
         common = [joint for joint in joints if joint in skeleton.joints]
         if not common:
@@ -111,6 +113,7 @@ class Teacher:
             answers = NetworkAnswers(answers, compiler)
         self.answers = answers
         self.input_size = input_size
+        self.seen = seen
         self.taught = torch.tensor([joint in common for joint in joints])  # (K,)
         # Where each of the student's joints stands in the teacher's heatmaps; anywhere, if it is not taught
         self.order = torch.tensor([skeleton.index(j) if j in common else 0 for j in joints])
@@ -203,8 +206,8 @@ def read_teacher(
 ) -> Teacher:
     """A teacher of these joints.
 
-    A checkpoint and an exported file of ours say what they are; another exported file needs its `skeleton`, a file of
-    numbers its `model` as well.
+    A checkpoint and an exported file of ours say what they are; another exported file needs its `skeleton` where no
+    FILE.json beside it has one, a file of numbers its `model` as well.
 
     Args:
         runtime: of an exported file; `torch` reads its numbers into `model`, which then runs wherever the student does.
@@ -215,7 +218,8 @@ def read_teacher(
     if path.suffix.lower() in SUFFIXES and runtime != "torch":
         backend = FileBackend(path, runtime or "onnxruntime", skeleton=skeleton_of(skeleton))
         said = backend.description
-        return Teacher(FileAnswers(backend), said.skeleton, joints, said.input_size)
+        pixels_of = (said.mean, said.deviation)
+        return Teacher(FileAnswers(backend), said.skeleton, joints, said.input_size, seen=pixels_of)
     if path.suffix == ".ckpt":
         saved = load_checkpoint(path)
         return Teacher(saved.network(), saved.skeleton, joints, saved.input_size, compiler)
