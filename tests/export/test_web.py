@@ -18,12 +18,14 @@ from featherpose import Pose
 from featherpose.errors import PoseError
 from featherpose.export import web
 from featherpose.export.web import Source, card_html, facts_of, page_texts, write_page
-from featherpose.image import write
+from featherpose.image import read, write
 from featherpose.inference.description import KEY, Description
+from featherpose.inference.detector import Detector
+from featherpose.inference.people import THRESHOLD
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 from featherpose.synthetic import painted
-from featherpose.zoo.shipped import DEFAULT, FOLDER
+from featherpose.zoo.shipped import DEFAULT, FINDER, FOLDER
 
 from .chromium import Page, program, served, visit
 
@@ -39,6 +41,20 @@ def test_the_page_is_given_everything_as_numbers() -> None:
     assert json.loads(texts["network.json"])["crop"] == {"padding": 1.25, "unit": 200.0}
     assert "<h2># light" not in texts["index.html"] and "$" not in texts["index.html"]
     assert "Wider Naive Lite-HRNet-18" in texts["index.html"]
+
+
+def test_the_finder_that_ships_is_given_the_pictures_form() -> None:
+    detector = Detector(FINDER, "yolox")
+    finder = facts_of(replace(LIGHT, detector=FINDER))["finder"]
+    assert finder["area"] == detector.area and finder["always"]
+    assert (finder["step"], finder["longest"]) == (32, 1280)
+    assert finder["threshold"] == THRESHOLD
+
+
+def test_a_detector_of_other_rows_is_refused(tmp_path: Path) -> None:
+    plain = maps(tmp_path / "a.onnx", Description(COCO, (8, 8), 1, Protocol()))
+    with pytest.raises(PoseError, match="a row for each cell of its grids"):
+        facts_of(replace(LIGHT, detector=plain))
 
 
 @pytest.mark.parametrize(
@@ -170,3 +186,44 @@ def test_chromium_finds_what_python_finds(root: Path, page: Path, tmp_path: Path
         (seen,) = people
         np.testing.assert_allclose(seen["keypoints"], wanted.keypoints, rtol=0, atol=1e-9)
         np.testing.assert_allclose(seen["confidence"], wanted.confidence, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_chromium_finds_everybody_whom_python_finds(root: Path, page: Path, tmp_path: Path) -> None:
+    """Three people of three sizes, by the finder that ships; and nobody, who is looked for in the whole picture."""
+    source = replace(LIGHT, detector=FINDER)
+    write_page(tmp_path / "page", source, page / "ort")
+    portrait = read(root / "docs" / "images" / "astronaut_pose.jpg")
+    canvas = np.full((620, 1101, 3), 114, np.uint8)
+    for size, x, y in ((300, 10, 20), (420, 330, 150), (250, 800, 330)):
+        canvas[y : y + size, x : x + size] = cv2.resize(portrait, (size, size))
+    grey = np.full((240, 320, 3), 90, np.uint8)
+    pictures = {"three.png": canvas, "nobody.png": grey}
+    for name, picture in pictures.items():
+        write(tmp_path / name, picture)
+
+    async def talk(browser: Page, address: str) -> list[Any]:
+        await browser.until("!!document.querySelector('body.ready')")
+        found = []
+        for name in pictures:
+            await browser.choose(tmp_path / name)
+            await browser.until(f"{STATUS}.match('{name}: .* in .* ms')?.length")
+            found.append(await browser.value("globalThis.people"))
+        camera = {"permission": {"name": "camera"}, "origin": address.rstrip("/")}
+        await browser.ask("Browser.setPermission", setting="granted", **camera)
+        await browser.value("document.getElementById('camera').click()")
+        await browser.until("document.getElementById('speed').textContent.includes('frames/s')")
+        return found
+
+    with served(tmp_path / "page") as address:
+        profile = tmp_path / "profile"
+        found = asyncio.run(visit(address, profile, lambda browser: talk(browser, address)))
+    pose = Pose()
+    assert len(found[0]) == 3 and len(found[1]) == 1
+    for picture, people in zip(pictures.values(), found, strict=True):
+        wanted = pose(picture)
+        assert len(people) == len(wanted)
+        for seen, person in zip(people, wanted, strict=True):
+            np.testing.assert_allclose(seen["box"], person.box, rtol=0, atol=1e-2)
+            np.testing.assert_allclose(seen["keypoints"], person.keypoints, rtol=0, atol=1e-2)
+            np.testing.assert_allclose(seen["confidence"], person.confidence, rtol=0, atol=1e-3)

@@ -33,6 +33,7 @@ from featherpose.inference.chances import Chances
 from featherpose.inference.checkpoints import Trained, from_checkpoint, from_weights
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
+from featherpose.inference.people import file_of
 from featherpose.inference.streams import open_source
 from featherpose.overrides.as_dict import as_dict
 from featherpose.person import People, spread
@@ -167,7 +168,7 @@ def card_of(file: Path) -> str:
 
 
 def write_web(cfg: DictConfig, file: Path, card: str) -> None:
-    detector = Path(cfg.detector) if cfg.detector else None
+    detector = file_of(cfg.detector, FileBackend(file).description.skeleton)
     folder = Path(cfg.web)
     written = write_page(folder, Source(file, card, detector), Path(cfg.ort) if cfg.ort else None)
     size = sum(path.stat().st_size for path in written) / 1e6

@@ -23,9 +23,11 @@ from featherpose.errors import PoseError
 from featherpose.files import replacing
 from featherpose.inference.backends import FileBackend, OnnxRuntime
 from featherpose.inference.boxes import LOST, MARGIN
-from featherpose.inference.detector import Detector, grid_of
-from featherpose.inference.pose import CLEAR, FEWEST, LOOKS
+from featherpose.inference.detector import LONGEST, STEP, Detector, grid_of
+from featherpose.inference.people import THRESHOLD
+from featherpose.inference.pose import ALIKE, CLEAR, FEWEST, LOOKS
 from featherpose.inference.smoothing import OneEuro
+from featherpose.zoo.shipped import FINDER
 
 PAGE = Path(__file__).with_name("page")
 # ONNX Runtime for browsers, from npm: the release, what its archive has to be, and what the page needs of it
@@ -42,7 +44,7 @@ class Source:
     file: Path  # an exported .onnx file
     card: str  # Markdown that says what the network is good for
     detector: Path | None = None  # a YOLOX of people
-    threshold: float = 0.4  # of the detector's scores
+    threshold: float = THRESHOLD  # of the detector's scores
 
 
 def write_page(folder: Path, source: Source, runtime: Path | None = None) -> list[Path]:
@@ -119,6 +121,8 @@ def facts_of(source: Source) -> dict[str, Any]:
         "crop": {"padding": PADDING, "unit": PIXEL_STD},
         "clear": CLEAR,
         "fewest": FEWEST,
+        "alike": ALIKE,
+        "sigmas": skeleton.similarity_sigmas,
         "looks": LOOKS,
         "margin": MARGIN,
         "lost": LOST,
@@ -132,16 +136,22 @@ def finder_facts(source: Source) -> dict[str, Any] | None:
         return None
     detector = Detector(source.detector, "yolox", threshold=source.threshold)
     shape = detector.session.get_outputs()[0].shape
-    if len(shape) != 3 or shape[1] != len(grid_of(detector.size)[0]):
+    rows = None if detector.area else len(grid_of(detector.size)[0])  # open where the sides are
+    if len(shape) != 3 or (rows is not None and shape[1] != rows):
         raise PoseError(
             f"The page finds people with a YOLOX, whose output has a row for each cell of its grids; {source.detector} "
             f"gives {shape}."
         )
     return {
         "size": detector.size,
+        "area": detector.area,
+        "step": STEP,
+        "longest": LONGEST,
         "threshold": detector.threshold,
         "overlap": detector.overlap,
         "most": detector.most,
+        "always": source.detector
+        == FINDER,  # the whole picture where it finds nobody, as in Python
     }
 
 

@@ -32,11 +32,18 @@ def finder_of(
         threshold: boxes of lower scores are left out.
         threads: 0 for one per core.
     """
-    if detector in (None, NONE) or (detector == AUTO and skeleton.name not in OF_PEOPLE):
+    file = file_of(detector, skeleton)
+    if file is None:
         return whole_picture
-    if detector in (AUTO, OURS):
-        return Found(Detector(FINDER, threshold=threshold, threads=threads), always=True)
-    return Found(Detector(str(detector), kind, threshold, threads=threads), always=False)
+    ours = file == FINDER
+    return Found(Detector(file, None if ours else kind, threshold, threads=threads), always=ours)
+
+
+def file_of(detector: str | Path | None, skeleton: Skeleton) -> Path | None:
+    """The file of the detector that is meant; None where the whole picture is the box."""
+    if detector in (None, NONE) or (detector == AUTO and skeleton.name not in OF_PEOPLE):
+        return None
+    return FINDER if detector in (AUTO, OURS) else Path(str(detector))
 
 
 class Found:

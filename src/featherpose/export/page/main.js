@@ -1,6 +1,6 @@
 // The page: a camera, a picture or a video in; skeletons on it out. Nothing leaves this machine.
 
-import { Finder, Follow, Pose, open } from "./pose.js";
+import { Finder, Follow, Pose, once, open } from "./pose.js";
 
 const by = (name) => document.getElementById(name);
 const stage = by("stage");
@@ -87,12 +87,10 @@ async function showPicture(picture, name) {
   say("looking …");
   await new Promise((done) => setTimeout(done)); // the picture is seen before the work begins
   const begun = performance.now();
+  const boxes = finder ? await finder.boxes(image) : null;
   let people = [];
-  if (finder) {
-    for (const box of await finder.boxes(image)) people.push(await pose.one(image, box));
-  } else {
-    people = [await pose.whole(image)];
-  }
+  for (const { box, score } of boxes ?? []) people.push(await pose.one(image, box, score));
+  people = boxes ? once(people, facts) : [await pose.whole(image)];
   if (mine !== run) return;
   draw(people);
   say(`${name}: ${counted(people)} in ${Math.round(performance.now() - begun)} ms`);

@@ -288,7 +288,8 @@ export class Follow {
   async find(picture) {
     const { facts } = this.pose;
     this.since = 0;
-    const boxes = this.finder ? await this.finder.boxes(picture) : [wholePicture(picture, facts.crop)];
+    const found = this.finder ? await this.finder.boxes(picture) : null;
+    const boxes = found ? found.map(({ box }) => box) : [wholePicture(picture, facts.crop)];
     const known = [...this.tracks];
     this.tracks = boxes.map((box) => {
       const match = known.findIndex((track) => !this.finder || (track.box && overlap(track.box, box) > 0.3));
@@ -298,39 +299,121 @@ export class Follow {
   }
 }
 
+// Poses without the weaker one of each person who was found twice: their joints are as alike as one person's
+export function once(people, { sigmas, alike }) {
+  const area = ({ box }) => box[2] * box[3];
+  const likeness = (one, other) => {
+    const size = (area(one) + area(other)) / 2 + Number.EPSILON;
+    const terms = sigmas.map((sigma, i) => {
+      const [x, y] = [0, 1].map((axis) => one.keypoints[i][axis] - other.keypoints[i][axis]);
+      return Math.exp(-((x * x + y * y) / (2 * sigma) ** 2 / size / 2));
+    });
+    return terms.reduce((a, b) => a + b, 0) / sigmas.length;
+  };
+  const kept = [];
+  for (const person of [...people].sort((a, b) => b.score - a.score)) {
+    if (kept.every((other) => likeness(other, person) <= alike)) kept.push(person);
+  }
+  return people.filter((person) => kept.includes(person));
+}
+
+// Where each of `count` pixels lies among `from` of them, and the weights of its two neighbours in 1/2048
+function taps(count, from) {
+  const scale = 1 / (count / from);
+  return Array.from({ length: count }, (_, i) => {
+    const place = Math.fround((i + 0.5) * scale - 0.5);
+    const low = Math.floor(place);
+    const rest = Math.fround(place - low);
+    return [low, rint(Math.fround(Math.fround(1 - rest) * 2048)), rint(Math.fround(rest * 2048))];
+  });
+}
+
+// OpenCV's bilinear resize of 8-bit pictures in its own whole-number arithmetic; gives R, G, B of each pixel
+export function resized({ data, width, height }, across, down) {
+  const out = new Uint8Array(3 * across * down);
+  const at = (x, y) => 4 * (y * width + x);
+  if (width === 2 * across && height === 2 * down) {
+    // exactly by half it takes the mean of four
+    for (let y = 0, to = 0; y < down; y++) {
+      for (let x = 0; x < across; x++) {
+        const corner = at(2 * x, 2 * y);
+        for (let channel = 0; channel < 3; channel++) {
+          const from = corner + channel;
+          const sum = data[from] + data[from + 4] + data[from + 4 * width] + data[from + 4 * width + 4];
+          out[to++] = (sum + 2) >> 2;
+        }
+      }
+    }
+    return out;
+  }
+  const columns = taps(across, width).map(([x, a, b]) => {
+    if (x < 0) return [0, Math.min(1, width - 1), 2048, 0];
+    if (x >= width - 1) return [width - 1, width - 1, 2048, 0];
+    return [x, x + 1, a, b];
+  });
+  const row = (y, line) => {
+    for (let x = 0; x < across; x++) {
+      const [left, right, a, b] = columns[x];
+      const [one, other] = [at(left, y), at(right, y)];
+      for (let channel = 0; channel < 3; channel++) {
+        line[3 * x + channel] = data[one + channel] * a + data[other + channel] * b;
+      }
+    }
+  };
+  const clamp = (y) => Math.min(Math.max(y, 0), height - 1);
+  const [above, below] = [new Int32Array(3 * across), new Int32Array(3 * across)];
+  taps(down, height).forEach(([y, a, b], place) => {
+    row(clamp(y), above);
+    row(clamp(y + 1), below);
+    for (let i = 0; i < 3 * across; i++) {
+      const sum = ((a * (above[i] >> 4)) >> 16) + ((b * (below[i] >> 4)) >> 16);
+      out[3 * across * place + i] = (sum + 2) >> 2;
+    }
+  });
+  return out;
+}
+
+const PAD = 114; // the grey beside the picture
+
 // People's boxes by a YOLOX: letterbox at the top left, offsets on the grids of strides 8, 16, 32
 export class Finder {
   constructor(session, facts) {
     Object.assign(this, { session, facts });
-    [this.height, this.width] = facts.size;
-    this.canvas = new OffscreenCanvas(this.width, this.height);
-    this.context = this.canvas.getContext("2d", { willReadFrequently: true });
+  }
+
+  // Height and width of the letterbox: the file's own, or of about the picture's form and so many pixels
+  sides({ width, height }) {
+    const { size, area, step, longest } = this.facts;
+    if (area === null) return size;
+    const zoom = Math.sqrt(area / (width * height));
+    const cells = [height, width].map((side) => rint((side * zoom) / step));
+    return cells.map((count) => Math.min(Math.max(count, 1), Math.floor(longest / step)) * step);
   }
 
   async boxes(picture) {
-    const { width, height, context } = this;
+    const [height, width] = this.sides(picture);
     const zoom = Math.min(height / picture.height, width / picture.width);
-    const source = new OffscreenCanvas(picture.width, picture.height);
-    source.getContext("2d").putImageData(picture, 0, 0);
-    context.fillStyle = "rgb(114 114 114)";
-    context.fillRect(0, 0, width, height);
-    context.drawImage(source, 0, 0, Math.round(picture.width * zoom), Math.round(picture.height * zoom));
-    const { data } = context.getImageData(0, 0, width, height);
-    const values = new Float32Array(3 * width * height);
-    for (let i = 0; i < width * height; i++) {
-      for (let channel = 0; channel < 3; channel++) values[(2 - channel) * width * height + i] = data[4 * i + channel];
+    const [across, down] = [picture.width, picture.height].map((side) => Math.max(1, rint(side * zoom)));
+    const small = resized(picture, across, down);
+    const values = new Float32Array(3 * width * height).fill(PAD);
+    for (let channel = 0; channel < 3; channel++) {
+      const plane = (2 - channel) * width * height; // B, G, R
+      for (let y = 0; y < down; y++) {
+        for (let x = 0; x < across; x++) values[plane + y * width + x] = small[3 * (y * across + x) + channel];
+      }
     }
     const found = await this.session.run({ [this.session.inputNames[0]]: tensor(values, [1, 3, height, width]) });
     const output = found[this.session.outputNames[0]];
-    return this.kept(output.data, output.dims[2], zoom, picture);
+    const boxes = this.kept(output.data, output.dims[2], [height, width], zoom, picture);
+    return boxes.length || !this.facts.always ? boxes : null;
   }
 
-  kept(rows, columns, zoom, picture) {
+  kept(rows, columns, [height, width], zoom, picture) {
     const candidates = [];
     let row = 0;
     for (const stride of [8, 16, 32]) {
-      for (let y = 0; y < Math.floor(this.height / stride); y++) {
-        for (let x = 0; x < Math.floor(this.width / stride); x++, row++) {
+      for (let y = 0; y < Math.ceil(height / stride); y++) {
+        for (let x = 0; x < Math.ceil(width / stride); x++, row++) {
           const at = row * columns;
           const score = rows[at + 4] * rows[at + 5];
           if (score < this.facts.threshold) continue;
@@ -350,6 +433,6 @@ export class Finder {
     for (const candidate of candidates.sort((a, b) => b.score - a.score)) {
       if (kept.every((other) => overlap(other.box, candidate.box) <= this.facts.overlap)) kept.push(candidate);
     }
-    return kept.slice(0, this.facts.most).map(({ box }) => box);
+    return kept.slice(0, this.facts.most);
   }
 }
