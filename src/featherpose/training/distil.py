@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from featherpose.errors import PoseError
 from featherpose.settings import number, switch
 from featherpose.skeletons import skeleton_of
 from featherpose.training.compiling import backend_of
-from featherpose.training.losses import HeatmapLoss
+from featherpose.training.losses import HeatmapLoss, Losses, Outputs
 from featherpose.training.simcc import SimCCLoss
 from featherpose.training.taught_once import TaughtOnce, taught_once
 from featherpose.training.teachers import Teacher, read_teacher
@@ -42,6 +42,7 @@ class DistilLoss:
     """
 
     terms = ("labels", "teacher", "teacher_share")
+    sees_crops = True  # while it trains it is given the images and the batch that they are of
 
     def __init__(
         self,
@@ -93,13 +94,13 @@ class DistilLoss:
 
     def __call__(
         self,
-        outputs: Sequence[Tensor],
+        outputs: Outputs,
         joints: Tensor,
         visible: Tensor,
         stride: int,
         images: Tensor | None = None,
         batch: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Losses:
         """The total and, detached, each output's loss; while it trains also both terms and the teacher's part.
 
         Without images, as in validation, it is the labels' loss alone.

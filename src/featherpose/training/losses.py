@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from featherpose import vectors
 from featherpose.errors import PoseError
 from featherpose.heatmaps import encode
 from featherpose.settings import choice, number, numbers, switch
+
+Outputs = Sequence[Tensor]  # what a network gives, the last one final
+Losses = tuple[Tensor, Tensor]  # the total, and each output's own
 
 
 def lapx(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -77,16 +80,8 @@ class HeatmapLoss:
             if not any(self.stage_weights):
                 raise PoseError("loss.stage_weights are all 0, so nothing would be learned.")
 
-    def __call__(
-        self,
-        outputs: Sequence[Tensor],
-        joints: Tensor,
-        visible: Tensor,
-        stride: int,
-        images: Tensor | None = None,
-        batch: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """The total and, detached, each output's own loss. `joints` are crop pixels; the rest is for teachers."""
+    def __call__(self, outputs: Outputs, joints: Tensor, visible: Tensor, stride: int) -> Losses:
+        """The total and, detached, each output's own loss. `joints` are crop pixels."""
         if vectors.is_pair(outputs):
             raise PoseError("This network gives two vectors a joint: add loss=simcc.")
         height, width = outputs[-1].shape[2:]

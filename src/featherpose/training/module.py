@@ -134,8 +134,8 @@ class PoseModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images = normalise(batch["image"], self.channels_last)
         outputs = self.compiled(images) if self.compiled else self.network(images)
-        people = batch["joints"], batch["visible"]
-        total, each = self.loss(outputs, *people, self.stride, images, batch)
+        crops = (images, batch) if getattr(self.loss, "sees_crops", False) else ()
+        total, each = self.loss(outputs, batch["joints"], batch["visible"], self.stride, *crops)
         self.step_losses.append((len(batch["index"]), torch.cat((total[None], each)).detach()))
         if batch_index % 10 == 0:  # for the bar; a metric logged at each step would cost it 0.4 ms
             self.log("loss", total.detach(), prog_bar=True, logger=False)

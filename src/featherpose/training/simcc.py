@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from featherpose import heatmaps, vectors
 from featherpose.errors import PoseError
 from featherpose.settings import number, numbers
+from featherpose.training.losses import Losses, Outputs
 
 
 class SimCCLoss:
@@ -29,15 +30,7 @@ class SimCCLoss:
         self.sigma = None if sigma is None else numbers("loss.sigma", sigma, 2, above=0)
         self.beta = number("loss.beta", beta, above=0)
 
-    def __call__(
-        self,
-        outputs: Sequence[Tensor],
-        joints: Tensor,
-        visible: Tensor,
-        stride: int,
-        images: Tensor | None = None,
-        batch: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, outputs: Outputs, joints: Tensor, visible: Tensor, stride: int) -> Losses:
         """The total and, detached, the one output's own loss. `joints` are crop pixels."""
         each = self.against(outputs, joints, visible, visible)
         return self.combine(each), each.detach()
