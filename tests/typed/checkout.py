@@ -135,6 +135,8 @@ class Checkout:
             return self.stopped()
         if name == "run":
             return self.made_by("python src/train.py")
+        if name == "small":
+            return self.made_by("python src/train.py model.stages=1 model.channels=32")
         if name == "coco":
             return self.made_by(COCO)
         sweep = self.made_by(SWEEP)
