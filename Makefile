@@ -51,7 +51,7 @@ $(FORMATS)/installed: $(STAMP)
 
 .PHONY: test-formats
 test-formats: formats ## The tests that run a converter
-	$(FORMATS)/bin/python -m pytest -n 0 tests/export/test_litert.py $(ARGS)
+	$(FORMATS)/bin/python -m pytest -n 0 tests/export/test_litert.py tests/export/test_litert_smaller.py $(ARGS)
 
 .PHONY: coverage
 coverage: $(STAMP) ## Which lines the fast tests run: a figure, and htmlcov/index.html

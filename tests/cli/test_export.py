@@ -20,10 +20,15 @@ def falls_to(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def prepare(after: float) -> None:
         def score(file: Path, *_: Any) -> SimpleNamespace:
-            value = 60.0 if file.name == "best.onnx" else after
+            value = 60.0 if file.name in ("best.onnx", "best.tflite") else after
             return SimpleNamespace(name="PCKh@0.5", score=value, persons=8)
 
-        monkeypatch.setattr(export, "quantise", lambda _, to, crops: Path(to).write_bytes(b"new"))
+        def quantise(_: Path, to: Path, crops: Any) -> list[str]:
+            to.write_bytes(b"new")
+            return ["the_head"]
+
+        monkeypatch.setattr(export, "quantise", quantise)
+        monkeypatch.setattr(export, "quantise_litert", quantise)
         monkeypatch.setattr(export, "crops_of", lambda *_: None)
         monkeypatch.setattr(export, "FileBackend", lambda file: file)
         monkeypatch.setattr(export, "Estimator", lambda file: file)
@@ -32,17 +37,29 @@ def falls_to(monkeypatch: pytest.MonkeyPatch) -> Any:
     return prepare
 
 
-def write(folder: Path, **settings: Any) -> Path:
+def write(folder: Path, ending: str = ".onnx", **settings: Any) -> Path:
     data: Any = SimpleNamespace(train_people=None, name="synthetic")
-    trained: Any = None
+    crops: Any = None
     cfg: Any = SimpleNamespace(**(vars(SETTINGS) | settings))
-    export.write_int8(cfg, folder / "best.onnx", trained, data)
-    return folder / "best-int8.onnx"
+    export.write_int8(cfg, folder / f"best{ending}", data, crops)
+    return folder / f"best-int8{ending}"
 
 
 def test_an_int8_file_that_costs_little_is_written(tmp_path: Path, falls_to: Any) -> None:
     falls_to(55.0)
     assert write(tmp_path).read_bytes() == b"new"
+
+
+def test_a_tflite_file_says_which_layers_stay_as_they_are(
+    tmp_path: Path, falls_to: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    falls_to(55.0)
+    assert write(tmp_path, ".tflite").name == "best-int8.tflite"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "in float32 the rest and the_head: PCKh@0.5 60.00 in float32, 55.00 in int8" in said
+    falls_to(54.0)
+    with pytest.raises(PoseError, match=r"int8_loses=null takes it all the same\.$"):
+        write(tmp_path, ".tflite")
 
 
 def test_one_that_costs_more_leaves_the_old_file(tmp_path: Path, falls_to: Any) -> None:
@@ -63,7 +80,7 @@ class Asked(dict):
 
 def config(**settings: Any) -> Any:
     plain = {"format": "onnx", "openvino": False, "out": None}
-    return Asked(plain | dict.fromkeys(export.OF_ONNX) | settings)
+    return Asked(plain | dict.fromkeys((*export.OF_ONNX, *export.SMALLER)) | settings)
 
 
 def test_which_formats_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +91,21 @@ def test_which_formats_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert export.formats_of(config(format="litert", openvino=True)) == ["openvino", "litert"]
     with pytest.raises(UsageError, match="no format=coreml; known: onnx, openvino, litert"):
         export.formats_of(config(format=["onnx", "coreml"]))
-    with pytest.raises(UsageError, match="int8=True is made of the ONNX file: add onnx to format="):
-        export.formats_of(config(format="litert", int8=True))
+    with pytest.raises(UsageError, match="web=page is made of the ONNX file: add onnx to format="):
+        export.formats_of(config(format="litert", web="page"))
+    with pytest.raises(UsageError, match="int8=true makes a smaller file of onnx or litert"):
+        export.formats_of(config(format="openvino", int8=True))
+    monkeypatch.setattr(export, "check_quantiser", lambda: None)
+    assert export.formats_of(config(format="litert", int8=True, half=True)) == ["litert"]
+
+
+def test_a_missing_quantiser_ends_it_before_anything_is_exported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "check_converter", lambda: None)
+    monkeypatch.setattr("featherpose.export.litert_smaller.find_spec", lambda name: None)
+    with pytest.raises(PoseError, match="need ai-edge-quantizer, which comes with litert-torch"):
+        export.formats_of(config(format="litert", half=True))
 
 
 def test_a_missing_converter_ends_it_before_anything_is_exported(

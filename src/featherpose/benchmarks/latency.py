@@ -18,7 +18,14 @@ from rich.table import Table
 
 from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file, entry_of_run
 from featherpose.benchmarks.latency_scores import ScoredRun, scored_runs, ways
-from featherpose.benchmarks.stopwatch import BUSY, Measurement, Timing, measure, memory
+from featherpose.benchmarks.stopwatch import (
+    BUSY,
+    Measurement,
+    Timing,
+    measure,
+    memory,
+    thread_counts,
+)
 from featherpose.errors import PoseError, UsageError
 from featherpose.machine import cores
 from featherpose.runs.published import rows as published_rows
@@ -71,11 +78,7 @@ def run(
 ) -> None:
     """Export what is not exported yet, measure everything interleaved, and write table, CSV and figure into `out`."""
     console = Console(stderr=True)
-    counts = list(dict.fromkeys(cores() if n == 0 else n for n in threads))
-    if not counts or min(counts) < 1 or max(counts) > cores():
-        raise PoseError(
-            f"threads takes numbers of 1 to {cores()} (the cores of this machine), or 0 for all of them."
-        )
+    counts = thread_counts(threads)
     size = (int(input_size[0]), int(input_size[1]))
     trained, left = scored_runs(runs) if runs else ([], [])
     if left:

@@ -1,8 +1,9 @@
-"""Run as a program: how many bytes one ONNX Runtime session adds to its process. Loads no torch.
+"""Run as a program: how many bytes one opened file adds to its process. Loads no torch.
 
-Arguments: the file, a tiny file that makes the runtime allocate what it needs for any model, threads, height, width,
-and "small" to leave out the memory pattern. Prints one JSON line. A process of its own is needed because freed
-memory seldom goes back: within one process the second session looks nearly free.
+Arguments: the file, a tiny file that makes its runtime allocate what it needs for any model (LiteRT is loaded alone: it
+has no tiny file), threads, height, width, and "small" to leave out ONNX Runtime's memory pattern. Prints one JSON line.
+A process of its own is needed because freed memory seldom goes back: within one process the second session looks nearly
+free.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ import ctypes
 import gc
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import psutil
 
-from featherpose.inference.backends import open_session
+from featherpose.inference import litert
+from featherpose.inference.backends import open_runtime, open_session, run
 
 
 def resident() -> int:
@@ -28,15 +34,25 @@ def resident() -> int:
 def main(
     path: str, tiny: str, threads: int, height: int, width: int, small: bool
 ) -> dict[str, int]:
-    warm = open_session(tiny, threads, small)
-    warm.run(None, {warm.get_inputs()[0].name: np.ones((1, 3, 8, 8), np.float32)})
+    if path.endswith(litert.SUFFIX) and litert.is_first_choice():
+        import_module("ai_edge_litert.interpreter")
+    else:
+        runtime = "onnxruntime" if path.endswith(".onnx") else "openvino"
+        opened(tiny, threads, small, runtime)(np.ones((1, 3, 8, 8), np.float32))
     image = np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)
     before = resident()
-    session = open_session(path, threads, small)
-    name = session.get_inputs()[0].name
+    forward = opened(path, threads, small)
     for _ in range(4):
-        session.run(None, {name: image})
+        forward(image)
     return {"bytes": resident() - before}
+
+
+def opened(
+    path: str, threads: int, small: bool, runtime: str = "onnxruntime"
+) -> Callable[[np.ndarray], Any]:
+    if path.endswith(".onnx") and runtime == "onnxruntime":
+        return partial(run, open_session(path, threads, small))
+    return open_runtime(path, runtime, threads).run
 
 
 if __name__ == "__main__":

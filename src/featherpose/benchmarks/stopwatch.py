@@ -21,6 +21,7 @@ import numpy as np
 
 from featherpose.errors import PoseError
 from featherpose.inference.backends import open_session
+from featherpose.machine import cores
 
 GEMM = 1024  # side of the square matrices whose product gives the machine's peak
 BUSY = 1.15  # wall time over CPU time at one thread from which a machine counts as busy
@@ -96,6 +97,16 @@ def pinned(threads: int) -> Generator[bool]:
 
 def clock_of(threads: int) -> Callable[[], float]:
     return time.process_time if threads == 1 and sys.platform != "win32" else time.perf_counter
+
+
+def thread_counts(threads: Sequence[int]) -> list[int]:
+    """Each number once; 0 stands for all cores."""
+    counts = list(dict.fromkeys(cores() if n == 0 else n for n in threads))
+    if not counts or min(counts) < 1 or max(counts) > cores():
+        raise PoseError(
+            f"threads takes numbers of 1 to {cores()} (the cores of this machine), or 0 for all of them."
+        )
+    return counts
 
 
 def size_of(path: Path, default: tuple[int, int]) -> tuple[int | None, int, int]:

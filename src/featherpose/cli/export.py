@@ -22,6 +22,7 @@ from featherpose.evaluation.by_network import score_sample
 from featherpose.export.bundle import write_bundle
 from featherpose.export.half import halve
 from featherpose.export.litert import check_converter, export_litert
+from featherpose.export.litert_smaller import check_quantiser, halve_litert, quantise_litert
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
@@ -33,6 +34,7 @@ from featherpose.inference.chances import Chances
 from featherpose.inference.checkpoints import Trained, from_checkpoint, from_weights
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
+from featherpose.inference.litert import SUFFIX
 from featherpose.inference.people import file_of
 from featherpose.inference.streams import open_source
 from featherpose.overrides.as_dict import as_dict
@@ -51,7 +53,9 @@ FORMATS = {
     "openvino": (".xml", "OpenVINO"),
     "litert": (".tflite", "LiteRT"),
 }
-OF_ONNX = ("half", "int8", "web", "bundle")  # what is made of the ONNX file
+OF_ONNX = ("web", "bundle")  # what is made of the ONNX file
+SMALLER = ("half", "int8")  # what is made of these formats' files
+MADE_SMALLER = ("onnx", "litert")
 
 
 def main(cfg: DictConfig) -> None:
@@ -76,11 +80,15 @@ def main(cfg: DictConfig) -> None:
         file, started = path.with_suffix(suffix), time.perf_counter()
         parity = write(name, file, cfg, deployed, crops, description)
         report(file, parity, f"{origin} in {runtime}", time.perf_counter() - started)
-    # Its other forms: with weights in 16 bits, in int8
-    if cfg.half:
-        write_half(path, crops)
-    if cfg.int8:
-        write_int8(cfg, path, trained, data)
+    # Their other forms: with weights in 16 bits, in int8
+    for name in formats:
+        if name not in MADE_SMALLER:
+            continue
+        file = path.with_suffix(FORMATS[name][0])
+        if cfg.half:
+            write_half(file, crops)
+        if cfg.int8:
+            write_int8(cfg, file, data, crops)
     write_around(cfg, path)
 
 
@@ -95,8 +103,15 @@ def formats_of(cfg: DictConfig) -> list[str]:
         raise UsageError(
             f"{without[0]}={cfg[without[0]]} is made of the ONNX file: add onnx to format=."
         )
+    small = [name for name in SMALLER if cfg[name]]
+    if small and not asked & set(MADE_SMALLER):
+        raise UsageError(
+            f"{small[0]}=true makes a smaller file of {' or '.join(MADE_SMALLER)}: add one to format=."
+        )
     if "litert" in asked:
         check_converter()
+        if small:
+            check_quantiser()
     return [name for name in FORMATS if name in asked]
 
 
@@ -207,8 +222,8 @@ def to_deploy(cfg: DictConfig, trained: Trained) -> tuple[Deployed, Description]
 
 
 def write_half(path: Path, crops: Tensor) -> None:
-    target = path.with_name(f"{path.stem}-half.onnx")
-    worst, moved = halve(path, target, crops)
+    target = path.with_name(f"{path.stem}-half{path.suffix}")
+    worst, moved = (halve_litert if path.suffix == SUFFIX else halve)(path, target, crops)
     console.print(
         f"written: {target} ({target.stat().st_size / 1e6:.1f} MB): heatmaps differ from the whole file's by "
         f"{worst:.1e} of the highest value, nine keypoints of ten by less than {moved:.2f} pixels"
@@ -293,15 +308,15 @@ def report(path: Path, parity: Parity, origin: str, seconds: float) -> None:
         console.print(f"[dim]rewritten: {made}[/]")
 
 
-def write_int8(cfg: DictConfig, path: Path, module: Trained, data: PoseDataModule | None) -> None:
+def write_int8(cfg: DictConfig, path: Path, data: PoseDataModule | None, crops: Tensor) -> None:
     if data is None:
         raise PoseError(
             "int8=true needs the network's own dataset, to calibrate on and to score with."
         )
-    target = path.with_name(f"{path.stem}-int8.onnx")
+    target = path.with_name(f"{path.stem}-int8{path.suffix}")
     most = None if cfg.int8_loses is None else number("int8_loses", cfg.int8_loses, least=0)
     with replacing(target) as beside:
-        quantise(path, beside, crops_of(data, data.train_people, int(cfg.calibrate)))
+        how, hint = in_int8(cfg, path, beside, data, crops)
         before, after = (
             score_sample(Estimator(FileBackend(file)), data, int(cfg.score_on))
             for file in (path, beside)
@@ -309,11 +324,23 @@ def write_int8(cfg: DictConfig, path: Path, module: Trained, data: PoseDataModul
         if most is not None and before.score - after.score > most:
             raise PoseError(
                 f"{target} is not written: in int8 {before.name} falls from {before.score:.2f} to {after.score:.2f} on "
-                f"{before.persons} people, by more than int8_loses={most:g}. int8_loses=null takes it all the same; "
-                f"more crops to calibrate on ({cfg.calibrate} now) may help."
+                f"{before.persons} people, by more than int8_loses={most:g}. int8_loses=null takes it all the "
+                f"same{hint}."
             )
     console.print(
-        f"written: {target} ({target.stat().st_size / 1e6:.1f} MB), calibrated on {cfg.calibrate} crops: "
+        f"written: {target} ({target.stat().st_size / 1e6:.1f} MB), {how}: "
         f"{before.name} {before.score:.2f} in float32, {after.score:.2f} in int8, "
         f"on {before.persons} people of {data.name}"
     )
+
+
+def in_int8(
+    cfg: DictConfig, path: Path, beside: Path, data: PoseDataModule, crops: Tensor
+) -> tuple[str, str]:
+    """Writes it; in words how it was made, and what may help where it loses too much."""
+    if path.suffix == SUFFIX:
+        whole = quantise_litert(path, beside, crops)
+        return f"convolutions in int8, in float32 the rest and {', '.join(whole)}", ""
+    quantise(path, beside, crops_of(data, data.train_people, int(cfg.calibrate)))
+    hint = f"; more crops to calibrate on ({cfg.calibrate} now) may help"
+    return f"calibrated on {cfg.calibrate} crops", hint

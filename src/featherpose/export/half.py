@@ -32,19 +32,23 @@ def halve(source: Path, target: Path, crops: Tensor) -> tuple[float, float]:
     """
     model = onnx.load(source)
     halve_weights(model)
-    before = Estimator(FileBackend(source, threads=1))
-    note = replace(before.description, precision="float16 weights")
+    note = replace(FileBackend(source, threads=1).description, precision="float16 weights")
     helper.set_model_props(model, {KEY: note.to_json()})
     with replacing(target) as beside:
         onnx.save(model, beside)
-        after = Estimator(FileBackend(beside, threads=1))
-        worst, moved = compare(before, after, crops.numpy())
-        if not (worst <= TOLERANCE and moved <= TOLERANCE_PIXELS):
-            raise PoseError(
-                f"{target} is not written: with weights of 16 bits its heatmaps differ by {worst:.1e} of the "
-                f"highest value ({TOLERANCE:.0e} is allowed) and a tenth of its keypoints by more than "
-                f"{moved:.2f} pixels ({TOLERANCE_PIXELS} allowed)."
-            )
+        return agreeing(source, beside, target, crops)
+
+
+def agreeing(source: Path, beside: Path, target: Path, crops: Tensor) -> tuple[float, float]:
+    """How far the half-size file is from its source on the crops; PoseError where that is too far."""
+    before, after = (Estimator(FileBackend(file, threads=1)) for file in (source, beside))
+    worst, moved = compare(before, after, crops.numpy())
+    if not (worst <= TOLERANCE and moved <= TOLERANCE_PIXELS):
+        raise PoseError(
+            f"{target} is not written: with weights of 16 bits its heatmaps differ by {worst:.1e} of the "
+            f"highest value ({TOLERANCE:.0e} is allowed) and a tenth of its keypoints by more than "
+            f"{moved:.2f} pixels ({TOLERANCE_PIXELS} allowed)."
+        )
     return worst, moved
 
 
@@ -69,12 +73,12 @@ def halve_weights(model: onnx.ModelProto) -> None:
 def compare(one: Estimator, other: Estimator, crops: np.ndarray) -> tuple[float, float]:
     first, second = one.outputs(crops)[-1], other.outputs(crops)[-1]
     points, others = one.decode(first)[0], other.decode(second)[0]
-    values, rounded = _values(first), _values(second)
+    values, rounded = values_of(first), values_of(second)
     worst = np.abs(values - rounded).max() / np.abs(values).max()
     return float(worst), float(np.quantile(np.linalg.norm(points - others, axis=-1), 0.9))
 
 
-def _values(output: Output) -> np.ndarray:
+def values_of(output: Output) -> np.ndarray:
     if isinstance(output, Heatmaps):
         return output.values
     return np.concatenate([output.x, output.y], axis=2)
