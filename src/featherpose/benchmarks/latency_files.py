@@ -12,13 +12,13 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from featherpose.benchmarks.latency_scores import ScoredRun
 from featherpose.benchmarks.sizes import composed
 from featherpose.benchmarks.stopwatch import Candidate, size_of
 from featherpose.errors import PoseError
 from featherpose.export.onnx import Deployed, export, graph_of
+from featherpose.export.quick import settle
 from featherpose.export.rewrite import rewrite
 from featherpose.files import replacing
 from featherpose.inference.backends import open_session
@@ -115,27 +115,6 @@ def digest(network: PoseNetwork, cfg: DictConfig, size: tuple[int, int], rewritt
         [*made_of, inspect.getsource(settle), *(Path(str(file)).read_text() for file in files)]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def settle(network: PoseNetwork, size: tuple[int, int]) -> PoseNetwork:
-    """A random network whose activations have the scale of a trained one's.
-
-    Gates that start at 0 would hide half of the network, and values that shrink from layer to layer end as
-    denormals, which cost a CPU a hundred times as much: one pass in training mode fills the batch norms' statistics.
-    """
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for key, parameter in network.named_parameters():
-            if key.endswith(("alpha", "gamma")) and not parameter.any():
-                parameter.copy_(torch.rand(parameter.shape, generator=generator) * 0.5 + 0.25)
-        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = 1.0
-        network.train()(torch.randn(2, 3, *size, generator=generator))
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-    return network.eval()
 
 
 def write(network: PoseNetwork, path: Path, size: tuple[int, int], rewritten: bool) -> None:

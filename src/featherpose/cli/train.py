@@ -24,6 +24,7 @@ from featherpose.data.doctor.targets import refuse_nothing
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
 from featherpose.machine import arithmetic, set_matmul
+from featherpose.models.network import PoseNetwork
 from featherpose.overrides.as_dict import as_dict
 from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
@@ -66,7 +67,7 @@ def main(cfg: DictConfig) -> float | None:
         set_matmul(cfg.matmul)
         L.seed_everything(check_seed(cfg.seed), workers=True, verbose=False)
         try:
-            module, data, config = build(cfg)
+            module, data, config, spent = build(cfg, folder)
             trainer = build_trainer(cfg, folder, recording)
             if checkpoint:
                 refuse_what_cannot_go_on(checkpoint, module, data, trainer)
@@ -89,7 +90,9 @@ def main(cfg: DictConfig) -> float | None:
         record.update(**facts, own_configs=own_conf.taken())
         if first and not checkpoint:
             record.update(
-                **budget.keep(cfg.search, module.network, data.input_size, facts["network"])
+                **budget.keep(
+                    cfg.search, module.network, facts["network"], clock_of(config), known=spent
+                )
             )
         loggers = [MetricsFile(folder), *dashboards.build_loggers(cfg, folder, name, group, tags)]
         trainer.loggers = loggers
@@ -139,8 +142,11 @@ def build_trainer(cfg: DictConfig, folder: Path, record: Recording) -> L.Trainer
     return trainer
 
 
-def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
-    """Module, data and the resolved config, fitted to each other: data follows the network's stride and size."""
+def build(cfg: DictConfig, folder: Path) -> tuple[PoseModule, Any, dict[str, Any], float | None]:
+    """Module, data and the resolved config, fitted to each other: data follows the network's stride and size.
+
+    With the network's milliseconds where a budget was solved by them.
+    """
     config = as_dict(cfg)
     schedule = Schedule.of(config["schedule"])
     if schedule.endless and not (cfg.callbacks or {}).get("time_budget"):
@@ -150,10 +156,43 @@ def build(cfg: DictConfig) -> tuple[PoseModule, Any, dict[str, Any]]:
         )
     if too_short := schedule.beyond_the_end():
         rank_zero_warn(too_short)
-    budget.solve(config)
+    spent = budget.solve(config, clock_of(config), solved_before(config, folder))
     module, data = build_training(config)
     config["data"]["input_size"] = [int(side) for side in data.input_size]
-    return module, data, config
+    return module, data, config, spent
+
+
+def clock_of(config: dict[str, Any]) -> budget.Clock:
+    """Times a network at the run's input size; the exporter is loaded where somebody asks."""
+
+    def milliseconds(network: PoseNetwork) -> float:
+        from featherpose.export import quick
+
+        return quick.milliseconds(network, config["data"]["input_size"])
+
+    return milliseconds
+
+
+def solved_before(config: dict[str, Any], folder: Path) -> Any:
+    """The width that this very run found by its milliseconds, which are never the same twice.
+
+    A run that goes on, and the other processes of one, have to stay with the network that it began with.
+    """
+    search, path = config["search"], folder / "config.yaml"
+    if search["solve"] is None or search["budget"]["ms"] is None:
+        return None
+    if path.is_file():
+        before: Any = OmegaConf.to_container(OmegaConf.load(path))
+        key = before["search"]["solve"]
+        same = before["search"]["budget"] == search["budget"]
+        if same and key and {**config["model"], key: None} == {**before["model"], key: None}:
+            return before["model"][key]
+    if not on_first_rank():
+        raise PoseError(
+            "search.solve by milliseconds is done once, by the first process, before the others start: take "
+            "hydra/launcher=processes with trainer=ddp, or a budget of params or macs."
+        )
+    return None
 
 
 def start_from_weights(module: PoseModule, config: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Mapping, Sequence
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from statistics import median
 from typing import Any
-
-import torch
 
 from featherpose.errors import BrokenOff, PoseError
 from featherpose.models.count import count
@@ -17,9 +15,10 @@ from featherpose.models.network import PoseNetwork
 from featherpose.runs.record import OVER_BUDGET, NetworkFacts
 from featherpose.settings import number
 from featherpose.targets import build
+from featherpose.training.width import on_meta, width_of, widths
 
-PASSES = 5  # of which the median counts, after one to warm up: about a second for LAPX at 256x192
-LEAST, STEP, MOST = 16, 4, 1024  # what is solved for: from the first to the last in such steps
+START, TRIES = 16, 8  # of widths that are timed: the first one's place, and how many at most
+NEAR = 0.95  # of a limit in milliseconds is close enough
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,32 @@ def in_words(name: str, value: float) -> str:
     return f"{value / unit:.4g}{word}"
 
 
+Clock = Callable[[PoseNetwork], float]
+"""Milliseconds of one picture in the graph that `export` would write."""
+
+
 def keep(
-    search: Mapping[str, Any], network: PoseNetwork, size: Sequence[int], counted: NetworkFacts
+    search: Mapping[str, Any],
+    network: PoseNetwork,
+    counted: NetworkFacts,
+    clock: Clock,
+    known: float | None = None,
 ) -> dict[str, float]:
-    """What the record gets of a network's time, where it was asked for; one beyond its budget ends the run here."""
+    """What the record gets of a network's time, where it was asked for; one beyond its budget ends the run here.
+
+    Args:
+        search: conf/search.
+        network: as it is before its first step.
+        counted: its size.
+        clock: measures it.
+        known: what `solve` has measured.
+    """
     budget = Budget(**search["budget"])
     used: dict[str, float | None] = {"params": counted.parameters, "macs": counted.macs}
     refuse(budget.broken(used, "the network"))
     if budget.ms is None and not search["measure"]:
         return {}
-    spent = milliseconds(network, size)
+    spent = clock(network) if known is None else known
     refuse(budget.broken({"ms": spent}, "one picture"))
     return {"ms": round(spent, 2)}
 
@@ -72,56 +87,100 @@ def refuse(why: str | None) -> None:
         raise BrokenOff(OVER_BUDGET, why)
 
 
-def milliseconds(network: PoseNetwork, size: Sequence[int]) -> float:
-    """CPU time of one picture in torch at one thread, which is wall time on a quiet machine."""
-    network = copy.deepcopy(network).cpu().eval()
-    picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # values of untrained networks may vanish, and would cost more
-    try:
-        with torch.inference_mode():
-            return 1000 * median([seconds(network, picture) for _ in range(PASSES + 1)][1:])
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(threads)
+def solve(config: dict[str, Any], clock: Clock, solved: Any = None) -> float | None:
+    """Sets `model.<search.solve>` to the widest whose network keeps the budget; gives its milliseconds if measured.
 
-
-def seconds(network: PoseNetwork, picture: torch.Tensor) -> float:
-    began = time.process_time()
-    network(picture)
-    return time.process_time() - began
-
-
-def solve(config: dict[str, Any]) -> None:
-    """Sets `model.<search.solve>` to the largest multiple of 4 whose network keeps the budget."""
+    Args:
+        config: of the run; `search.solve` becomes the name of the key in it.
+        clock: measures a network.
+        solved: what this very run has found before, which stays.
+    """
     key, budget = config["search"]["solve"], Budget(**config["search"]["budget"])
     if key is None:
-        return
+        return None
     model, size = config["model"], config["data"]["input_size"]
+    key = width_of(model) if key == "width" and key not in model else key
+    config["search"]["solve"] = key
+    if solved is not None:
+        model[key] = solved
+        return None
+    refuse_what_cannot_be_solved(key, model, size, budget)
+    values = widths(model, key)
+
+    def over(index: int) -> str | None:
+        used = used_by({**model, key: values[index]}, size, budget)
+        return budget.broken(used, f"even with {key}={values[0]} the network")
+
+    refuse(over(0))
+    low, high = 0, len(values) - 1  # low keeps the budget
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if over(middle) is None else (low, middle - 1)
+    model[key] = values[low]
+    if budget.ms is None:
+        return None
+    model[key], spent = widest_in_time(model, key, values[: low + 1], size, budget.ms, clock)
+    return spent
+
+
+def refuse_what_cannot_be_solved(
+    key: str, model: Mapping[str, Any], size: Any, budget: Budget
+) -> None:
     if key not in model:
         raise PoseError(
             f"search.solve={key}: this model has no such key; it has {', '.join(model)}."
         )
-    if budget.params is None and budget.macs is None:
+    if not budget.given():
         raise PoseError(
-            f"search.solve={key} needs search.budget.params or search.budget.macs to solve for."
+            f"search.solve={key} needs a search.budget to solve for: params, macs or ms."
         )
-    if budget.macs is not None and size is None:
-        raise PoseError(f"search.solve={key} by MACs needs data.input_size=[height,width].")
-    least = used_by({**model, key: LEAST}, size, budget)
-    refuse(budget.broken(least, f"even with {key}={LEAST} the network"))
-    low, high = LEAST // STEP, MOST // STEP  # in steps; low keeps the budget
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = budget.broken(used_by({**model, key: middle * STEP}, size, budget), "") is None
-        low, high = (middle, high) if fits else (low, middle - 1)
-    model[key] = low * STEP
+    if size is None and (budget.macs is not None or budget.ms is not None):
+        raise PoseError(f"search.solve={key} by MACs or ms needs data.input_size=[height,width].")
+
+
+def widest_in_time(
+    model: Mapping[str, Any],
+    key: str,
+    values: Sequence[Any],
+    size: Sequence[int],
+    limit: float,
+    clock: Clock,
+) -> tuple[Any, float]:
+    """A width whose measured time is at most the limit and within a few percent of it, and that time.
+
+    Each measurement says by the MACs where to look next: four are usual.
+    """
+
+    def macs(index: int) -> int:
+        return count(on_meta({**model, key: values[index]}), *size).convolution_macs
+
+    low, high = -1, len(values)  # low keeps the limit, high does not
+    found: tuple[Any, float] | None = None
+    least: float = math.inf
+    index = min(len(values) - 1, START)
+    for _ in range(TRIES):
+        spent = clock(build(copy.deepcopy({**model, key: values[index]})))
+        least = min(least, spent)
+        if spent <= limit:
+            low, found = index, (values[index], spent)
+        else:
+            high = index
+        if high - low <= 1 or limit * NEAR <= spent <= limit:
+            break
+        wanted = macs(index) * limit * (1 + NEAR) / 2 / spent
+        index = bisect_left(range(low + 1, high), wanted, key=macs) + low
+        index = min(max(index, low + 1), high - 1)
+    if found is None:
+        refuse(
+            f"even with {key}={values[high]} one picture has {in_words('ms', least)}; "
+            f"search.budget.ms allows {in_words('ms', limit)}."
+        )
+    assert found is not None
+    return found
 
 
 def used_by(model: Mapping[str, Any], size: Any, budget: Budget) -> dict[str, float | None]:
     """On the meta device: shapes only."""
-    with torch.device("meta"):
-        network = build(model)
+    network = on_meta(model)
     counted = count(network, *size).convolution_macs if budget.macs is not None else None
     return {"params": sum(each.numel() for each in network.parameters()), "macs": counted}
