@@ -87,6 +87,45 @@ def test_of_several_objectives_the_ones_that_no_other_beats(
     assert [line.split("ms ")[1].split()[0] for line in lines] == ["20", "30", "40"]
 
 
+def experiments_of(text: str) -> tuple[list[str], str]:
+    """Of the command that trains the finalists: its configs, and the whole line."""
+    line = next(line for line in text.splitlines() if "seed=0,1,2" in line)
+    (word,) = [word for word in line.split() if word.startswith("experiment=")]
+    return word.removeprefix("experiment=").split(","), line
+
+
+def test_the_front_is_trained_over_seeds_by_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study, space = searched(9, directions=2)
+    names, line = experiments_of(text_of(tmp_path / "night", study, space, "score", "ms"))
+    front = answer.winners(study, space, tmp_path)
+    assert names == [f"finalist_night_{each.number}" for each in front]
+    assert line.split()[-1] == "search.measure=true" and " -m " in line
+    for name, each in zip(names, front, strict=True):
+        config = yaml.safe_load((tmp_path / "conf" / "experiment" / f"{name}.yaml").read_text())
+        assert str(config["model"]["stages"]) == each.point["model.stages"]
+        assert "callbacks" not in config and "epochs" not in config["schedule"]
+
+
+def test_of_one_objective_the_best_three_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study, space = searched(9)
+    names, line = experiments_of(text_of(tmp_path / "night", study, space))
+    order = sorted(study.get_trials(), key=lambda each: -(each.value or 0))
+    assert names == [f"finalist_night_{each.number}" for each in order[:3]]
+    assert "search.measure" not in line
+
+
+def test_one_alone_is_compared_with_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study, space = searched(1)
+    assert "over seeds" not in text_of(tmp_path / "night", study, space)
+
+
 def test_nothing_scored_is_said_so(tmp_path: Path) -> None:
     space = space_of(AXES, {}, {})
     study = optuna.create_study()

@@ -26,6 +26,8 @@ from featherpose.sweeps.space import Point, Space
 # What makes the trainings of a search short, and what only a search has
 SHORT = ("debug=", "schedule.epochs=", "schedule.steps=", "trainer.limit_", "trainer.max_")
 OF_A_SEARCH = ("callbacks=halving", "callbacks.halving.", "search.", "sweep=")
+FINALISTS = 3  # of one objective
+SEEDS = "0,1,2"  # that they are trained with
 ENOUGH = 10  # scored trials, below which nothing is said about importance
 PARTS = 5  # the importance without each fifth of the trials says how sure it is
 
@@ -47,6 +49,16 @@ def winners(study: Study, space: Space, folder: Path) -> list[Winner]:
         return []
     best = [study.best_trial] if len(study.directions) == 1 else unlike(study.best_trials)
     return [winner(each, space, folder) for each in best]
+
+
+def finalists(study: Study, space: Space, folder: Path) -> list[Winner]:
+    """Those that a deviation over seeds should tell apart: the front of several objectives, of one the best few."""
+    if len(study.directions) > 1:
+        return winners(study, space, folder)
+    scored = [each for each in study.get_trials(deepcopy=False) if each.values]
+    best = sorted(scored, key=lambda each: each.values[0], reverse=True)
+    best = list({str(sorted(each.params.items())): each for each in reversed(best)}.values())
+    return [winner(each, space, folder) for each in best[::-1][:FINALISTS]]
 
 
 def unlike(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -115,7 +127,12 @@ def write(
         best = found[0] if len(objectives) == 1 else max(found, key=lambda each: each.values[0])
         file = write_experiment(best, folder, loader)
         text = "\n".join(
-            [*told(found, objectives), *how_to_train(best, file), *what_mattered(study)]
+            [
+                *told(found, objectives),
+                *how_to_train(best, file),
+                *how_to_compare(finalists(study, space, folder), objectives, folder, loader),
+                *what_mattered(study),
+            ]
         )
     write_atomically(folder / ANSWER, text + "\n")
     return text
@@ -139,14 +156,35 @@ def how_to_train(best: Winner, file: Path | None) -> list[str]:
     if best.left_out:
         lines.append(f"  (without {' '.join(best.left_out)}, which made the search short)")
     if file is not None:
-        own = (
-            ""
-            if file.parents[1] == Path.cwd() / "conf"
-            else f"--config-dir {shlex.quote(str(file.parents[1]))} "
-        )
         lines.append(f"the same as a config, {file}:")
-        lines.append(f"  {command('train')} {own}experiment={file.stem}")
+        lines.append("  " + " ".join([command("train"), *where(file), f"experiment={file.stem}"]))
     return lines
+
+
+def where(file: Path) -> list[str]:
+    """How Hydra is told of a config that does not lie in the user's own conf/."""
+    conf = file.parents[1]
+    return [] if conf == Path.cwd() / "conf" else ["--config-dir", shlex.quote(str(conf))]
+
+
+def how_to_compare(
+    found: Sequence[Winner], objectives: Sequence[str], folder: Path, loader: ConfigLoader | None
+) -> list[str]:
+    """The finalists in full over seeds, as one sweep of configs; nothing where there is but one."""
+    named = [(each, f"finalist_{folder.name}_{each.number}") for each in found]
+    files = [write_experiment(each, folder, loader, name) for each, name in named]
+    written = [file for file in files if file is not None]
+    if len(written) < 2 or len(written) < len(found):
+        return []
+    experiments = "experiment=" + ",".join(file.stem for file in written)
+    words = [command("train"), "-m", *where(written[0]), experiments, f"seed={SEEDS}"]
+    words += ["search.measure=true"] if "ms" in objectives else []
+    numbers = " ".join(f"#{each.number}" for each in found)
+    return [
+        f"one training each says little: {numbers} in full over seeds:",
+        "  " + " ".join(words),
+        "whose mean and deviation `runs report` then shows",
+    ]
 
 
 def what_mattered(study: Study) -> list[str]:
@@ -163,8 +201,11 @@ def what_mattered(study: Study) -> list[str]:
     return lines
 
 
-def write_experiment(best: Winner, folder: Path, loader: ConfigLoader | None) -> Path | None:
-    """`conf/experiment/winner_SWEEP.yaml` where the user stands; in the program's own checkout in the sweep's folder.
+def write_experiment(
+    best: Winner, folder: Path, loader: ConfigLoader | None, name: str | None = None
+) -> Path | None:
+    """An experiment where the user stands, `winner_SWEEP` or of another name; in the program's own checkout in the
+    sweep's folder.
 
     None where an override is of a kind that a config cannot say.
     """
@@ -173,9 +214,9 @@ def write_experiment(best: Winner, folder: Path, loader: ConfigLoader | None) ->
         return None
     here = Path.cwd() / "conf"
     conf = folder / "conf" if here.resolve() == CONF.resolve() else here
-    file = conf / "experiment" / f"winner_{folder.name}.yaml"
+    file = conf / "experiment" / f"{name or f'winner_{folder.name}'}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    head = f"# @package _global_\n# Trial {best.number} of the search in {folder}, the best one\n"
+    head = f"# @package _global_\n# Trial {best.number} of the search in {folder}\n"
     write_atomically(file, head + yaml.safe_dump(content, sort_keys=False))
     return file
 
