@@ -55,8 +55,9 @@ def finalists(study: Study, space: Space, folder: Path) -> list[Winner]:
     """Those that a deviation over seeds should tell apart: the front of several objectives, of one the best few."""
     if len(study.directions) > 1:
         return winners(study, space, folder)
-    scored = [each for each in study.get_trials(deepcopy=False) if each.values]
-    best = sorted(scored, key=lambda each: each.values[0], reverse=True)
+    # one that was pruned has a value too, of the epoch at which it ended
+    scored = [each for each in study.get_trials() if each.state == TrialState.COMPLETE]
+    best = sorted(scored, key=lambda each: (each.values or [0.0])[0], reverse=True)
     best = list({str(sorted(each.params.items())): each for each in reversed(best)}.values())
     return [winner(each, space, folder) for each in best[::-1][:FINALISTS]]
 
