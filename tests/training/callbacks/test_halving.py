@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import pytest
+import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from featherpose.errors import BrokenOff, PoseError
 from featherpose.sweeps import study
+from featherpose.sweeps.job import free_port
 from featherpose.training.callbacks.halving import Halving, trial_of
 
 
@@ -87,3 +94,70 @@ def test_several_objectives_have_no_one_order(
 def test_wrong_values_are_one_sentence(wrong: dict[str, int]) -> None:
     with pytest.raises(PoseError, match=r"callbacks\.halving needs"):
         Halving(**wrong)
+
+
+class Worse(L.LightningModule):
+    """Learns nothing; its score of an epoch is what it is told, on one rank otherwise than on the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch: Tensor) -> Tensor:
+        return self.layer(batch).sum()
+
+    def validation_step(self, batch: Tensor) -> None:
+        self.log("val/score", 20.0 + 2 * self.global_rank, sync_dist=True)  # 21 over both
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class OfTrial(Halving):
+    """Of a job that another process of this test started; every rank writes how it ended."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        super().__init__(first=1, keep=2)
+        self.folder, self.number = folder, number
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if trainer.is_global_zero:
+            self.trial = trial_of(self.folder, self.number, self.first, self.keep)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        try:
+            super().on_validation_end(trainer, pl_module)
+        except BrokenOff as error:
+            (self.folder / f"rank{trainer.global_rank}.txt").write_text(str(error))
+            trainer.strategy.barrier()  # the first process to end takes the others along
+            raise
+
+
+@pytest.mark.slow
+def test_all_processes_of_a_run_end_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(root))  # the ranks find this module by its name
+    monkeypatch.setenv("MASTER_PORT", str(free_port(22000)))
+    other = trial_of(folder, 0, 1, 2)
+    for epoch, score in ((1, 10.0), (2, 50.0)):  # worse than 21 after one epoch, better after two
+        other.report(score, epoch)
+        assert not other.should_prune()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy=DDPStrategy(start_method="spawn", timeout=timedelta(seconds=300)),
+        max_epochs=6,
+        callbacks=[OfTrial(folder, 1)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    with pytest.raises(Exception, match="not among the best 1/2"):
+        trainer.fit(Worse(), DataLoader(torch.ones(4, 1)), DataLoader(torch.ones(4, 1)))
+    ended = [(folder / f"rank{rank}.txt").read_text() for rank in (0, 1)]
+    assert ended == ["after epoch 2 not among the best 1/2 of the search"] * 2
+    trials = study.open_study(folder, ["maximize"]).get_trials()
+    assert trials[1].intermediate_values == {1: 21.0, 2: 21.0}, "told by one process, of both"
