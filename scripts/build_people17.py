@@ -9,7 +9,6 @@ and how it is sieved. Each slow step is kept in OUT/work: a second run goes on w
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,30 +17,17 @@ sys.path.insert(0, str(ROOT / "src"))  # works without an installation too
 
 
 def main() -> int:
-    from featherpose.errors import PoseError
     from featherpose.teaching.build_set import build
+    from featherpose.teaching.command import done, parser_of
     from featherpose.teaching.sieve import Rules
-    from featherpose.teaching.sources import LABELLED, UNLABELLED, Places
+    from featherpose.teaching.sources import LABELLED, UNLABELLED
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, help="where the set goes")
-    parser.add_argument("--data", type=Path, required=True, help="labelled sets, teacher, detector")
-    parser.add_argument("--snapshots", type=Path, required=True, help="of public repositories")
+    parser = parser_of(__doc__, data="labelled sets, teacher, detector")
     every = [*LABELLED, *UNLABELLED]
     parser.add_argument("--sources", nargs="+", choices=every, default=every, metavar="SOURCE")
     options = parser.parse_args()
-    places = Places(options.data, options.snapshots, options.out / "work")
-    try:
-        build(options.out, places, [name for name in every if name in options.sources], Rules())
-    except PoseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    names = [name for name in every if name in options.sources]
+    return done(lambda places: build(options.out, places, names, Rules()), options)
 
 
 if __name__ == "__main__":

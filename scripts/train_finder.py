@@ -9,7 +9,6 @@ stopped.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,31 +20,21 @@ def main() -> int:
     import cv2
     import torch
 
-    from featherpose.errors import PoseError
+    from featherpose.teaching.command import done, parser_of
     from featherpose.teaching.finder import Plan, train
-    from featherpose.teaching.sources import Places
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, help="where finder.onnx goes")
-    parser.add_argument("--data", type=Path, required=True, help="labelled sets and the detector")
-    parser.add_argument("--snapshots", type=Path, required=True, help="of public repositories")
+    parser = parser_of(__doc__, data="labelled sets and the detector")
     parser.add_argument("--steps", type=int, default=Plan.steps)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
-    places = Places(options.data, options.snapshots, options.out / "work")
-    try:
-        train(options.out, places, Plan(steps=options.steps), lambda line: print(line, flush=True))
-    except PoseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    plan = Plan(steps=options.steps)
+    return done(lambda places: train(options.out, places, plan, say), options)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
