@@ -17,7 +17,9 @@ from featherpose.models.network import (
     output_names_of,
     shapes_alone,
 )
+from featherpose.models.peers.rtmpose import RTMPose
 from featherpose.models.repose import RePose
+from featherpose.models.simcc import VectorHourglass
 
 
 def test_a_network_of_ones_own_may_leave_its_height_out() -> None:
@@ -66,3 +68,14 @@ def test_outputs_are_called_what_they_are() -> None:
     names = ["before the updates", "after the updates", "refined 1", "refined 2", "final"]
     assert output_names_of(one, 5) == names
     assert output_names_of(two, 10)[4:6] == ["stage 1, final", "stage 2, before the updates"]
+
+
+@pytest.mark.parametrize("network", ["rtmpose", "simcc"])
+def test_a_network_that_fits_one_size_refuses_others(network: str) -> None:
+    built: PoseNetwork
+    if network == "rtmpose":
+        built = RTMPose(3, widen=0.125, input_size=(64, 96))
+    else:
+        built = VectorHourglass(3, (64, 96), stages=1, channels=16)
+    with pytest.raises(PoseError, match=r"built for 64x96, not 96x64.*set data\.input_size"):
+        built(torch.zeros(1, 3, 96, 64))

@@ -32,6 +32,15 @@ class PoseNetwork(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         raise NotImplementedError
 
+    def check_size(self, images: Tensor) -> None:
+        """PoseError where a network that fits one `input_size` is given another."""
+        height, width = self.input_size
+        if tuple(images.shape[2:]) != (height, width):
+            raise PoseError(
+                f"This network was built for {height}x{width}, not {images.shape[2]}x{images.shape[3]}: "
+                "what it gives depends on the size; set data.input_size."
+            )
+
     def output_names(self, count: int) -> list[str]:
         """What each of its `count` outputs is, in a word or two under a picture."""
         return stage_names(count)

@@ -61,12 +61,7 @@ class VectorHourglass(Hourglass):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[x (B, K, 2W), y (B, K, 2H)]."""
-        if tuple(images.shape[2:]) != self.input_size:
-            height, width = self.input_size
-            raise PoseError(
-                f"This network was built for {height}x{width}, not {images.shape[2]}x{images.shape[3]}: "
-                "its vectors depend on the size; set data.input_size."
-            )
+        self.check_size(images)
         maps = F.avg_pool2d(super().forward(images)[-1], POOLED)
         tokens = self.attention(self.tokens(maps.flatten(2)))
         return [self.x(tokens), self.y(tokens)]

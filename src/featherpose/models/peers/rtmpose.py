@@ -165,12 +165,7 @@ class RTMPose(PoseNetwork):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[heatmaps], or with `output="vectors"` [x (B, K, 2W), y (B, K, 2H)]."""
-        if tuple(images.shape[2:]) != self.input_size:
-            height, width = self.input_size
-            raise PoseError(
-                f"This RTMPose was built for {height}x{width}, not {images.shape[2]}x{images.shape[3]}: "
-                "its heads depend on the size; set model.input_size."
-            )
+        self.check_size(images)
         tokens = self.attention(self.tokens(self.places(self.backbone(images)).flatten(2)))
         x, y = self.x(tokens), self.y(tokens)
         if self.output == "vectors":
