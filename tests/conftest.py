@@ -8,7 +8,7 @@ import secrets
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 
 from featherpose.cli import app
 
+from .forks import Forks
 from .made_once import made_once
 from .skips import watch
 from .small_runs import *  # noqa: F403  (their fixtures)
@@ -80,6 +81,18 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Takes what `sys.executable` takes, and starts in a moment: forks.py says how, and what it is not for."""
+    if not hasattr(os, "pidfd_open"):  # Linux has it
+        yield sys.executable
+        return
+    forks = Forks(tmp_path_factory.mktemp("python"))
+    forks.wait()
+    yield str(forks.python)
+    forks.close()
+
+
 @dataclass
 class Answer:
     """What a command line came to."""
@@ -136,11 +149,11 @@ def tiny() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(root: Path, python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one finished training run: LAPX, two epochs, 24 synthetic people."""
 
     def train(runs: Path) -> None:
-        command = [sys.executable, str(root / "src" / "train.py"), *TINY, f"paths.runs={runs}"]
+        command = [python, str(root / "src" / "train.py"), *TINY, f"paths.runs={runs}"]
         done = subprocess.run(
             command, cwd=runs, capture_output=True, text=True, timeout=800, check=False
         )

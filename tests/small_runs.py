@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,11 +34,11 @@ SWEEP = (
 
 
 @pytest.fixture(scope="session")
-def sweep(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sweep(root: Path, python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished sweep: two seeds of LAPX with two and three stages on synthetic people."""
 
     def train(runs: Path) -> None:
-        command = [sys.executable, str(root / "src" / "train.py"), *SWEEP, f"paths.runs={runs}"]
+        command = [python, str(root / "src" / "train.py"), *SWEEP, f"paths.runs={runs}"]
         plain = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
         done = subprocess.run(
             command,

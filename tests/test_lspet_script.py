@@ -15,10 +15,10 @@ from featherpose.inference.backends import OnnxRuntime
 NETWORKS = ("lapx",)  # of the four; each more is half a minute, LE-HRNet's export two
 
 
-def reproduce(root: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def reproduce(python: str, root: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(root / "scripts" / "reproduce_lspet.sh"), *words]
     environment = os.environ | {
-        "PYTHON": sys.executable,
+        "PYTHON": python,
         "OUT": str(out),
         "MODELS": " ".join(NETWORKS),
         "WANDB_MODE": "offline",
@@ -31,11 +31,11 @@ def reproduce(root: Path, out: Path, *words: str) -> subprocess.CompletedProcess
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(
-    root: Path, tmp_path: Path
+    root: Path, python: str, tmp_path: Path
 ) -> None:
     data, out = tmp_path / "lspet", tmp_path / "out"
     maker = [
-        sys.executable,
+        python,
         str(root / "scripts" / "make_synthetic.py"),
         "--format",
         "lspet",
@@ -46,7 +46,7 @@ def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(
     words = ["smoke", f"data.root={data}", "data.read.train=[1,14]", "data.read.val=[15,20]"]
     words += ["model.stages=1", "model.channels=32"]
 
-    done = reproduce(root, out, *words)
+    done = reproduce(python, root, out, *words)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     table = (out / "table.md").read_text()
     for name in NETWORKS:
@@ -66,13 +66,13 @@ def test_the_smallest_budget_runs_to_its_end_and_goes_on_where_it_was(
         (out / "lapx" / "lapx-lspet.onnx").stat(),
     )
     (out / "lapx" / "run.json").write_text(json.dumps(record | {"state": "interrupted"}))
-    done = reproduce(root, out, *words)
+    done = reproduce(python, root, out, *words)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert len(json.loads((out / "lapx" / "run.json").read_text())["resumed"]) == 1
     assert (out / "lapx" / "lapx-lspet.onnx").stat().st_mtime_ns == exported.st_mtime_ns
 
 
 def test_an_unknown_budget_is_told(root: Path, tmp_path: Path) -> None:
-    done = reproduce(root, tmp_path, "night")
+    done = reproduce(sys.executable, root, tmp_path, "night")
     assert done.returncode == 2
     assert "cpu|gpu|smoke" in done.stderr

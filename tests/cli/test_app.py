@@ -16,9 +16,9 @@ from featherpose.errors import PoseError, UsageError
 
 
 def run(
-    root: Path, *words: str, cwd: Path | None = None, **variables: str
+    python: str, root: Path, *words: str, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "src" / words[0]), *words[1:]]
+    command = [python, str(root / "src" / words[0]), *words[1:]]
     env = {**os.environ, **variables}
     return subprocess.run(
         command, cwd=cwd or root, env=env, capture_output=True, text=True, timeout=800, check=False
@@ -189,9 +189,9 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
     ],
 )
 def test_a_mistake_gets_one_sentence_and_no_traceback(
-    root: Path, tmp_path: Path, words: list[str], code: int, expected: list[str]
+    root: Path, python: str, tmp_path: Path, words: list[str], code: int, expected: list[str]
 ) -> None:
-    done = run(root, "train.py", *words, cwd=tmp_path)
+    done = run(python, root, "train.py", *words, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     for word in expected:
@@ -200,8 +200,10 @@ def test_a_mistake_gets_one_sentence_and_no_traceback(
     assert not list(tmp_path.glob("runs/sweeps/*/sweep.json"))
 
 
-def test_traceback_on_demand(root: Path, tmp_path: Path) -> None:
-    done = run(root, "train.py", "model=lappx", "--traceback", FEATHERPOSE_RUNS=str(tmp_path))
+def test_traceback_on_demand(root: Path, python: str, tmp_path: Path) -> None:
+    done = run(
+        python, root, "train.py", "model=lappx", "--traceback", FEATHERPOSE_RUNS=str(tmp_path)
+    )
     assert done.returncode == 2
     assert "Traceback" in done.stderr
 

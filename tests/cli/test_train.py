@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,10 +104,12 @@ def test_a_checkpoint_that_is_none_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_design_cards_sweep(root: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+def test_the_design_cards_sweep(
+    root: Path, python: str, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
     """`model=lapx data=… -m model.stages=2,3,4,5` with overrides on both sides of -m: four runs under one budget."""
     command = [
-        sys.executable,
+        python,
         str(root / "src" / "train.py"),
         "model=lapx",
         *tiny,

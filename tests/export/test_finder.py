@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
 import torch
 
@@ -22,6 +25,24 @@ def pictures() -> list[np.ndarray]:
 def network() -> YOLOXNano:
     torch.manual_seed(0)
     return YOLOXNano().eval()
+
+
+@pytest.fixture(scope="module")
+def traced() -> dict[str, bytes]:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def traced_once(traced: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file here is of one network, whose tracing takes most of its time."""
+
+    def graph_of(*words: Any, **keys: Any) -> ir.Model:
+        if not traced:
+            traced["graph"] = ir.to_proto(real(*words, **keys)).SerializeToString()
+        return ir.from_proto(onnx.load_from_string(traced["graph"]))
+
+    real = finder.graph_of
+    monkeypatch.setattr(finder, "graph_of", graph_of)
 
 
 def test_it_takes_pictures_of_any_form(tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from featherpose.sweeps.display import duration
 from featherpose.sweeps.job import Job, Slots, visible_gpus
 from featherpose.sweeps.launcher import Processes
 
+REAL = {"python": sys.executable, "PYTHON": sys.executable}  # submitit knows its jobs by their pids
 ENDS = enumerate(("finished", "failed", "finished"))
 
 PROGRAM = """
 import os, resource, signal, sys, time
 import hydra
+sys.executable = os.environ["PYTHON"]  # of the jobs
 from hydra.core.hydra_config import HydraConfig
 from pathlib import Path
 from featherpose.cli.app import report
@@ -60,7 +62,8 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def program(root: Path, tmp_path: Path) -> Path:
+def program(root: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTHON", python)
     conf = tmp_path / "app"
     conf.mkdir()
     (conf / "program.py").write_text(PROGRAM)
@@ -72,19 +75,27 @@ def program(root: Path, tmp_path: Path) -> Path:
     return conf / "program.py"
 
 
-def start(program: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+def start(
+    program: Path, *words: str, python: str | None = None, **environment: str
+) -> subprocess.Popen[str]:
     clean = {
         k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
     }
     clean |= {"HYDRA_FULL_ERROR": "1", "COLUMNS": "160", **environment}
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, str(program), *words], stdout=pipe, stderr=pipe, text=True, env=clean
+        [python or os.environ["PYTHON"], str(program), *words],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=clean,
     )
 
 
-def run(program: Path, *words: str, **environment: str) -> tuple[int, str, str]:
-    process = start(program, *words, **environment)
+def run(
+    program: Path, *words: str, python: str | None = None, **environment: str
+) -> tuple[int, str, str]:
+    process = start(program, *words, python=python, **environment)
     out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
@@ -260,6 +271,7 @@ def test_memory_does_not_grow_with_the_number_of_jobs(program: Path, tmp_path: P
             f"x=range({count})",
             "hydra.launcher.n_jobs=2",
             f"hydra.sweep.dir={tmp_path}/{count}",
+            python=sys.executable,  # whose memory is its own
         )
         assert code == 0
         assert len(jobs(tmp_path / str(count))) == count
@@ -338,7 +350,7 @@ def test_submitits_executor_runs_jobs(program: Path, tmp_path: Path) -> None:
     program.with_name("config.yaml").write_text(
         text.replace("launcher: processes", "launcher: submitit_local")
     )
-    code, out, err = run(program, "-m", "x=1,2", "hydra.launcher.timeout_min=2")
+    code, out, err = run(program, "-m", "x=1,2", "hydra.launcher.timeout_min=2", **REAL)
     assert code == 0, out + err
     assert [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()] == [
         "finished",
@@ -355,7 +367,7 @@ def test_a_search_runs_by_submitits_executor(program: Path, tmp_path: Path) -> N
         text.replace("launcher: processes", "launcher: submitit_local")
     )
     words = ["hydra/sweeper=search", "x=interval(0,10)", "hydra.sweeper.n_trials=3"]
-    code, out, err = run(program, "-m", *words, "hydra.sweeper.n_jobs=2")
+    code, out, err = run(program, "-m", *words, "hydra.sweeper.n_jobs=2", **REAL)
     assert code == 0, out + err
     states = [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()]
     assert states == ["finished"] * 3

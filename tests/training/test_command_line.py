@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,8 +19,8 @@ import torch
 pytestmark = pytest.mark.slow
 
 
-def start(root: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(root / "src" / "train.py"), *words]
+def start(python: str, root: Path, *words: str) -> subprocess.Popen[str]:
+    command = [python, str(root / "src" / "train.py"), *words]
     environment = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
     # No pipe: a dashboard's process that outlives a kill would keep it open
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -67,7 +66,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.timeout(900)  # four starts of the command line; minutes where the machine is busy
 def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
-    root: Path, small: tuple[str, ...], tmp_path: Path, typed: Callable[[str], Any]
+    root: Path, python: str, small: tuple[str, ...], tmp_path: Path, typed: Callable[[str], Any]
 ) -> None:
     words = [
         *small,
@@ -77,16 +76,16 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
         f"paths.runs={tmp_path}",
     ]
     whole, folder = tmp_path / "whole", tmp_path / "killed and resumed"
-    undisturbed = start(root, *words, f"hydra.run.dir={whole}", "logger=none")
+    undisturbed = start(python, root, *words, f"hydra.run.dir={whole}", "logger=none")
 
-    killed = start(root, *words, f"hydra.run.dir='{folder}'")
+    killed = start(python, root, *words, f"hydra.run.dir='{folder}'")
     wait_for_epoch(folder, 0, killed)
     killed.send_signal(signal.SIGKILL)
     assert finished(killed)[0] == -signal.SIGKILL
     assert record(folder)["state"] == "running"
     first = record(folder)["wandb"]["id"]
 
-    stopped = start(root, f"resume='{folder}'")
+    stopped = start(python, root, f"resume='{folder}'")
     wait_for_epoch(folder, 1, stopped)
     stopped.send_signal(signal.SIGTERM)
     code, out = finished(stopped)
@@ -94,7 +93,7 @@ def test_killed_stopped_and_resumed_ends_like_the_undisturbed_run(
     assert "to go on: resume=" in out
     assert (record(folder)["state"], record(folder)["exit_code"]) == ("interrupted", 143)
 
-    code, out = finished(start(root, f"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'"))
+    code, out = finished(start(python, root, f"ckpt_path='{folder / 'checkpoints' / 'last.ckpt'}'"))
     assert code == 0, out[-3000:]
     assert finished(undisturbed)[0] == 0
 
@@ -147,9 +146,9 @@ print("never reached")
 """
 
 
-def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_at_once(python: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TWICE, str(tmp_path)], capture_output=True, text=True, check=False
+        [python, "-c", TWICE, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 130
     assert done.stdout == "a step is being finished\n"
@@ -157,8 +156,8 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     assert record(tmp_path) == {"state": "interrupted", "name": "x", "exit_code": 130}
 
 
-def test_a_folder_that_is_no_run_is_told(root: Path, tmp_path: Path) -> None:
-    code, out = finished(start(root, f"resume={tmp_path}"))
+def test_a_folder_that_is_no_run_is_told(root: Path, python: str, tmp_path: Path) -> None:
+    code, out = finished(start(python, root, f"resume={tmp_path}"))
     assert code == 1
     assert "that is no run folder" in out
     assert "Traceback" not in out

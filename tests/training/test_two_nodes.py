@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def train_on_two_nodes(root: Path, folder: Path, *words: str) -> None:
+def train_on_two_nodes(python: str, root: Path, folder: Path, *words: str) -> None:
     port = free_port()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     processes = [
         subprocess.Popen(
             [
-                *(sys.executable, "-m", "torch.distributed.run"),
+                *(python, "-m", "torch.distributed.run"),
                 *("--nnodes=2", f"--node-rank={node}", "--nproc-per-node=1"),
                 *("--master-addr=127.0.0.1", f"--master-port={port}"),
                 *(str(root / "src" / "train.py"), *words),
@@ -57,19 +56,19 @@ def epochs_of(run: Path) -> list[tuple[str, str]]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_two_nodes_train_validate_and_go_on(
-    root: Path, small: tuple[str, ...], tmp_path: Path
+    root: Path, python: str, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     two = ("trainer=ddp_cpu", "trainer.devices=1", "+trainer.num_nodes=2", "logger=none")
     people = ("schedule.epochs=2", "data.people.val=7")  # of seven, each node takes four
-    train_on_two_nodes(root, tmp_path, *small, *two, *people, f"hydra.run.dir={run}")
+    train_on_two_nodes(python, root, tmp_path, *small, *two, *people, f"hydra.run.dir={run}")
     record = json.loads((run / "run.json").read_text())
     assert record["state"] == "finished" and 0 <= record["best"]["score"] <= 100
     # 20 people in steps of 4, whichever node they are on
     assert epochs_of(run) == [("0", "4"), ("1", "9")]
     assert [path.name for path in tmp_path.iterdir()] == ["run"], "no node made a folder of its own"
 
-    train_on_two_nodes(root, tmp_path, f"resume={run}", "schedule.epochs=3")
+    train_on_two_nodes(python, root, tmp_path, f"resume={run}", "schedule.epochs=3")
     assert json.loads((run / "run.json").read_text())["state"] == "finished"
     assert epochs_of(run) == [("0", "4"), ("1", "9"), ("2", "14")]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

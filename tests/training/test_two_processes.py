@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import lightning as L
@@ -136,10 +135,10 @@ def test_a_batch_that_cannot_be_shared_is_told(fit, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ddp_in_a_sweep_writes_everything_once(
-    root: Path, small: tuple[str, ...], tmp_path: Path
+    root: Path, python: str, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     command = [
-        sys.executable,
+        python,
         str(root / "src" / "train.py"),
         *small,
         "trainer=ddp_cpu",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -243,8 +242,8 @@ for wait in (0.05, 0.061, 0.073, 0.087, 0.101, 0.113):
 """
 
 
-def test_a_kill_while_writing_never_breaks_the_file(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WRITER, str(tmp_path / "last.ckpt")]
+def test_a_kill_while_writing_never_breaks_the_file(python: str, tmp_path: Path) -> None:
+    command = [python, "-c", WRITER, str(tmp_path / "last.ckpt")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout == "whole\n" * 6, done.stderr[-2000:]
     left = [p for p in tmp_path.iterdir() if p.name != "last.ckpt"]
