@@ -87,6 +87,29 @@ def test_one_wandb_run_per_job_all_in_one_folder(
     assert all({"lapx", "synthetic", "paper_no_tta"} <= set(run.tags) for _, run in pairs)
 
 
+def test_the_trials_of_a_search_are_runs_of_one_group(
+    root: Path, python: str, tmp_path: Path
+) -> None:
+    words = (
+        "-m hydra/sweeper=search hydra.sweeper.n_trials=2 model.stages=choice(1,2) model.channels=16 debug=tiny "
+        "data.people={train:8,val:4,test:2} callbacks.progress=null logger=wandb logger.wandb.mode=offline"
+    )
+    done = subprocess.run(
+        [python, str(root / "src" / "train.py"), *words.split(), f"paths.runs={tmp_path}"],
+        cwd=tmp_path,
+        env=os.environ | {"NETRC": str(tmp_path / "no-netrc"), "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (search,) = (tmp_path / "sweeps").iterdir()
+    records = [json.loads(path.read_text()) for path in search.glob("*/run.json")]
+    runs = [when_closed(record["wandb"]["dir"]) for record in records]
+    assert len(runs) == 2 and {run.group for run in runs} == {search.name}
+
+
 def test_what_the_sweep_file_ranks_by_is_a_plain_number(
     root: Path, pairs: list[tuple[Path, OfflineRun]]
 ) -> None:
