@@ -13,6 +13,7 @@ from featherpose.evaluation.by_network import SampleScore, predict, score_sample
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.outputs import Heatmaps, Output
+from featherpose.metrics.oks import OKS, truth_of_persons
 from featherpose.metrics.pck import PCKh
 from featherpose.protocol import Protocol
 from featherpose.skeletons import MPII
@@ -61,6 +62,15 @@ def test_a_sample_is_scored_in_picture_coordinates(data: PoseDataModule) -> None
     found = score_sample(Estimator(Perfect(data)), data, 5)
     assert found == SampleScore("PCKh@0.5", 100.0, 5)
     assert score_sample(Estimator(Perfect(data, off=30)), data, 5).score < 50
+
+
+def test_people_who_are_not_in_the_sample_are_not_looked_for(data: PoseDataModule) -> None:
+    """AP counts everybody of its annotations: of a sample these are the sample's."""
+    everybody = data.val_people.persons
+    data.metric = partial(OKS, skeleton=data.skeleton, truth=lambda: truth_of_persons(everybody))
+    found = score_sample(Estimator(Perfect(data)), data, 3)
+    assert (round(found.score, 6), found.persons) == (100, 3)
+    assert data.new_metric().official_truth().keypoints.shape[0] == len(everybody)
 
 
 def test_people_of_all_batches_stand_one_after_the_other(data: PoseDataModule) -> None:

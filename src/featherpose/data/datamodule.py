@@ -166,12 +166,17 @@ class PoseDataModule(L.LightningDataModule):
     def new_metric(
         self, mean: str | None = None, persons: Iterable[Person] | None = None
     ) -> KeypointMetric:
-        """An empty metric of the validation people; `mean` is the protocol's, where the measure has a choice of it."""
+        """An empty metric of the validation people; `mean` is the protocol's, where the measure has a choice of it.
+
+        `persons` are some of them: where these are annotated, nobody else is looked for.
+        """
         people = self.val_people.persons if persons is None else persons
         known = inspect.signature(self.metric).parameters
         given: dict[str, Any] = {"aspect": self.input_size[1] / self.input_size[0]}
         if mean is not None:
             given["mean"] = mean
+        if persons is not None and self.val_people.boxes != "detections":
+            given["truth"] = None
         return self.metric(people, **{key: each for key, each in given.items() if key in known})
 
     def stamp(self, protocol: Protocol, stride: int, metric: KeypointMetric) -> dict[str, Any]:
