@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
-from featherpose.models.hourglass import Hourglass
+from featherpose.models.hourglass import Hourglass, necks
 from featherpose.models.hrnet import HRNet
+from featherpose.models.layers import NonLocalFromZero
 from featherpose.models.lean import MultiscaleAttention
 from featherpose.models.repose import RePose
 
@@ -20,6 +21,12 @@ FULL = {
     "stem_attention": "eca_cbam",
     "stage_attention": "eca_cbam",
     "neck": "eca_nonlocal_at_ends",
+}
+OTHER = FULL | {
+    "neck": "eca_nonlocal_from_zero_at_ends",
+    "activation": "hard_swish",
+    "expansion": 0.75,
+    "kernel": 5,
 }
 CBAM = {"stem_attention": "cbam", "stage_attention": "cbam", "neck": "cbam"}
 JOINT = {"heatmaps": "joint", "order": "top_down", "update": "replace"}
@@ -44,6 +51,11 @@ NETWORKS = {
         2,
     ),
     "hourglass": (lambda joints=16: Hourglass(joints, stages=2, channels=16, depth=1), (64, 32), 2),
+    "lapx of other parts": (
+        lambda joints=16: Hourglass(joints, stages=2, channels=32, depth=1, **OTHER),
+        (64, 32),
+        2,
+    ),
     "hrnet_w32": (lambda joints=16: HRNet(joints, 4, **SHALLOW), (64, 64), 1),
     "leanblock": (lambda joints=16: HRNet(joints, 8, "lean", "branches", **SHALLOW), (64, 64), 1),
     "le_hrnet": (lambda joints=16: HRNet(joints, 32, "leema", "all", **SHALLOW), (64, 64), 1),
@@ -82,6 +94,9 @@ def build(name: str, **keys: int) -> nn.Module:
             nn.init.kaiming_uniform_(
                 parameter
             )  # its own start, 0.001, leaves outputs at the rounding error
+    for module in network.modules():
+        if isinstance(module, NonLocalFromZero):
+            nn.init.normal_(module.project.weight, std=0.1)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for (
         norm
@@ -263,6 +278,12 @@ def test_the_least_size_that_is_named_is_taken(name, least):
     ("make", "says"),
     [
         (lambda: Hourglass(16, channels=190), "multiple of 4"),
+        (
+            lambda: Hourglass(16, activation="gelu"),
+            "no model.activation=gelu; known: elu, relu, re",
+        ),
+        (lambda: Hourglass(16, expansion=0), "model.expansion is 0"),
+        (lambda: Hourglass(16, kernel=4), "model.kernel is 1, 3, 5, 7 or 9, not 4"),
         (lambda: Hourglass(16, neck="ecca"), "no attention module 'ecca'"),
         (lambda: Hourglass(16, neck=["eca"]), "lists 1 modules for 3 stages"),
         (lambda: Hourglass(16, stages=0), "at least 1"),
@@ -334,3 +355,18 @@ def test_the_exported_form_of_an_ema_is_the_same_function(channels):
         parameter.normal_()
     x = torch.randn(2, channels, 12, 9)
     torch.testing.assert_close(ema.for_export()(x), ema(x), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_non_local_from_zero_adds_nothing_at_first():
+    x = torch.randn(2, 32, 4, 3)
+    module = NonLocalFromZero(32)
+    assert torch.equal(module(x), x)
+    nn.init.normal_(module.project.weight)
+    assert not torch.equal(module(x), x)
+
+
+def test_what_stands_at_the_ends():
+    assert necks("eca_nonlocal_at_ends", 4) == ["eca_nonlocal", "eca", "eca", "eca_nonlocal"]
+    assert necks("cbam_at_ends", 3) == ["cbam", "eca", "cbam"]
+    assert necks("cbam_at_ends", 1) == ["cbam"]

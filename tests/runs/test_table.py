@@ -183,6 +183,15 @@ def test_scores_that_do_not_compare_get_no_difference(write_run: Any) -> None:
     assert published(Run(write_run("synthetic", config=LAPX, data={"name": "synthetic"}))) == []
     narrower = {**LAPX, "model": LAPX["model"] | {"channels": 128}}
     assert published(Run(write_run("narrower", config=narrower))) == []
+    # LAPX above has no word of its activation, as runs from before there was one
+    for key, paper, other in (
+        ("activation", "elu", "relu6"),
+        ("expansion", 0.5, 1),
+        ("kernel", 3, 5),
+    ):
+        said = [LAPX | {"model": LAPX["model"] | {key: value}} for value in (paper, other)]
+        same, varied = (published(Run(write_run("parts", config=each))) for each in said)
+        assert len(same) == 2 and varied == []
 
 
 def test_mean_deviation_and_difference(write_run: Any) -> None:

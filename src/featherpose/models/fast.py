@@ -85,7 +85,7 @@ class FastHourglass(Stacked):
         self.joints = joints
         self.depth = len(channels) - 1
         self.channels = channels[0]
-        self.stem = Stem(channels[0], stem_attention, FastBlock, kernel=3, activation=nn.ReLU)
+        self.stem = Stem(channels[0], stem_attention, FastBlock, kernel=3, activation="relu")
         self.stages = nn.ModuleList(
             FastStage(channels, joints, name, stage_attention) for name in necks(neck, stages)
         )

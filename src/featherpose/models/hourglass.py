@@ -15,9 +15,11 @@ from torch.nn import functional as F
 
 from featherpose.errors import PoseError
 from featherpose.models.budget import channels_for
-from featherpose.models.layers import ConvNorm, DepthwiseBlock, attention
+from featherpose.models.layers import ACTIVATIONS, ConvNorm, DepthwiseBlock, attention
 from featherpose.models.network import PoseNetwork
+from featherpose.settings import choice, number
 
+AT_ENDS = "_at_ends"
 Block = Callable[..., nn.Module]
 """Makes a block from its input and output channels, and `soft_gate` where it may have one."""
 
@@ -31,10 +33,10 @@ class Stem(nn.Module):
         attention_name: str | None,
         block: Block,
         kernel: int = 7,
-        activation: type[nn.Module] = nn.ELU,
+        activation: str = "elu",
     ):
         super().__init__()
-        self.conv = ConvNorm(3, channels // 4, kernel, 2, activation(inplace=True))
+        self.conv = ConvNorm(3, channels // 4, kernel, 2, ACTIVATIONS[activation](inplace=True))
         self.block1 = block(channels // 4, channels // 2)
         self.block2 = block(channels // 2, channels)
         self.block3 = block(channels, channels)
@@ -74,6 +76,7 @@ class Stage(nn.Module):
         neck: str | None,
         attention_name: str | None,
         block: Block,
+        activation: str = "elu",
     ):
         super().__init__()
         gated = partial(block, soft_gate=soft_gate)
@@ -82,7 +85,7 @@ class Stage(nn.Module):
             inner = Level(channels, channels, inner, gated)
         self.hourglass = inner
         self.block = block(channels, channels)
-        self.features = ConvNorm(channels, channels, 1, 1, nn.ELU(inplace=True))
+        self.features = ConvNorm(channels, channels, 1, 1, ACTIVATIONS[activation](inplace=True))
         self.attention = attention(attention_name, channels)
         self.heatmaps = nn.Conv2d(channels, joints, 1)
 
@@ -137,7 +140,11 @@ class Hourglass(Stacked):
     """Stacked hourglasses; `channels=None` takes the width that keeps the paper's parameter budget.
 
     `neck` is one module name for every stage, a list with one per stage, or "eca_nonlocal_at_ends": ECA-NonLocal in
-    the first and the last stage and ECA between, since the paper found Non-Local unstable in the middle.
+    the first and the last stage and ECA between, since the paper found Non-Local unstable in the middle. (So does
+    "_at_ends" behind any name.)
+
+    What the paper did not try, for searches: another `activation` (relu, relu6, hard_swish) wherever it has ELU, blocks
+    whose inner width is another part of their outputs (`expansion`), another `kernel` of their depthwise convolutions.
     """
 
     def __init__(
@@ -151,8 +158,17 @@ class Hourglass(Stacked):
         stage_attention: str | None = None,
         neck: str | Sequence[str | None] | None = None,
         block: Block = DepthwiseBlock,
+        activation: str = "elu",
+        expansion: float = 0.5,
+        kernel: int = 3,
     ):
         super().__init__()
+        choice("model.activation", activation, tuple(ACTIVATIONS))
+        number("model.expansion", expansion, least=0.125, most=4)
+        if kernel not in (1, 3, 5, 7, 9):
+            raise PoseError(f"model.kernel is 1, 3, 5, 7 or 9, not {kernel}.")
+        if block is DepthwiseBlock:
+            block = partial(block, activation=activation, expansion=expansion, kernel=kernel)
         if stages < 1 or depth < 1 or joints < 1:
             raise PoseError(
                 f"An hourglass needs stages, depth and joints of at least 1, not {stages, depth, joints}."
@@ -164,9 +180,9 @@ class Hourglass(Stacked):
             raise PoseError(
                 f"The hourglass's channels must be a multiple of 4 and at least 16, not {channels}."
             )
-        self.stem = Stem(channels, stem_attention, block)
+        self.stem = Stem(channels, stem_attention, block, activation=activation)
         self.stages = nn.ModuleList(
-            Stage(channels, joints, depth, soft_gate, name, stage_attention, block)
+            Stage(channels, joints, depth, soft_gate, name, stage_attention, block, activation)
             for name in necks(neck, stages)
         )
         self.returns = nn.ModuleList(Return(channels, joints) for _ in range(stages - 1))
@@ -174,8 +190,9 @@ class Hourglass(Stacked):
 
 def necks(neck: str | Sequence[str | None] | None, stages: int) -> list[str | None]:
     """The neck module's name for each stage."""
-    if neck == "eca_nonlocal_at_ends":
-        return ["eca_nonlocal" if i in (0, stages - 1) else "eca" for i in range(stages)]
+    if isinstance(neck, str) and neck.endswith(AT_ENDS):
+        outer = neck.removesuffix(AT_ENDS)
+        return [outer if i in (0, stages - 1) else "eca" for i in range(stages)]
     if neck is None or isinstance(neck, str):
         return [neck] * stages
     if len(neck) != stages:

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from featherpose.errors import PoseError
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hard_swish": nn.Hardswish,
+}
 
 
 class ConvNorm(nn.Sequential):
@@ -38,23 +44,34 @@ class DepthwiseBlock(nn.Module):
     as a plain function of its input and learns how much of the input to let by.
     """
 
-    def __init__(self, inputs: int, outputs: int, soft_gate: bool = False):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        soft_gate: bool = False,
+        activation: str = "elu",
+        expansion: float = 0.5,
+        kernel: int = 3,
+    ):
         super().__init__()
-        middle = outputs // 2
-        # In place is safe: each ELU follows a batch norm, whose backward needs its input and not its output.
+        middle = int(outputs * expansion)
+        # In place is safe: each follows a batch norm, whose backward needs its input and not its output.
+        self.act = ACTIVATIONS[activation](inplace=True)
         self.norm1 = nn.BatchNorm2d(inputs)
         self.reduce = nn.Conv2d(inputs, middle, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(middle)
-        self.depthwise = nn.Conv2d(middle, middle, 3, padding=1, groups=middle, bias=False)
+        self.depthwise = nn.Conv2d(
+            middle, middle, kernel, padding=kernel // 2, groups=middle, bias=False
+        )
         self.norm3 = nn.BatchNorm2d(middle)
         self.expand = nn.Conv2d(middle, outputs, 1)
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
         self.alpha = nn.Parameter(torch.zeros(1, outputs, 1, 1)) if soft_gate else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.reduce(F.elu(self.norm1(x), inplace=True))
-        y = self.depthwise(F.elu(self.norm2(y), inplace=True))
-        y = self.expand(F.elu(self.norm3(y), inplace=True))
+        y = self.reduce(self.act(self.norm1(x)))
+        y = self.depthwise(self.act(self.norm2(y)))
+        y = self.expand(self.act(self.norm3(y)))
         skip = self.skip(x)
         return y + (skip if self.alpha is None else self.alpha.to(skip.dtype) * skip)
 
@@ -128,6 +145,29 @@ class NonLocal(nn.Module):
         return self.gamma.to(x.dtype) * self.project(context) + x
 
 
+class NonLocalFromZero(nn.Module):
+    """Global context that needs no warm-up: nothing is added at first, as the last layer starts at 0.
+
+    The softmax is of products over the square root of their length, so that it starts flat whatever the width.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        inner = channels // 8
+        self.scale = inner**-0.5
+        self.theta, self.phi, self.g = (nn.Conv2d(channels, inner, 1) for _ in range(3))
+        self.project = nn.Conv2d(inner, channels, 1)
+        nn.init.zeros_(self.project.weight)
+        assert self.project.bias is not None
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries, keys, values = (layer(x).flatten(2) for layer in (self.theta, self.phi, self.g))
+        weights = (self.scale * queries.transpose(1, 2) @ keys).softmax(-1)
+        context = (values @ weights.to(values.dtype).transpose(1, 2)).unflatten(2, x.shape[2:])
+        return self.project(context) + x
+
+
 def attention(name: str | None, channels: int) -> nn.Module:
     """The attention module of that name, for features of that many channels."""
     match name:
@@ -143,6 +183,9 @@ def attention(name: str | None, channels: int) -> nn.Module:
             return nn.Sequential(ECA(channels), SpatialAttention())
         case "eca_nonlocal":
             return nn.Sequential(ECA(channels), NonLocal(channels))
+        case "eca_nonlocal_from_zero":
+            return nn.Sequential(ECA(channels), NonLocalFromZero(channels))
     raise PoseError(
-        f"There is no attention module {name!r}; known: null, eca, cbam, cbam_apart, eca_cbam, eca_nonlocal."
+        f"There is no attention module {name!r}; known: null, eca, cbam, cbam_apart, eca_cbam, eca_nonlocal, "
+        "eca_nonlocal_from_zero."
     )

@@ -213,8 +213,8 @@ def _row(document: dict[str, Any], table: dict[str, Any], row: dict[str, Any]) -
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    if value is _MISSING:
-        return False
+    if value is _MISSING:  # of a run from before there was the key
+        return isinstance(wanted, dict) and bool(wanted.get("missing"))
     if isinstance(wanted, dict) and "any" in wanted:
         return any(_fits(value, one) for one in wanted["any"])
     if isinstance(value, (int, float)) and isinstance(wanted, (int, float)):

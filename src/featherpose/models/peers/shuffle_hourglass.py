@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from featherpose.errors import PoseError
 from featherpose.models.hourglass import Hourglass
@@ -28,10 +27,10 @@ class ShuffleBlock(DepthwiseBlock):
         self.expand = nn.Conv2d(middle, outputs, 1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.reduce(F.elu(self.norm1(x), inplace=True))
+        y = self.reduce(self.act(self.norm1(x)))
         y = shuffle(y, self.groups)
-        y = self.depthwise(F.elu(self.norm2(y), inplace=True))
-        y = self.expand(F.elu(self.norm3(y), inplace=True))
+        y = self.depthwise(self.act(self.norm2(y)))
+        y = self.expand(self.act(self.norm3(y)))
         skip = self.skip(x)
         return y + (skip if self.alpha is None else self.alpha.to(skip.dtype) * skip)
 
