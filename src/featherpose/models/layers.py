@@ -124,6 +124,12 @@ class SpatialAttention(nn.Module):
         )
 
 
+def attended(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """What every place sees of the values of all places; all are (B, C, places)."""
+    weights = (queries.transpose(1, 2) @ keys).softmax(-1)
+    return values @ weights.to(values.dtype).transpose(1, 2)
+
+
 class NonLocal(nn.Module):
     """Global context: every place attends to every other; `gamma` (0 at first) scales what it adds."""
 
@@ -138,10 +144,8 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         queries, keys, values = (layer(x).flatten(2) for layer in (self.theta, self.phi, self.g))
-        weights = (queries.transpose(1, 2) @ keys).softmax(
-            -1
-        )  # no 1/sqrt(d), as in the authors' network
-        context = (values @ weights.to(values.dtype).transpose(1, 2)).unflatten(2, x.shape[2:])
+        # no 1/sqrt(d), as in the authors' network
+        context = attended(queries, keys, values).unflatten(2, x.shape[2:])
         return self.gamma.to(x.dtype) * self.project(context) + x
 
 
@@ -163,8 +167,7 @@ class NonLocalFromZero(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         queries, keys, values = (layer(x).flatten(2) for layer in (self.theta, self.phi, self.g))
-        weights = (self.scale * queries.transpose(1, 2) @ keys).softmax(-1)
-        context = (values @ weights.to(values.dtype).transpose(1, 2)).unflatten(2, x.shape[2:])
+        context = attended(self.scale * queries, keys, values).unflatten(2, x.shape[2:])
         return self.project(context) + x
 
 
