@@ -84,9 +84,6 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Takes what `sys.executable` takes, and starts in a moment: forks.py says how, and what it is not for."""
-    if not hasattr(os, "pidfd_open"):  # Linux has it
-        yield sys.executable
-        return
     forks = Forks(tmp_path_factory.mktemp("python"))
     forks.wait()
     yield str(forks.python)

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import importlib
 import json
-import multiprocessing.spawn
 import os
 import runpy
 import selectors
@@ -52,13 +51,11 @@ class Program:
 def main() -> int:
     address, executable, *libraries = sys.argv[1:]
     atexit.register(leave)  # the first of all is called as the last
-    real = sys.executable
     own_path[:] = [place for place in sys.path[1:] if place not in places_of(os.environ)]
     for name in libraries:
         importlib.import_module(name)
     threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
     assert threads == 1, "a library has started a thread, which a fork would lose"
-    multiprocessing.spawn.set_executable(real)  # it hands descriptors on, which a stand-in has not
     sys.executable = executable
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)

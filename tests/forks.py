@@ -2,8 +2,10 @@
 
 `Forks(folder).python` is an executable that takes what `sys.executable` takes. Its caller sees a process like any
 other: output, exit code, death by a signal, signals handed on. The program itself is a fork of one process that has
-imported the libraries; what it starts with its own `sys.executable` is a fork of it too. featherpose itself is never
-imported beforehand. What has to show a cold start (its time, which packages it imports) needs the real one.
+imported the libraries; what it starts with its own `sys.executable` is a fork of it too. A program that is handed
+descriptors besides those three, as torch's compile workers are, gets the real Python: such a one may also ask who its
+parent is. featherpose itself is never imported beforehand. What has to show a cold start (its time, which packages it
+imports) needs the real one.
 """
 
 from __future__ import annotations
@@ -27,8 +29,14 @@ FOR_IMPORTS = {"NO_ALBUMENTATIONS_UPDATE": "1", "OPENBLAS_NUM_THREADS": "1"}
 # Stands for the program towards whoever started it. Written in the least Python: it is started each time
 STAND_IN = r"""
 import os, sys
+def inherited(number):
+    try:
+        return number > 2 and os.get_inheritable(number)
+    except OSError:  # that of the listing itself
+        return False
 argv = [word for word in sys.argv[1:] if word != "-u"]
-if not argv or argv[0][:1] == "-" and argv[0] not in ("-c", "-m"):
+options = not argv or argv[0][:1] == "-" and argv[0] not in ("-c", "-m")
+if options or any(inherited(int(name)) for name in os.listdir("/proc/self/fd")):
     os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 import _socket, array, json, signal
 environment = dict(os.environ)
@@ -62,6 +70,10 @@ class Forks:
     libraries: list[str] = field(default_factory=lambda: LIBRARIES)
 
     def __post_init__(self) -> None:
+        self.server: subprocess.Popen[str] | None = None
+        if not hasattr(os, "pidfd_open"):  # Linux has it; elsewhere each start is a cold one
+            self.python = Path(sys.executable)
+            return
         self.python = self.folder / "python"
         address = str(self.folder / "socket")
         words = (str(SERVER), address, str(self.python), *self.libraries)
@@ -78,10 +90,10 @@ class Forks:
 
     def wait(self) -> None:
         """Until the libraries are there."""
-        assert self.server.stdout is not None
-        assert self.server.stdout.readline() == "ready\n", "the server of forks has not started"
+        if self.server and self.server.stdout:
+            assert self.server.stdout.readline() == "ready\n", "the server of forks has not started"
 
     def close(self) -> None:
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait()
+        if self.server and self.server.stdin:
+            self.server.stdin.close()
+            self.server.wait()

@@ -90,6 +90,16 @@ def test_what_it_starts_is_a_fork_too(python: str) -> None:
     assert run(python, "-c", program).stdout == "True\n"
 
 
+def test_what_inherits_descriptors_is_a_cold_one_with_its_own_parent(python: str) -> None:
+    """As torch's compile workers are started, which end at once under another parent."""
+    program = "import os, sys; os.write(int(sys.argv[1]), b'%d %d' % (os.getppid(), 'torch' in sys.modules))"
+    read, write = os.pipe()
+    subprocess.run([python, "-c", program, str(write)], pass_fds=[write], check=True, timeout=100)
+    assert os.read(read, 100) == b"%d 0" % os.getpid()
+    os.close(read)
+    os.close(write)
+
+
 def test_other_options_are_the_real_ones(python: str) -> None:
     found = run(
         python, "-S", "-c", "import sys; print('site' in sys.modules, 'torch' in sys.modules)"

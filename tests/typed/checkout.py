@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -14,18 +12,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..forks import Forks
 from .laid_out import lay_out
 from .stand_ins import COCO, NEEDS, SWEEP, Way, way
 
 BIN = Path(sys.executable).parent
-# What the verbs import besides featherpose. Left to the children: ONNX Runtime, which starts a thread that a fork would
-# lose, and W&B, which makes a folder for pictures that the first child would clear away for all
-LIBRARIES = (
-    "torch lightning torchmetrics hydra omegaconf rich cv2 albumentations scipy.io h5py pandas simplejpeg"
-    " matplotlib.pyplot pycocotools.coco onnx psutil"
-).split()
-# Of the server alone: no question about newer versions, and no threads, which a fork would lose
-FOR_IMPORTS = {"NO_ALBUMENTATIONS_UPDATE": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Of the commands that this environment brings: those that import what the forks have
+IN_PYTHON = ("featherpose", "jupyter", "pytest")
 SECONDS = 900.0  # that a line may take
 
 
@@ -81,9 +74,8 @@ class Checkout:
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder.parent / "home"),
             "LANG": "C.UTF-8",
-            "PYTHONPATH": str(
-                self.folder / "src"
-            ),  # what an installation of this checkout would do
+            # what an installation of this checkout would do
+            "PYTHONPATH": str(self.folder / "src"),
             "TMPDIR": str(self.folder.parent),
             # no network, no GPU; packages are looked at, never installed
             **{f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all")},
@@ -92,26 +84,23 @@ class Checkout:
             "PIP_DRY_RUN": "1",
         }
         Path(self.environment["HOME"]).mkdir()
-        self.server = self.start_server()
-
-    def start_server(self) -> subprocess.Popen[str]:
-        server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
-            env=self.environment | FOR_IMPORTS, cwd=self.folder, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert server.stdin is not None
-        server.stdin.write(json.dumps(LIBRARIES) + "\n")
-        server.stdin.flush()
-        return server
+        commands = self.folder.parent / "bin"
+        commands.mkdir()
+        self.forks = Forks(commands, self.environment)  # it lays down a `python`
+        for name in IN_PYTHON:
+            (commands / name).write_text(f'#!/bin/sh\nexec python {BIN / name} "$@"\n')
+            (commands / name).chmod(0o755)
+        self.warm = {
+            "PATH": f"{commands}{os.pathsep}{self.environment['PATH']}",
+            "PYTHON": str(self.forks.python),  # of reproduce_lspet.sh
+        }
 
     def close(self) -> None:
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait()
+        self.forks.close()
 
     def lay_out(self) -> None:
         lay_out(self.folder)
+        self.forks.wait()
 
     def follow(self, written: str) -> Answer:
         """Runs a line of the documentation, once."""
@@ -168,7 +157,7 @@ class Checkout:
             before = set((self.folder / "runs" / "train").glob("*"))
             training = subprocess.Popen(
                 ["bash", "-c", "exec python src/train.py debug=tiny"],
-                cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                cwd=self.folder, env=self.environment | self.warm, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             while training.poll() is None and not (made := self.saved() - before):
@@ -188,35 +177,16 @@ class Checkout:
         return {path.parents[1] for path in found}
 
     def type(self, line: str, alone: bool = False) -> tuple[int, str]:
-        """Exit code and output of what somebody types; what needs no shell goes to the server of forks."""
-        argv = as_python(line)
-        if alone or argv is None:
-            return self.in_shell(line)
-        output = self.folder.parent / "output.txt"
-        request = {
-            "argv": argv, "folder": str(self.folder), "environment": self.environment,
-            "output": str(output), "seconds": SECONDS,
-        }  # fmt: skip
-        assert self.server.stdin is not None and self.server.stdout is not None
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        code = int(self.server.stdout.readline())
+        """Exit code and output of what somebody types; its Python is a fork unless it is to be alone."""
+        output = self.folder.parent / "output.txt"  # a pipe would wait for what goes on behind
+        with output.open("wb") as file:
+            try:
+                code = subprocess.run(
+                    ["bash", "-c", line], cwd=self.folder,
+                    env=self.environment | ({} if alone else self.warm),
+                    stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                    timeout=SECONDS, check=False,
+                ).returncode  # fmt: skip
+            except subprocess.TimeoutExpired:
+                code = 124
         return code, output.read_text(encoding="utf-8", errors="replace")
-
-    def in_shell(self, line: str) -> tuple[int, str]:
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=self.folder, env=self.environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=SECONDS, check=False, errors="replace",
-        )  # fmt: skip
-        return done.returncode, done.stdout
-
-
-def as_python(line: str) -> list[str] | None:
-    """`python FILE ...`, `python -m MODULE ...` or `featherpose ...` as arguments; None for what takes a shell."""
-    if re.search(r"&&|[|;$]", line):
-        return None
-    first, *words = shlex.split(line)
-    if first == "featherpose":
-        return [str(BIN / "featherpose"), *words]
-    return words if first == "python" else None

@@ -142,6 +142,7 @@ ALONE = (
     r"python src/predict\.py source=picture\.jpg$",
     r"python src/export\.py checkpoint=runs/train/RUN$",
     r"python scripts/runs\.py list$",
+    r"MODELS=lapx bash scripts/reproduce_lspet\.sh cpu .*",  # it finds its Python by itself
 )
 TRAINS = re.compile(r"(python src/train\.py|featherpose train)\b(?!.*--(help|cfg))")
 
@@ -167,7 +168,7 @@ def way(written: str) -> Way:
             return Way("refused", filled, says)
     for pattern, instead in SMALLER.items():
         if found := re.fullmatch(pattern, filled):
-            return Way("smaller", found.expand(instead))
+            return Way("smaller", found.expand(instead), alone=alone)
     if TRAINS.match(written):
         filled += " debug=tiny"
     return Way("as written", filled, alone=alone)
