@@ -25,8 +25,8 @@ SIZE = (64, 64)
 CROPS = some_crops(SIZE)
 
 
-class Two(nn.Module):
-    """Enough weights to weigh more than their graph, and a head."""
+class Three(nn.Module):
+    """Enough weights to weigh more than their graph, a depthwise convolution and a head."""
 
     stride = 4
 
@@ -34,9 +34,10 @@ class Two(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.body, self.heatmaps = nn.Conv2d(3, 512, 4, 4), nn.Conv2d(512, len(COCO), 3, 1, 1)
+        self.depthwise = nn.Conv2d(512, 512, 3, 1, 1, groups=512)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return [self.heatmaps(self.body(images).relu())]
+        return [self.heatmaps(self.depthwise(self.body(images).relu()).relu())]
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +45,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As it is exported."""
     if importlib.util.find_spec("litert_torch") is None:
         pytest.skip("no litert-torch here: make test-formats has it")
-    path = tmp_path_factory.mktemp("whole") / "two.tflite"
-    deployed = Deployed(Two().eval(), COCO)  # ty: ignore[invalid-argument-type]
+    path = tmp_path_factory.mktemp("whole") / "three.tflite"
+    deployed = Deployed(Three().eval(), COCO)  # ty: ignore[invalid-argument-type]
     export_litert(deployed, path, CROPS, told(COCO, SIZE))
     return path
 
 
-def weights(path: Path) -> dict[str, np.dtype]:
-    """The type of each convolution's weights, by the name of its output."""
+def weights(path: Path, depthwise: bool | None = None) -> dict[str, np.dtype]:
+    """The type of each convolution's weights, by the name of its output; of one kind alone where asked."""
     from ai_edge_litert import schema_py_generated as tfl
 
     model = tfl.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     (graph,) = model.subgraphs
     codes = [max(each.builtinCode, each.deprecatedBuiltinCode) for each in model.operatorCodes]
-    kinds = (tfl.BuiltinOperator.CONV_2D, tfl.BuiltinOperator.DEPTHWISE_CONV_2D)
+    kinds = [tfl.BuiltinOperator.DEPTHWISE_CONV_2D] if depthwise is not False else []
+    kinds += [tfl.BuiltinOperator.CONV_2D] if not depthwise else []
     types = {getattr(tfl.TensorType, name.upper()): name for name in ("float32", "float16", "int8")}
     turned = {
         node.outputs[0]: node.inputs[0]
@@ -99,8 +101,9 @@ def test_a_half_size_file_that_is_off_is_not_written(
 def test_int8_leaves_the_heads_and_says_so(whole: Path, tmp_path: Path) -> None:
     small = tmp_path / "int8.tflite"
     kept = quantise_litert(whole, small, CROPS)
-    found = weights(small)
+    found = weights(small, depthwise=False)
     assert kept and kept == heads(whole.read_bytes())
+    assert set(weights(small, depthwise=True).values()) == {np.dtype("float32")}
     assert {name for name, kind in found.items() if kind == np.float32} == set(kept)
     assert {kind for name, kind in found.items() if name not in kept} == {np.dtype("int8")}
     backend = FileBackend(small)

