@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def threads_by_the_user() -> bool:
 def cores() -> int:
     """How many cores this process may really use: those it may run on, within a container's share."""
     return max(1, math.ceil(min(_allowed(), _quota())))
+
+
+def processor() -> str:
+    """Its name, as the system tells it."""
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _allowed() -> int:

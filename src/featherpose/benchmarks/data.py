@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from featherpose import crop
 from featherpose.benchmarks import scale as by_number
+from featherpose.benchmarks.measured import Measured
 from featherpose.data.augment import Augment
 from featherpose.data.cache import gigabytes, open_crops, plan
 from featherpose.data.dataset import CropDataset, calm_worker
@@ -164,14 +165,14 @@ def run(
     sharing: int = 0,
     out: str | None = None,
     **_: Any,
-) -> None:
+) -> list[Measured] | None:
     """Prints the costs per sample, the ratios, and how equal pixels and targets are; `out` is a .csv file.
 
     With `people`, what so many made people cost instead, from reading to evaluation.
     """
     if people:
         by_number.run(people, form, sharing, out)
-        return
+        return None
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     found = people_with_pictures(root)
@@ -196,6 +197,17 @@ def run(
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         with open(out, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("what", "milliseconds or ratio"), *rows.items()])
+    base, *others = costs
+    return [
+        Measured(
+            f"a crop by {name}",
+            "CPU ms",
+            [1e3 * cpu for cpu, _ in costs[name]],
+            base,
+            [1e3 * cpu for cpu, _ in costs[base]],
+        )
+        for name in others
+    ]
 
 
 def people_with_pictures(root: str) -> People:

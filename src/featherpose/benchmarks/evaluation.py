@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from featherpose.benchmarks.measured import Measured
 from featherpose.crop import PADDING
 from featherpose.heatmaps import decode, to_picture
 from featherpose.metrics.average_precision import average_precision
@@ -44,17 +45,18 @@ class Case:
 
 def run(
     rounds: int, people: int, persons: int, detections: int, seed: int, out: str | None = None
-) -> None:
+) -> list[Measured]:
     """Measures every case `rounds` times, interleaved, prints the ratios of the medians, writes them to `out`."""
     torch.set_num_threads(1)
     console = Console(highlight=False)
     truth, found = crowd(persons, detections, seed)
     cases = [decoding(people, seed), precision(truth, found), suppression(found)]
-    rows = []
+    timed = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=len(cases) * (rounds + 1))
         for case in cases:
-            rows.append(measure(case, rounds, lambda: progress.advance(task)))
+            timed.append(measure(case, rounds, lambda: progress.advance(task)))
+    rows = [in_numbers(case, each) for case, each in zip(cases, timed, strict=True)]
     table = Table(title="CPU seconds, one thread, medians, interleaved", title_justify="left")
     for column in ("", "here", "reference", "ratio", "bar", "answers"):
         table.add_column(
@@ -75,10 +77,11 @@ def run(
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+    return timed
 
 
-def measure(case: Case, rounds: int, advance: Callable[[], None]) -> dict[str, Any]:
-    """Medians of CPU time, ours and the reference by turns; the first pair only warms up and is compared."""
+def measure(case: Case, rounds: int, advance: Callable[[], None]) -> Measured:
+    """CPU time, ours and the reference by turns; the first pair only warms up and is compared."""
     answers = case.agree(case.ours(), case.reference())
     advance()
     ours, reference = [], []
@@ -88,14 +91,21 @@ def measure(case: Case, rounds: int, advance: Callable[[], None]) -> dict[str, A
             function()
             times.append(time.process_time() - start)
         advance()
-    seconds, slow = statistics.median(ours), statistics.median(reference)
+    return Measured(
+        case.name, "CPU s", ours, "the reference", reference, facts={"answers": answers}
+    )
+
+
+def in_numbers(case: Case, found: Measured) -> dict[str, Any]:
+    """As a line of the table: medians."""
+    seconds, slow = statistics.median(found.rounds), statistics.median(found.reference)
     return {
         "case": case.name,
         "seconds": seconds,
         "reference_seconds": slow,
         "ratio": slow / seconds,
         "bar": case.bar,
-        "answers": answers,
+        "answers": found.facts["answers"],
     }
 
 

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from featherpose.benchmarks.latency_files import model_config, settle
+from featherpose.benchmarks.measured import Measured
 from featherpose.benchmarks.stopwatch import Candidate, clock_of, memory, pinned
 from featherpose.console import console
 from featherpose.export.onnx import Deployed, export, graph_of
@@ -66,7 +67,7 @@ def run(
     tolerance: float = 1e-5,
     out: str = "runs/benchmark/export",
     **_: Any,
-) -> None:
+) -> list[Measured]:
     """Prints the table and writes `export.csv` beside the files measured."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,16 @@ def run(
     show(rows, network, size)
     write_csv(rows, folder / "export.csv")
     console.print(f"written to {folder}: export.csv and the files measured")
+    return [
+        Measured(
+            f"{network}, {row.name}, {row.threads} thread{'s' * (row.threads > 1)}",
+            "ms",
+            row.milliseconds,
+            "" if (base := base_of(rows, row)) is row else base.name,
+            base.milliseconds,
+        )
+        for row in rows
+    ]
 
 
 def write_files(

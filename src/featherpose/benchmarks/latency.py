@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file, entry_of_run
 from featherpose.benchmarks.latency_scores import ScoredRun, scored_runs, ways
+from featherpose.benchmarks.measured import Measured
 from featherpose.benchmarks.stopwatch import (
     BUSY,
     Measurement,
@@ -27,7 +27,7 @@ from featherpose.benchmarks.stopwatch import (
     thread_counts,
 )
 from featherpose.errors import PoseError, UsageError
-from featherpose.machine import cores
+from featherpose.machine import cores, processor
 from featherpose.runs.published import rows as published_rows
 from featherpose.runs.speed_plot import draw
 
@@ -75,7 +75,7 @@ def run(
     cache: str = ".cache/latency",
     out: str = "runs/latency",
     **_: Any,
-) -> None:
+) -> list[Measured]:
     """Export what is not exported yet, measure everything interleaved, and write table, CSV and figure into `out`."""
     console = Console(stderr=True)
     counts = thread_counts(threads)
@@ -111,6 +111,25 @@ def run(
     write(rows, measurements, Path(out))
     show(rows, measurements)
     Console().print(f"Written to {out}: latency.md, latency.csv, latency.png")
+    return [each for m in measurements for each in in_rounds(rows, m)]
+
+
+def in_rounds(rows: Sequence[NetworkRow], measurement: Measurement) -> list[Measured]:
+    """Every network's passes, beside those of LAPX where it was measured."""
+    threads = measurement.threads
+    base = next((row for row in rows if row.name == YARDSTICK), None)
+    end = f"{threads} thread{'s' * (threads > 1)}"
+    return [
+        Measured(
+            f"{row.name}, {row.entry.candidate.height}x{row.entry.candidate.width}, {end}",
+            "ms",
+            row.timings[threads].single,
+            "" if base in (row, None) else YARDSTICK,
+            base.timings[threads].single if base else (),
+            facts={"parameters": row.entry.parameters, "macs": row.entry.macs},
+        )
+        for row in rows
+    ]
 
 
 def check_names(entries: Sequence[Entry]) -> None:
@@ -282,14 +301,6 @@ def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> li
             f"The paper has {row.name} at {claimed:.2f} times LAPX's frames; here {texts}: {verdict}."
         )
     return lines
-
-
-def processor() -> str:
-    if Path("/proc/cpuinfo").is_file():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def write(rows: Sequence[NetworkRow], measurements: Sequence[Measurement], out: Path) -> None:

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from featherpose.benchmarks.measured import Measured
 from featherpose.benchmarks.training import QUIET, Tiny, composed, made_batch
 from featherpose.errors import PoseError
 from featherpose.settings import whole
@@ -94,7 +95,7 @@ def run(
     steps: int = 50,
     every: int = 50,
     logger: str = "wandb",
-) -> None:
+) -> list[Measured]:
     """Prints what rows cost a step of a network, and a step of one convolution, where it shows best."""
     if whole("batch_size", batch_size, least=1) == 1:
         raise PoseError(
@@ -118,6 +119,16 @@ def run(
             config["model"] = model or config["model"]
             found[name] = measure(config, Path(folder), batch_size, rounds, count, every)
     show(console, found, every)
+    return [
+        Measured(
+            f"a step of {name} with rows every {every} steps",
+            "CPU ms",
+            [1e3 * each for each in turns.rows(1)],
+            "without rows",
+            [1e3 * each for each in turns.without(1)],
+        )
+        for name, turns in found.items()
+    ]
 
 
 def measure(

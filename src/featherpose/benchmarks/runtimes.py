@@ -20,7 +20,8 @@ from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from featherpose.benchmarks import stopwatch
-from featherpose.benchmarks.latency import number, processor
+from featherpose.benchmarks.latency import number
+from featherpose.benchmarks.measured import Measured
 from featherpose.benchmarks.runtime_files import (
     FORMATS,
     Crops,
@@ -46,7 +47,7 @@ from featherpose.evaluation.by_network import SampleScore, score_sample
 from featherpose.files import replacing
 from featherpose.inference.backends import FileBackend, OnnxRuntime, OpenVINO, open_runtime
 from featherpose.inference.by_name import for_joints
-from featherpose.machine import cores
+from featherpose.machine import cores, processor
 from featherpose.settings import choice, whole
 from featherpose.skeletons import Skeleton
 
@@ -127,7 +128,7 @@ def run(
     cache: str = ".cache/runtimes",
     out: str = "runs/runtimes",
     **_: Any,
-) -> None:
+) -> list[Measured]:
     """Writes what the cache lacks, measures all files in turn, and writes table and CSV into `out`."""
     of_people = {"check": check, "calibrate": calibrate, "score_on": score_on}
     for key, value in {"rounds": rounds, **of_people}.items():
@@ -162,6 +163,19 @@ def run(
     write(rows, cells, lines, Path(out))
     show(rows, cells, lines)
     Console().print(f"Written to {out}: runtimes.md, runtimes.csv")
+    first = rows[0]
+    return [
+        Measured(
+            f"{row.name} ({row.runtime}), {words(cell)}",
+            "ms",
+            row.milliseconds[cell],
+            "" if row is first else first.name,
+            first.milliseconds[cell],
+            facts=record(rows, row, ()),
+        )
+        for cell in cells
+        for row in rows
+    ]
 
 
 def in_format(

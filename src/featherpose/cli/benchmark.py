@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
+from featherpose.benchmarks import measured
 from featherpose.errors import UsageError
 from featherpose.place import CONF, command
 
 
 def main(cfg: DictConfig) -> None:
-    """Calls the benchmark that the command line names, with its own keys."""
+    """Calls the benchmark that the command line names, with its own keys; `json` keeps what it measured."""
     keys = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(keys, dict)
     target = keys.pop("_target_", None)
@@ -21,7 +23,19 @@ def main(cfg: DictConfig) -> None:
             f"Say what to measure, e.g. {command('benchmark sizes')}. Known: {', '.join(known())}."
         )
     keys.pop("paths", None)
-    get_method(str(target))(**{str(key): value for key, value in keys.items()})
+    file = keys.pop("json", None)
+    began = time.monotonic(), measured.load()
+    found = get_method(str(target))(**{str(key): value for key, value in keys.items()})
+    if file is None:
+        return
+    if not found:
+        raise UsageError(f"json={file}: this benchmark has no rows of rounds to write there.")
+    head, seconds = measured.begin(), round(time.monotonic() - began[0], 1)
+    loads = [began[1], measured.load()]
+    head["parts"].append(
+        measured.part(str(target).split(".")[-2], found, seconds=seconds, load=loads)
+    )
+    measured.write(head, Path(str(file)))
 
 
 def known() -> list[str]:
