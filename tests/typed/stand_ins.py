@@ -56,12 +56,17 @@ SMALLER = {
     r"(.*receptive-field) 'hourglass .*": r"\1 'lapx_fast data.input_size=[128,128]' --pictures 2",
     r"(.*benchmark\.py jitter)\b.*": r"\1 people=1 frames=4 decoders=[argmax] flips=[false]",
     r"(.*benchmark\.py data)$": r"\1 rounds=1 samples=16 workers=0",
-    r"(.*benchmark\.py evaluation)$": r"\1 rounds=1 people=16 persons=50 detections=500",
+    r"(.*benchmark\.py evaluation)( json=\S+)?$": r"\1 rounds=1 people=16 persons=50 detections=500\2",
+    r"(.*benchmark\.py all)( only=evaluation out=mine)?$": (
+        r"\1\2 parts.training=null parts.latency=null parts.export=null parts.runtimes=null parts.logging=null"
+        r""" 'parts.evaluation=["rounds=1","people=16","persons=50","detections=500"]'"""
+    ),
     r"(.*benchmark\.py export)$": (
         r"\1 network=simple_baseline_mobilenetv2 input_size=[64,64] rounds=1 warmup=1 threads=[1] openvino=false"
     ),
     r"(.*benchmark\.py logging)$": r"\1 rounds=2 steps=2 every=2 batch_size=2",
-    r"(.*benchmark\.py training)$": r"\1 rounds=1 steps=4 networks=[lapx] input_size=[64,64] network_steps=1",
+    r"(.*benchmark\.py training)$": r"\1 rounds=1 steps=4 networks=[lapx] input_size=[64,64] network_steps=1"
+    r" network_rounds=1",
     r"(.*benchmark\.py gpu out=gpu\.json)": (  # it measures a CPU where there is no GPU
         r"\1 networks=[lapx_fast] batch=2 batches=[2] input_size=[64,64] steps_s=0.01 workers=0"
         r" compiled=[] seconds=20"
