@@ -7,6 +7,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 _PART = re.compile(r"\..*\.(\d+)\.part(\.[^.]*)?")  # what `replacing` writes to
 _LONGEST = 60  # letters of the name that it keeps: a name of 255 bytes has to stay one
@@ -68,13 +69,17 @@ def remove_leftovers(folder: Path) -> list[Path]:
 def locked(path: Path, wait: bool = True) -> Generator[None]:
     """Held by one process at a time, and given back by the system when that process dies.
 
-    Without `wait` a BlockingIOError where another holds it.
+    Without `wait` a BlockingIOError where another holds it. What the file holds stays as it is.
     """
-    with path.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows: two that build at once only cost time, the last rename wins
-            pass
+    with path.open("ab") as file:
+        lock(file, wait)
         yield
+
+
+def lock(file: IO[bytes], wait: bool = True) -> None:
+    """Until the file is closed, also by every process that was started with it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two that build at once only cost time, the last rename wins
+        return
+    fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,6 +35,9 @@ from featherpose.runs.record import mark
 def main(cfg):
     folder = Path(HydraConfig.get().runtime.output_dir)
     (folder / "starts").open("a").write("x")
+    if cfg.how == "slow":  # also until run.json says that it runs
+        time.sleep(2)
+        signal.signal(signal.SIGINT, lambda *_: (mark(folder, state="interrupted", exit_code=130), os._exit(130)))
     mark(folder, state="running", pid=os.getpid(), host=os.uname().nodename, started="2020-01-01T00:00:00+00:00")
     print("gpus", os.environ.get("CUDA_VISIBLE_DEVICES"), "threads", os.environ.get("OMP_NUM_THREADS"))
     if cfg.how == "raise":
@@ -48,6 +51,8 @@ def main(cfg):
     if cfg.how == "wait":
         signal.signal(signal.SIGTERM, lambda *_: (mark(folder, state="interrupted", exit_code=143), os._exit(143)))
         time.sleep(60)
+    if cfg.how == "slow":
+        time.sleep(2)
     mark(folder, state="finished", exit_code=0, best={"score": 10 * cfg.x})
 
 if __name__ == "__main__":
@@ -260,6 +265,44 @@ def test_a_search_whose_launcher_is_killed_goes_on(program: Path, tmp_path: Path
     assert sorted(jobs(folder)) == [str(n) for n in range(6)]
     assert {r["state"] for r in jobs(folder).values()} == {"finished"}
     assert "6 finished" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGINT])
+def test_a_search_of_two_processes_outlives_one_of_them(
+    program: Path, tmp_path: Path, deadly: signal.Signals
+) -> None:
+    """A job outlives a killed search and is waited for; one that a Ctrl-C has stopped goes on at the other's."""
+    pytest.importorskip("optuna")
+    folder = tmp_path / "sweeps" / "first"
+    words = [
+        "-m",
+        "hydra/sweeper=search",
+        "x=interval(0,10)",
+        "hydra.sweeper.n_trials=5",
+        "how=slow",
+    ]
+    first = start(program, *words, "hydra.launcher.n_jobs=2")
+    until = time.monotonic() + 120
+    while not (folder / "sweep.json").is_file() and time.monotonic() < until:
+        time.sleep(0.02)
+    second = start(program, *words, f"sweep.resume={folder}")
+    moment, count = ("*/starts", 3) if deadly == signal.SIGKILL else ("[01]/run.json", 2)
+    while len(list(folder.glob(moment))) < count and time.monotonic() < until:
+        time.sleep(0.02)
+    first.send_signal(deadly)
+    told, _ = first.communicate(timeout=600)
+    assert first.returncode == (-9 if deadly == signal.SIGKILL else 130)
+    stopped = told.count("interrupted after")
+    assert bool(stopped) == (deadly == signal.SIGINT)
+    out, err = second.communicate(timeout=600)
+    assert second.returncode == 0, out + err
+    assert {record["state"] for record in jobs(folder).values()} == {"finished"}
+    assert sorted(jobs(folder)) == [str(n) for n in range(5)]
+    starts = [len((folder / str(n) / "starts").read_text()) for n in range(5)]
+    assert sum(starts) == 5 + stopped, starts
+    assert len(json.loads((folder / "sweep.json").read_text())["jobs"]) == 5
+    assert "5 finished" in out
 
 
 @pytest.mark.slow

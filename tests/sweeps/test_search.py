@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import multiprocessing
+import os
+import random
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from socket import gethostname
 from statistics import median
 from typing import Any
 
@@ -18,7 +24,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from featherpose.errors import PoseError, UsageError
-from featherpose.files import locked
 from featherpose.runs.record import RunRecord, mark
 from featherpose.sweeps import search, study
 from featherpose.sweeps.search import Search, neighbours
@@ -55,7 +60,7 @@ class Functions:
         folder = self.folder / f"{number}_f"
         folder.mkdir(parents=True, exist_ok=True)
         self.moment("before")
-        mark(folder, state="running", started="2020-01-01T00:00:00+00:00")
+        mark(folder, state="running", host=gethostname(), started="2020-01-01T00:00:00+00:00")
         self.moment("within")
         found = self.function(dict(word.split("=", 1) for word in words))
         if isinstance(found, str):
@@ -188,15 +193,6 @@ def test_a_search_goes_on_with_more_trials_but_no_other_space(tmp_path: Path) ->
     assert not (tmp_path / "second").exists()
 
 
-def test_two_commands_do_not_work_in_one_folder(tmp_path: Path) -> None:
-    searched(tmp_path, n_trials=1)
-    with (
-        locked(tmp_path / search.LOCK),
-        pytest.raises(PoseError, match="Another process works on the search"),
-    ):
-        searched(tmp_path, resume=str(tmp_path))
-
-
 def test_without_optuna_it_says_how_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(PoseError, match=r"needs Optuna: pip install 'featherpose\[search\]'"):
@@ -314,6 +310,190 @@ def test_half_a_line_and_a_lock_of_a_killed_process_are_removed(tmp_path: Path) 
     (tmp_path / "search.journal.lock").symlink_to(tmp_path / "search.journal")
     assert told(tmp_path) == before
     json.loads((tmp_path / "search.journal").read_text().splitlines()[-1])
+
+
+def slow_hill(point: Point) -> float:
+    time.sleep(0.02)  # the other process has its turn
+    return hill(point)
+
+
+def begun(folder: Path, *words: str, **settings: Any) -> multiprocessing.Process:
+    """A process that works on the search in that folder, beside those that do already."""
+    resume = str(folder) if (folder / "search.journal").is_file() else False
+    kept = {"function": slow_hill, "resume": resume, **settings}
+    process = multiprocessing.get_context("fork").Process(
+        target=searched, args=(folder, *words), kwargs=kept
+    )
+    process.start()
+    return process
+
+
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def each_told_once(folder: Path, trials: int) -> None:
+    """By the journal: so many trials, and one line for each that says how it ended."""
+    none_lost_or_doubled(folder, trials)
+    lines = [json.loads(line) for line in (folder / "search.journal").read_text().splitlines()]
+    ends = [line["trial_id"] for line in lines if line.get("state") == TrialState.COMPLETE]
+    assert sorted(ends) == list(range(trials))
+
+
+def test_processes_share_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PAUSE", 0.05)
+
+    def function(point: Point) -> float:
+        with (tmp_path / f"by {os.getpid()}").open("a") as file:
+            file.write("x")
+        until(lambda: len(list(tmp_path.glob("by *"))) == 3)
+        return hill(point)
+
+    answers = tmp_path / "answers"
+    answers.mkdir()
+    write = search.answer.write
+
+    def kept(*arguments: Any) -> str:
+        text = write(*arguments)
+        (answers / str(os.getpid())).write_text(text)
+        return text
+
+    monkeypatch.setattr(search.answer, "write", kept)
+    folder = tmp_path / "s"
+    settings = {"function": function, "n_trials": 20}
+    first = begun(folder, **settings)
+    until(lambda: (folder / "search.journal").is_file())
+    others = [begun(folder, n_jobs=n, **settings) for n in (1, 3)]
+    for process in (first, *others):
+        process.join(120)
+        assert process.exitcode == 0
+    each_told_once(folder, 20)
+    shares = [len(path.read_text()) for path in tmp_path.glob("by *")]
+    assert len(shares) == 3 and sum(shares) == 20
+    assert len({path.read_text() for path in answers.iterdir()}) == 1
+    assert len(list(answers.iterdir())) == 3
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_what_a_killed_process_leaves_is_run_by_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    monkeypatch.setattr(search, "PAUSE", 0.05)
+    folder, stuck = tmp_path / "s", tmp_path / "stuck"
+
+    def gets_stuck(point: Point) -> float:
+        stuck.touch()
+        time.sleep(600)
+        return 0
+
+    def goes_on(point: Point) -> float:
+        until(stuck.exists)
+        return hill(point)
+
+    functions = [gets_stuck, goes_on] if which == "first" else [goes_on, gets_stuck]
+    processes = []
+    for function in functions:
+        processes.append(begun(folder, function=function, n_trials=6))
+        until(lambda: (folder / "search.journal").is_file())
+    killed, other = processes if which == "first" else processes[::-1]
+    until(lambda: len(list(folder.glob("*/finished"))) == 5)
+    time.sleep(0.2)
+    assert other.is_alive(), "it waits for the sixth"
+    killed.kill()
+    killed.join()
+    other.join(120)
+    assert other.exitcode == 0
+    each_told_once(folder, 6)
+
+
+def test_whichever_processes_are_killed_whenever_all_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAUSE", 0.05)
+    chance = random.Random(0)
+    begun_ones: list[multiprocessing.Process] = []
+    for _ in range(12):
+        while len(begun_ones) < 2:
+            begun_ones.append(begun(tmp_path, n_trials=30))
+            until((tmp_path / "search.journal").is_file)
+        time.sleep(chance.uniform(0.02, 0.3))
+        killed = begun_ones.pop(chance.randrange(2))
+        killed.kill()
+        killed.join()
+    last = begun(tmp_path, n_trials=30)
+    for process in (*begun_ones, last):
+        process.join(120)
+        assert process.exitcode == 0
+    lines = [json.loads(line) for line in (tmp_path / "search.journal").read_text().splitlines()]
+    ends = [line["trial_id"] for line in lines if line.get("state") == TrialState.COMPLETE]
+    assert sorted(ends) == list(range(30))
+    assert [state for _, state, _ in told(tmp_path)] == [TrialState.COMPLETE] * 30
+
+
+def test_a_failure_is_left_alone_by_those_that_are_there_and_run_again_by_one_that_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAUSE", 0.05)
+    folder, second_is_there = tmp_path / "s", tmp_path / "there"
+
+    def fails(point: Point) -> str:
+        until(second_is_there.exists)
+        return "failed"
+
+    def waits(point: Point) -> float:
+        second_is_there.touch()
+        until(lambda: '"failed"' in (folder / "0_f" / "run.json").read_text())
+        return hill(point)
+
+    first = begun(folder, n_trials=1, function=fails)
+    until(lambda: list(folder.glob("*/run.json")))
+    second = begun(folder, n_trials=4, function=waits)
+    for process in (first, second):
+        process.join(120)
+        assert process.exitcode == 1
+    states = [state for _, state, _ in told(folder)]
+    assert states == [TrialState.RUNNING, *[TrialState.COMPLETE] * 3]
+    begun(folder, n_trials=4).join(120)
+    each_told_once(folder, 4)
+
+
+def test_the_same_point_as_one_that_runs_elsewhere_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAUSE", 0.05)
+    go_on = tmp_path / "go on"
+
+    def waits(point: Point) -> float:
+        until(go_on.exists)
+        return float(point["x"])
+
+    folder = tmp_path / "s"
+    first = begun(folder, "x=choice(1)", function=waits, n_trials=3)
+    until(lambda: list(folder.glob("*/run.json")))
+    second = begun(
+        folder, "x=choice(1)", function=lambda point: pytest.fail("trained twice"), n_trials=3
+    )
+    until(lambda: len(told(folder)) == 3)
+    go_on.touch()
+    for process in (first, second):
+        process.join(120)
+        assert process.exitcode == 0
+    assert [values for _, _, values in told(folder)] == [[1.0]] * 3
+    assert len(list(folder.glob("*/run.json"))) == 1
+
+
+def test_a_file_system_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(PoseError, match="a file system without locks, which a search needs"):
+        searched(tmp_path / "s")
 
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[[Point], float], float]] = {

@@ -135,6 +135,10 @@ NEEDS = {
     r"sigmas=data/dance": "featherpose data sigmas anna.json ben.json --out data/dance/sigmas.json",
     r"runs\.py (list|show last)|jupyter lab|^wandb ": "python src/train.py",
     r"runs\.py status|featherpose (sweep|runs status)": SWEEP,
+    r"sweep\.resume=runs/sweeps/shared": (
+        "python src/train.py -m hydra/sweeper=search 'model.stages=choice(2,3)'"
+        " hydra.sweep.dir=runs/sweeps/shared"
+    ),
 }
 
 COCO = "python src/train.py data=coco data.root=data/synthetic_coco"

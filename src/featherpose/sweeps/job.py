@@ -16,6 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from featherpose.errors import PoseError
+from featherpose.files import lock, locked
 from featherpose.machine import cores, threads_by_the_user
 from featherpose.runs.heartbeat import died
 from featherpose.runs.record import (
@@ -83,6 +84,9 @@ class Job:
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **slot, "PYTHONUNBUFFERED": "1"}
         with (self.folder / LOG).open("ab") as log:
+            # It is the job's as well, so it outlives this process. A file system may have no locks
+            with contextlib.suppress(OSError):
+                lock(log, wait=False)
             self._process = subprocess.Popen(
                 self.command,
                 stdout=log,
@@ -137,6 +141,17 @@ class Job:
     def score(self) -> float | None:
         record = self.record()
         return record.best.score if record and record.best else None
+
+
+def held(folder: Path) -> bool:
+    """Whether the job in that folder has a process, on any machine that shares the file system."""
+    if not (folder / LOG).is_file():
+        return False
+    try:
+        with locked(folder / LOG, wait=False):
+            return False
+    except BlockingIOError:
+        return True
 
 
 def death(code: int, log: Path) -> str:

@@ -72,7 +72,7 @@ class Processes:
         sweep, planned = self.plan(job_overrides, initial_job_idx)
         jobs = list(dict.fromkeys(planned))  # two that are the same training are one job
         waiting = [job for job in jobs if job.to_run()]
-        searching = not self.config.hydra.sweeper._target_.endswith("BasicSweeper")
+        searching = self.searching
         if not searching or initial_job_idx == 0:  # a search comes again and again with such jobs
             refuse_what_none_can_run(waiting)
         sweep.write()
@@ -106,6 +106,10 @@ class Processes:
             raise trouble
         return [self._result(job, trouble) for job in planned]
 
+    @property
+    def searching(self) -> bool:
+        return not self.config.hydra.sweeper._target_.endswith("BasicSweeper")
+
     def plan(
         self, job_overrides: Sequence[Sequence[str]], first: int
     ) -> tuple[SweepFile, list[Job]]:
@@ -123,7 +127,7 @@ class Processes:
         if resume:
             folder = earlier_sweep(folder, wanted, resume)
         sweep = SweepFile(folder)
-        if sweep.jobs and first == 0 and not resume:
+        if sweep.jobs and first == 0 and not resume and not self.searching:
             raise PoseError(
                 f"{folder} holds a sweep already: go on with it by sweep.resume=true, or name another."
             )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import errno
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +19,20 @@ from featherpose.console import console
 from featherpose.errors import PoseError, UsageError
 from featherpose.files import locked, write_atomically
 from featherpose.runs import commands
-from featherpose.runs.record import BROKEN_OFF, FINISHED, RunRecord
+from featherpose.runs.heartbeat import died
+from featherpose.runs.record import BROKEN_OFF, FAILED, FINISHED, RUNNING, RunRecord
 from featherpose.runs.sweep_folder import ANSWER, JOURNAL
 from featherpose.sweeps import answer
 from featherpose.sweeps import study as studies
-from featherpose.sweeps.job import visible_gpus
+from featherpose.sweeps.display import LOG
+from featherpose.sweeps.job import held, visible_gpus
 from featherpose.sweeps.objectives import OBJECTIVES, values_of
 from featherpose.sweeps.space import Point, space_of
 
-LOCK = ".search.lock"
+LOCK = ".search.lock"  # of the process that proposes or tells
+CLAIMS = ".claims"  # a file for each trial, locked by the process that runs it
+PAUSE = 1.0  # seconds between two looks at what other processes run
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 HOPELESS = 5  # so many failures without one success end a search
 OF_THE_SWEEP = ("sweep.resume=", "sweep.force=", "sweep.limit=")
 
@@ -102,45 +110,140 @@ class Search:
             "objectives": self.objectives,
         }
         self.folder = folder_of_the_search(self.config, asked)
-        write_multirun(self.config, self.folder)
-        try:
-            with locked(self.folder / LOCK, wait=False):
-                self.search(asked, grid=bool(grid))
-        except BlockingIOError as error:
-            raise PoseError(
-                f"Another process works on the search in {self.folder}: wait for it, or stop it."
-            ) from error
+        self.search(asked, grid=bool(grid))
 
     def search(self, asked: dict[str, Any], grid: bool) -> None:
-        (self.folder / ANSWER).unlink(missing_ok=True)
         directions = [OBJECTIVES[each].direction for each in self.objectives]
-        self.study = studies.open_study(self.folder, directions)
-        studies.refuse_another(self.study, asked)
-        studies.begin(self.study, self.space, self.first, grid)
+        with self.alone():
+            write_multirun(self.config, self.folder)
+            (self.folder / ANSWER).unlink(missing_ok=True)
+            self.study = studies.open_study(self.folder, directions)
+            studies.refuse_another(self.study, asked)
+            studies.begin(self.study, self.space, self.first, grid)
         console.print(f"{self.trials} trials, {self.at_once} at a time, in {self.folder}")
         try:
-            self.go_on()
-            self.propose_and_run()
-        except SystemExit:  # the launcher was stopped; what it tells is where it stopped
+            self.work()
+        except (SystemExit, KeyboardInterrupt):  # what the launcher tells is where it stopped
             commands.status(self.folder, console)
             raise
         self.end()
 
-    def go_on(self) -> None:
-        """What was proposed and not told before a kill: some of it has ended meanwhile, the rest is run."""
-        left = [each.number for each in studies.started(self.study) if each.state == studies.OPEN]
-        left = [number for number in left if not self.tell(number, self.folder_of(number))]
-        if left:
-            known = (self.folder / "sweep.json").is_file()
-            self.launch([self.completed(number) for number in left], known)
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Of all processes that work on this search, one at a time proposes and tells."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with locked(self.folder / LOCK):
+                yield
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            raise PoseError(
+                f"{self.folder} lies on a file system without locks, which a search needs: "
+                "name another by hydra.sweep.dir=FOLDER."
+            ) from error
 
-    def propose_and_run(self) -> None:
-        while (asked := len(studies.started(self.study))) < self.trials and not self.hopeless():
-            batch = []
-            for number in range(asked, min(asked + self.at_once, self.trials)):
-                studies.propose(self.study, self.sampler_of(number))
-                batch.append(self.completed(number))
-            self.launch(batch)
+    def work(self) -> None:
+        """Until all trials are there and told; those that other processes run are waited for."""
+        with self.alone():  # what has failed is run again by a process that comes
+            self.again = {number for number in self.open_numbers() if self.failed(number)}
+        self.tried: set[int] = set()
+        shown: list[int] = []
+        while True:
+            with ExitStack() as claims:
+                with self.alone():
+                    left, elsewhere = self.left_open(claims)
+                    batch = left or self.proposed(claims)
+                if batch:
+                    self.launch(batch)
+            if batch or not self.all_proposed():
+                continue
+            if not elsewhere:
+                return
+            if elsewhere != shown:
+                numbers = ", ".join(f"#{number}" for number in elsewhere)
+                console.print(f"  waits for {numbers}, which another process runs")
+                shown = elsewhere
+            time.sleep(PAUSE)
+
+    def left_open(self, claims: ExitStack) -> tuple[list[Proposal], list[int]]:
+        """Trials that were proposed and not told: those to run here, and those that run elsewhere.
+
+        A kill leaves them, of this search's process or of another's; some have ended meanwhile.
+        """
+        here: list[Proposal] = []
+        elsewhere: list[int] = []
+        for number in self.open_numbers():
+            claim = self.claim(number)
+            if claim is None:
+                elsewhere.append(number)
+                continue
+            with claim:
+                if self.tell(number, self.folder_of(number)) or self.given_up(number):
+                    continue
+                proposal = self.completed(number)
+                if self.told_by_twin(proposal):
+                    continue
+                if self.twin_at_work(proposal):
+                    elsewhere.append(number)
+                elif len(here) < self.at_once:
+                    here.append(proposal)
+                    claims.push(claim.pop_all())
+        return here, elsewhere
+
+    def proposed(self, claims: ExitStack) -> list[Proposal]:
+        """New trials, as many as run at a time; one that is the same as an earlier one waits for that."""
+        if self.all_proposed():
+            return []
+        asked = len(studies.started(self.study))
+        batch = []
+        for number in range(asked, min(asked + self.at_once, self.trials)):
+            studies.propose(self.study, self.sampler_of(number))
+            claim = self.claim(number)
+            assert claim is not None, "no other process has seen it"
+            with claim:
+                proposal = self.completed(number)
+                if not self.told_by_twin(proposal) and not self.twin_at_work(proposal):
+                    batch.append(proposal)
+                    claims.push(claim.pop_all())
+        return batch
+
+    def open_numbers(self) -> list[int]:
+        return [each.number for each in studies.started(self.study) if each.state == studies.OPEN]
+
+    def claim(self, number: int) -> ExitStack | None:
+        """Holds a trial for this process until it is closed; None where another one runs it.
+
+        A job may outlive the search that has started it.
+        """
+        (self.folder / CLAIMS).mkdir(exist_ok=True)
+        claim = ExitStack()
+        try:
+            claim.enter_context(locked(self.folder / CLAIMS / str(number), wait=False))
+        except BlockingIOError:
+            return None
+        if not OmegaConf.select(self.config, "sweep.force") and self.runs(number):
+            claim.close()
+            return None
+        return claim
+
+    def runs(self, number: int) -> bool:
+        """Whether the job of that number is alive."""
+        log = self.folder_of(number, LOG)
+        if log is not None and held(log):
+            return True
+        folder = self.folder_of(number)
+        record = RunRecord.read(folder) if folder else None
+        return bool(folder and record and record.state == RUNNING and died(folder, record) is None)
+
+    def given_up(self, number: int) -> bool:
+        """Whether its job has failed here, or somewhere else since this process began."""
+        return number in self.tried or (self.failed(number) and number not in self.again)
+
+    def failed(self, number: int) -> bool:
+        folder = self.folder_of(number)
+        record = RunRecord.read(folder) if folder else None
+        return record is not None and record.state == FAILED
 
     def sampler_of(self, number: int) -> BaseSampler:
         return studies.sampler_of(self.sampler, self.seed, number, self.trials)
@@ -149,25 +252,37 @@ class Search:
         point = studies.complete(self.study, self.space, number, self.sampler_of(number))
         return Proposal(number, point)
 
-    def launch(self, proposals: Sequence[Proposal], resume: bool = False) -> None:
-        """Runs what is new, and tells the study of every job that has ended."""
-        new = []
-        for each in proposals:
-            known = studies.twin(self.study, self.space, each.point, each.number)
-            if known is None:
-                new.append(each)
-            else:
-                console.print(f"  #{each.number} is the same as #{known.number}")
-                self.study.tell(each.number, known.values, known.state)
+    def told_by_twin(self, proposal: Proposal) -> bool:
+        """The same point is trained once."""
+        for known in studies.twins(self.study, self.space, proposal.point, proposal.number):
+            if known.state in studies.CLOSED:
+                console.print(f"  #{proposal.number} is the same as #{known.number}")
+                self.study.tell(proposal.number, known.values, known.state)
+                return True
+        return False
+
+    def twin_at_work(self, proposal: Proposal) -> bool:
+        for known in studies.twins(self.study, self.space, proposal.point, proposal.number):
+            claim = self.claim(known.number)
+            if claim is None:
+                return True
+            claim.close()
+        return False
+
+    def launch(self, proposals: Sequence[Proposal]) -> None:
+        """Runs them, and tells the study of every job that has ended."""
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(self.folder)
             self.config.sweep.limit = None
-            self.config.sweep.resume = resume
-        for group in neighbours(new):  # a job's number is its trial's
+            # The launcher goes on with the jobs that it knows
+            self.config.sweep.resume = (self.folder / "sweep.json").is_file()
+        for group in neighbours(proposals):  # a job's number is its trial's
             jobs = [self.space.overrides(each.point) for each in group]
             results = self.launcher(self.config).launch(jobs, initial_job_idx=group[0].number)
-            for each, result in zip(group, results, strict=True):
-                self.tell(each.number, self.folder_of(each.number) or Path(result.working_dir))
+            with self.alone():  # so that nobody who looks for what is open takes it up now
+                for each, result in zip(group, results, strict=True):
+                    self.tried.add(each.number)
+                    self.tell(each.number, self.folder_of(each.number) or Path(result.working_dir))
 
     def tell(self, number: int, folder: Path | None) -> bool:
         """Whether a job has come to its end. One that failed stays open: `sweep.resume` runs it again."""
@@ -180,20 +295,24 @@ class Search:
             self.study.tell(number, state=TrialState.PRUNED)
         return True
 
-    def folder_of(self, number: int) -> Path | None:
+    def folder_of(self, number: int, file: str = "run.json") -> Path | None:
         """Of the job of that number, whichever launcher has run it."""
         return next(
-            (path.parent for path in self.folder.glob("*/run.json") if is_job(path, number)), None
+            (path.parent for path in self.folder.glob(f"*/{file}") if is_job(path, number)), None
         )
+
+    def all_proposed(self) -> bool:
+        return len(studies.started(self.study)) >= self.trials or self.hopeless()
 
     def hopeless(self) -> bool:
         """Whether nothing but failures came of the first jobs."""
         known = studies.started(self.study)
-        return len(known) >= HOPELESS and all(each.state == studies.OPEN for each in known)
+        return len(self.tried) >= HOPELESS and all(each.state == studies.OPEN for each in known)
 
     def end(self) -> None:
         """The jobs' table, the answer, and how many have failed."""
-        text = answer.write(self.study, self.space, self.folder, self.objectives, self.loader)
+        with self.alone():
+            text = answer.write(self.study, self.space, self.folder, self.objectives, self.loader)
         commands.status(self.folder, console)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         known = studies.started(self.study)
@@ -218,10 +337,12 @@ def folder_of_the_search(config: DictConfig, asked: Mapping[str, Any]) -> Path:
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     resume = OmegaConf.select(config, "sweep.resume", default=False)
     if not resume:
-        if (folder / JOURNAL).is_file():
-            raise PoseError(
-                f"{folder} holds a search already: go on with it by sweep.resume={folder}, or name another."
-            )
+        for name, kind in ((JOURNAL, "search"), ("sweep.json", "sweep")):
+            if (folder / name).is_file():
+                raise PoseError(
+                    f"{folder} holds a {kind} already: go on with it by sweep.resume={folder}, "
+                    "or name another."
+                )
         return folder
     if resume is not True:
         named = Path(str(resume)).absolute()

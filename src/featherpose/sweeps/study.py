@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from featherpose.errors import UsageError
+from featherpose.runs.journal import storage
 from featherpose.runs.sweep_folder import JOURNAL, STUDY
 from featherpose.sweeps.space import Point, Space
 
@@ -35,28 +34,17 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 def open_study(folder: Path, directions: Sequence[Literal["maximize", "minimize"]]) -> Study:
     """The study of a sweep's folder, made where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / JOURNAL
-    mend(path)
-    storage = JournalStorage(JournalFileBackend(str(path)))
     return optuna.create_study(
-        study_name=STUDY, storage=storage, directions=list(directions), load_if_exists=True
+        study_name=STUDY,
+        storage=storage(folder / JOURNAL),
+        directions=list(directions),
+        load_if_exists=True,
     )
-
-
-def mend(path: Path) -> None:
-    """A process that was killed while it wrote leaves its lock, and perhaps half a line."""
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-    if path.is_file():
-        written = path.read_bytes()
-        whole = written[: written.rfind(b"\n") + 1]
-        if whole != written:
-            path.write_bytes(whole)
 
 
 def asked(path: Path) -> dict[str, Any] | None:
     """What a search was asked for, by its journal."""
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    found = {each.study_name: each for each in optuna.get_all_study_summaries(storage)}
+    found = {each.study_name: each for each in optuna.get_all_study_summaries(storage(path))}
     return found[STUDY].user_attrs.get(ASKED) if STUDY in found else None
 
 
@@ -114,9 +102,7 @@ def complete(
     return space.suggest(Trial(study, frozen._trial_id))
 
 
-def twin(study: Study, space: Space, point: Point, number: int) -> FrozenTrial | None:
-    """An earlier proposal of the same point whose end is known."""
-    for each in study.get_trials(deepcopy=False)[:number]:
-        if each.state in CLOSED and space.point_of(each.params) == point:
-            return each
-    return None
+def twins(study: Study, space: Space, point: Point, number: int) -> list[FrozenTrial]:
+    """Earlier proposals of the same point."""
+    earlier = study.get_trials(deepcopy=False)[:number]
+    return [each for each in earlier if space.point_of(each.params) == point]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featherpose.errors import PoseError
-from featherpose.files import write_atomically
+from featherpose.files import locked, write_atomically
 
 if TYPE_CHECKING:
     from featherpose.sweeps.job import Job
@@ -21,10 +22,17 @@ class SweepFile:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "sweep.json"
-        self.jobs: dict[tuple[str, ...], dict[str, Any]] = {}
-        if self.path.is_file():
-            for job in json.loads(self.path.read_text(encoding="utf-8"))["jobs"]:
-                self.jobs[_key(job["overrides"])] = {**job, "folder": str(folder / job["folder"])}
+        self.jobs = self.written()
+        self.own: set[tuple[str, ...]] = set()
+
+    def written(self) -> dict[tuple[str, ...], dict[str, Any]]:
+        if not self.path.is_file():
+            return {}
+        jobs = json.loads(self.path.read_text(encoding="utf-8"))["jobs"]
+        return {
+            _key(job["overrides"]): {**job, "folder": str(self.folder / job["folder"])}
+            for job in jobs
+        }
 
     def find(self, overrides: Sequence[str]) -> dict[str, Any] | None:
         return self.jobs.get(_key(overrides))
@@ -42,6 +50,7 @@ class SweepFile:
         return "interrupted" if state == "running" else state
 
     def add(self, job: Job) -> None:
+        self.own.add(_key(job.overrides))
         self.jobs[_key(job.overrides)] = {
             "number": job.number,
             "overrides": list(job.overrides),
@@ -52,7 +61,15 @@ class SweepFile:
         }
 
     def write(self) -> None:
+        """With what other processes have written meanwhile: a search may have several."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):  # a file system without locks: one process then
+                held.enter_context(locked(self.folder / ".sweep.lock"))
+            self.jobs = {**self.written(), **{key: self.jobs[key] for key in self.own}}
+            self._write()
+
+    def _write(self) -> None:
         jobs = sorted(self.jobs.values(), key=lambda job: job["number"])
         jobs = [
             {**job, "folder": str(Path(job["folder"]).relative_to(self.folder))} for job in jobs

@@ -62,11 +62,11 @@ def trial_of(sweep: Path, number: int | None, first: int, keep: int) -> Any:
             "callbacks=halving compares the trials of a search: use it with -m hydra/sweeper=search, or leave it."
         )
     import optuna
-    from optuna.storages.journal import JournalFileBackend
 
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(sweep / JOURNAL)))
+    from featherpose.runs.journal import storage
+
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=keep)
-    study = optuna.load_study(study_name=STUDY, storage=storage, pruner=pruner)
+    study = optuna.load_study(study_name=STUDY, storage=storage(sweep / JOURNAL), pruner=pruner)
     if len(study.directions) > 1:
         raise PoseError(
             "callbacks=halving compares by the score alone: leave it with several objectives."
