@@ -182,6 +182,11 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
             1,
             ["mpii data is missing", "scripts/get_data.py mpii", "data/mpii is not there"],
         ),
+        (
+            ["-m", "model.neck=choice(null,eca)"],
+            2,
+            ["model.neck=choice(null,eca): choice(...) takes no null"],
+        ),
         (["-m", "experiment=glob(nonexist_*)"], 2, ["experiment=glob(nonexist_*) fits nothing"]),
         (["seed=0,1", "-m", "+no_such_key=1"], 2, ["Nothing reads +no_such_key"]),
         (["+no_such_key=1"], 2, ["Nothing reads +no_such_key"]),

@@ -271,6 +271,9 @@ def describe(error: BaseException) -> tuple[int, str]:
 
     if isinstance(error, MissingConfigException):
         return UsageError.exit_code, _unknown_choice(error)
+    if isinstance(error, OverrideParseException) and "NoneType is incompatible" in str(error):
+        text = f"{error.override}: choice(...) takes no null; write KEY=null,a,b instead."
+        return UsageError.exit_code, text
     if isinstance(error, (OverrideParseException, ConfigCompositionException)):
         return UsageError.exit_code, _first_lines(error)
     if isinstance(error, OmegaConfBaseException):
