@@ -138,9 +138,14 @@ def test_the_same_point_is_trained_once(tmp_path: Path) -> None:
     assert [state for _, state, _ in told(tmp_path)] == [TrialState.COMPLETE] * 8
 
 
-def test_sweep_limit_ends_it_early(tmp_path: Path) -> None:
+def test_sweep_limit_ends_it_early_and_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     searched(tmp_path, limit=2)
     assert len(told(tmp_path)) == 2
+    assert "2 of 8 (sweep.limit=2) trials" in capsys.readouterr().out
+    searched(tmp_path, limit=9, resume=str(tmp_path))
+    assert capsys.readouterr().out.startswith("8 trials")
 
 
 def test_a_failed_job_stays_open_and_is_run_again(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ class Search:
         self.launcher = launcher
         self.loader = loader
         self.trials = n_trials if limit is None else min(n_trials, limit)
+        self.cut = f" of {n_trials} (sweep.limit={limit})" if self.trials < n_trials else ""
         self.at_once = n_jobs or jobs_at_once(config)
         self.sampler = sampler
         self.seed = seed
@@ -120,7 +121,7 @@ class Search:
             self.study = studies.open_study(self.folder, directions)
             studies.refuse_another(self.study, asked)
             studies.begin(self.study, self.space, self.first, grid)
-        console.print(f"{self.trials} trials, {self.at_once} at a time, in {self.folder}")
+        console.print(f"{self.trials}{self.cut} trials, {self.at_once} at a time, in {self.folder}")
         try:
             self.work()
         except (SystemExit, KeyboardInterrupt):  # what the launcher tells is where it stopped
