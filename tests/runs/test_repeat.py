@@ -24,6 +24,14 @@ def test_the_line_has_the_overrides_and_the_seed(write_run: WriteRun) -> None:
     run = Run(write_run("a", seed=3, overrides=words))
     again = shlex.split(repeating(run))
     assert again[-4:] == ["model=lapx", people, "+note='two words'", "seed=3"]
+    line = "python src/train.py --config-dir '/my conf' -m experiment=winner hydra.run.dir=x"
+    mine = Run(write_run("c", seed=0, overrides=("experiment=winner",), command=line))
+    assert shlex.split(repeating(mine))[-4:] == [
+        "--config-dir",
+        "/my conf",
+        "experiment=winner",
+        "seed=0",
+    ]
     named = Run(write_run("b", seed=1, overrides=("seed=1",)))
     assert shlex.split(repeating(named))[-1:] == ["seed=1"]
     assert repeating(named).count("seed") == 1

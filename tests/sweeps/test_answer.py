@@ -54,6 +54,26 @@ def test_the_best_is_named_with_the_command_that_trains_it_in_full(
     assert (tmp_path / "answer.md").read_text() == text + "\n"
 
 
+def test_scores_that_are_all_the_same_say_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study, space = searched(0)
+    for number in range(3):
+        study.sampler = sampler_of("random", 0, number, 3)
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, 0.0)
+        told = "all 3 have the same score, 0: nothing says which is better" in text_of(
+            tmp_path, study, space
+        )
+        assert told == (number == 2)
+    last = study.ask()
+    space.suggest(last)
+    study.tell(last, 1.0)
+    assert "nothing says" not in text_of(tmp_path, study, space)
+
+
 def test_a_solved_width_is_told_to_the_whole_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from featherpose.errors import PoseError
@@ -31,7 +32,20 @@ def repeating(run: Run) -> str:
     seed = run.record.seed
     if seed is not None and not any(word.startswith("seed=") for word in words):
         words.append(f"seed={seed}")
-    return " ".join([command("train"), *map(shlex.quote, words)])
+    own = config_flags(shlex.split(run.record.command or ""))
+    return " ".join([command("train"), *map(shlex.quote, [*own, *words])])
+
+
+def config_flags(words: Sequence[str]) -> list[str]:
+    """--config-dir, --config-name and --config-path as they were given."""
+    kept: list[str] = []
+    names = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
+    for i, word in enumerate(words):
+        if word.startswith("--config-") and "=" in word:
+            kept.append(word)
+        elif word in names and i + 1 < len(words):
+            kept += [word, words[i + 1]]
+    return kept
 
 
 def warnings_of(run: Run) -> list[str]:

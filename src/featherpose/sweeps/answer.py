@@ -130,6 +130,7 @@ def write(
         text = "\n".join(
             [
                 *told(found, objectives),
+                *all_the_same(study, objectives[0]),
                 *how_to_train(best, file),
                 *how_to_compare(finalists(study, space, folder), objectives, folder, loader),
                 *what_mattered(study),
@@ -149,6 +150,17 @@ def told(found: Sequence[Winner], objectives: Sequence[str]) -> list[str]:
             f"  #{each.number}  {values}  {' '.join(f'{k}={v}' for k, v in each.point.items())}"
         )
     return lines
+
+
+def all_the_same(study: Study, objective: str) -> list[str]:
+    """A line where the trials were too short to tell one from another."""
+    scored = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    values = {(each.values or [0.0])[0] for each in scored}
+    if len(scored) < 2 or len(values) > 1:
+        return []
+    return [
+        f"all {len(scored)} have the same {objective}, {values.pop():.6g}: nothing says which is better; train longer"
+    ]
 
 
 def how_to_train(best: Winner, file: Path | None) -> list[str]:

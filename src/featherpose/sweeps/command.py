@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from featherpose.overrides.quoting import quoted
+from featherpose.runs.repeat import config_flags
 
 # Settings of the sweep itself, which a single job must not see
 _OF_THE_SWEEP = (
@@ -41,15 +42,3 @@ def child_command(
     }
     words = [*overrides, *kept, *(f"{key}={value}" for key, value in own.items())]
     return [sys.executable, *script, *config_flags(argv[1:]), *words]
-
-
-def config_flags(words: Sequence[str]) -> list[str]:
-    """--config-dir, --config-name and --config-path as they were given."""
-    kept: list[str] = []
-    names = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
-    for i, word in enumerate(words):
-        if word.startswith("--config-") and "=" in word:
-            kept.append(word)
-        elif word in names and i + 1 < len(words):
-            kept += [word, words[i + 1]]
-    return kept
