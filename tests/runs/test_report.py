@@ -199,14 +199,22 @@ def test_few_runs_have_large_pictures_and_many_have_small_ones(write_run: Any) -
 
 def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:
     failed = Run(write_run("broken", state="failed", error="ValueError: <b>bad</b>", score=None))
-    flipped = Run(write_run("flipped", protocol={"flip": True}))
-    text = page([Run(write_run("plain")), flipped, failed])
+    early = {"stage1/score": 70.0}
+    flipped = Run(write_run("flipped", protocol={"flip": True}, scores=early))
+    text = page([Run(write_run("plain", scores=early)), flipped, failed])
     assert "do not compare" in text
     assert "broken (failed)" in text
     assert "<b>bad</b>" not in text
     assert "score after each output" not in text  # no plot that mixes the two
     with pytest.raises(PoseError, match="no runs"):
         write_report([], "report.html")
+
+
+def test_outputs_are_a_plot_where_there_are_several(write_run: Any) -> None:
+    several = Run(write_run("two", scores={"stage1/score": 70.0}))
+    one = Run(write_run("one"))
+    assert "score after each output" not in page([one])
+    assert "score after each output" in page([one, several])
 
 
 def test_previews_of_training(sweep: Path) -> None:

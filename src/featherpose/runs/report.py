@@ -14,7 +14,7 @@ from jinja2 import Environment
 from featherpose.errors import PoseError
 from featherpose.runs import charts, pareto, plots, samples, wrong
 from featherpose.runs.charts import Chart
-from featherpose.runs.dataframes import diff, made_by, rounded, runs_frame
+from featherpose.runs.dataframes import diff, made_by, output_scores, rounded, runs_frame
 from featherpose.runs.folder import DONE, Run, state_of
 from featherpose.runs.grid import grid
 from featherpose.runs.repeat import repeating
@@ -92,7 +92,9 @@ def _overview(runs: Sequence[Run]) -> pd.DataFrame:
 def _curves(runs: Sequence[Run]) -> list[Chart]:
     drawn = [charts.by_run(runs, name) for name in ("val/score", "train/loss", "val/loss")]
     scored, of = _comparable(runs)
-    return [*drawn, charts.by_stage(scored, f"score after each output{of}")] if scored else drawn
+    if all(len(output_scores(run)) < 2 for run in scored):  # a curve of one point
+        return drawn
+    return [*drawn, charts.by_stage(scored, f"score after each output{of}")]
 
 
 def _joints(runs: Sequence[Run]) -> str:
