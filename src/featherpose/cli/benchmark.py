@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from inspect import signature
 from pathlib import Path
 
 from hydra.utils import get_method
@@ -24,17 +25,17 @@ def main(cfg: DictConfig) -> None:
         )
     keys.pop("paths", None)
     file = keys.pop("json", None)
-    began = time.monotonic(), measured.load()
-    found = get_method(str(target))(**{str(key): value for key, value in keys.items()})
+    benchmark = get_method(str(target))
+    if file is not None and signature(benchmark).return_annotation == "None":
+        raise UsageError(f"json={file}: this benchmark has no rows of rounds to write there.")
+    head, before, began = measured.begin(), measured.load(), time.monotonic()
+    found = benchmark(**{str(key): value for key, value in keys.items()})
     if file is None:
         return
     if not found:
-        raise UsageError(f"json={file}: this benchmark has no rows of rounds to write there.")
-    head, seconds = measured.begin(), round(time.monotonic() - began[0], 1)
-    loads = [began[1], measured.load()]
-    head["parts"].append(
-        measured.part(str(target).split(".")[-2], found, seconds=seconds, load=loads)
-    )
+        raise UsageError(f"json={file}: with these options there are no rows of rounds to write.")
+    took = {"seconds": round(time.monotonic() - began, 1), "load": [before, measured.load()]}
+    head["parts"].append(measured.part(str(target).split(".")[-2], found, **took))
     measured.write(head, Path(str(file)))
 
 
