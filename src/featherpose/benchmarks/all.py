@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -62,7 +61,7 @@ def one(name: str, words: Sequence[str]) -> measured.Row:
         file = Path(scratch) / "rows.json"
         call = [sys.executable, "-m", "featherpose", "benchmark", name, *words, f"json={file}"]
         done = subprocess.run(call, check=False)
-        rows = json.loads(file.read_text())["parts"][0]["rows"] if file.is_file() else []
+        rows = measured.read(file)["parts"][0]["rows"] if file.is_file() else []
     part: measured.Row = {"name": name, "command": said, "rows": rows}
     part |= {"seconds": round(time.monotonic() - began, 1), "load": [before, measured.load()]}
     if done.returncode or not rows:

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from featherpose import crop
 from featherpose.benchmarks import scale as by_number
-from featherpose.benchmarks.measured import Measured
+from featherpose.benchmarks.measured import Measured, beside_first
 from featherpose.data.augment import Augment
 from featherpose.data.cache import gigabytes, open_crops, plan
 from featherpose.data.dataset import CropDataset, calm_worker
@@ -197,17 +197,8 @@ def run(
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         with open(out, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("what", "milliseconds or ratio"), *rows.items()])
-    base, *others = costs
-    return [
-        Measured(
-            f"a crop by {name}",
-            "CPU ms",
-            [1e3 * cpu for cpu, _ in costs[name]],
-            base,
-            [1e3 * cpu for cpu, _ in costs[base]],
-        )
-        for name in others
-    ]
+    cpu = {name: [cpu for cpu, _ in each] for name, each in costs.items()}
+    return beside_first("a crop by {}", cpu)
 
 
 def people_with_pictures(root: str) -> People:

@@ -47,6 +47,15 @@ class Measured:
         return row | ({"facts": dict(self.facts)} if self.facts else {})
 
 
+def beside_first(what: str, seconds: Mapping[str, Sequence[float]]) -> list[Measured]:
+    """CPU milliseconds of each but the first, beside the first; `what` has a {} for the name."""
+    scaled = {name: [1e3 * each for each in rounds] for name, rounds in seconds.items()}
+    base, *others = scaled
+    return [
+        Measured(what.format(name), "CPU ms", scaled[name], base, scaled[base]) for name in others
+    ]
+
+
 def begin() -> Row:
     """The head of a file: when, where, and with which versions."""
     head = {"schema": SCHEMA, "started": now(), "machine": machine(), "versions": known_versions()}

@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from featherpose.benchmarks.measured import Measured
+from featherpose.benchmarks.measured import Measured, beside_first
 from featherpose.machine import keep_freed_memory
 from featherpose.overrides.as_dict import as_dict
 from featherpose.pixels import normalise
@@ -110,17 +110,8 @@ def run(
     console = Console(highlight=False)
     loops = measure_overhead(rounds, steps)
     print_overhead(console, {name: medians(each) for name, each in loops.items()})
-    bare_loop, *others = loops
-    found = [
-        Measured(
-            f"{name}, a step of one convolution",
-            "CPU ms",
-            [1e3 * cpu for _, cpu in loops[name]],
-            bare_loop,
-            [1e3 * cpu for _, cpu in loops[bare_loop]],
-        )
-        for name in others
-    ]
+    cpu = {name: [cpu for _, cpu in each] for name, each in loops.items()}
+    found = beside_first("{}, a step of one convolution", cpu)
     if not networks:
         return found
     words = [
