@@ -140,6 +140,9 @@ def become(request: dict[str, Any]) -> None:
     sys.path[:] = [*places_of(os.environ), *own_path]
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # a start's own, as Python's is
+    ranks = sys.modules.get("lightning.fabric.utilities.rank_zero")
+    if ranks is not None:  # which has read the server's environment when it was imported
+        ranks.rank_zero_only.rank = ranks._get_rank() or 0
 
 
 def leave() -> None:

@@ -90,6 +90,14 @@ def test_what_it_starts_is_a_fork_too(python: str) -> None:
     assert run(python, "-c", program).stdout == "True\n"
 
 
+def test_it_knows_its_rank_as_a_cold_one_does(python: str) -> None:
+    """Else two nodes of a test would both take themselves for the first, and write over each other's run.json."""
+    program = "from lightning.pytorch.utilities.rank_zero import rank_zero_only as r; print(r.rank)"
+    for rank in ("0", "1"):
+        found = run(python, "-c", program, env=os.environ | {"RANK": rank})
+        assert found.stdout == f"{rank}\n", found.stderr
+
+
 def test_what_inherits_descriptors_is_a_cold_one_with_its_own_parent(python: str) -> None:
     """As torch's compile workers are started, which end at once under another parent."""
     program = "import os, sys; os.write(int(sys.argv[1]), b'%d %d' % (os.getppid(), 'torch' in sys.modules))"
