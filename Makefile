@@ -42,7 +42,7 @@ test-fast: $(STAMP) ## The tests that neither train nor export nor start program
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: formats
-formats: $(FORMATS)/installed ## The converters of export format=litert, in an environment of their own: .venv-formats
+formats: $(FORMATS)/installed ## The converters of export format=litert,ncnn, in an environment of their own: .venv-formats
 
 $(FORMATS)/installed: $(STAMP)
 	test -x $(FORMATS)/bin/python || $(PYTHON) -m venv $(FORMATS)
@@ -51,7 +51,7 @@ $(FORMATS)/installed: $(STAMP)
 
 .PHONY: test-formats
 test-formats: formats ## The tests that run a converter
-	$(FORMATS)/bin/python -m pytest -n 0 tests/export/test_litert.py tests/export/test_litert_smaller.py $(ARGS)
+	$(FORMATS)/bin/python -m pytest -n 0 tests/export/test_litert.py tests/export/test_litert_smaller.py tests/export/test_ncnn.py $(ARGS)
 
 .PHONY: coverage
 coverage: $(STAMP) ## Which lines the fast tests run: a figure, and htmlcov/index.html

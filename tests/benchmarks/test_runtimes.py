@@ -24,7 +24,7 @@ from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 from featherpose.zoo import shipped
 
-from ..inference.tflite_files import Averages, content
+from ..inference.written_by_hand import Averages, tflite
 from .test_latency import model
 
 SMALL = {
@@ -161,7 +161,7 @@ def test_memory_of_files_of_other_runtimes(tmp_path: Path) -> None:
     found = stopwatch.memory(Candidate("large", converted, 64, 48), tmp_path)
     assert large.stat().st_size <= found < 6 * large.stat().st_size
     small = tmp_path / "small.tflite"
-    small.write_bytes(content(Averages(17), SIZE))
+    small.write_bytes(tflite(Averages(17), SIZE))
     assert 0 <= stopwatch.memory(Candidate("small", small, *SIZE), tmp_path) < 20e6
 
 

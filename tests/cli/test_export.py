@@ -84,12 +84,12 @@ def config(**settings: Any) -> Any:
 
 
 def test_which_formats_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "check_converter", lambda: None)
+    monkeypatch.setattr(export.litert, "check_converter", lambda: None)
     assert export.formats_of(config()) == ["onnx"]
     assert export.formats_of(config(openvino=True)) == ["onnx", "openvino"]
     assert export.formats_of(config(format=["litert", "onnx"])) == ["onnx", "litert"]
     assert export.formats_of(config(format="litert", openvino=True)) == ["openvino", "litert"]
-    with pytest.raises(UsageError, match="no format=coreml; known: onnx, openvino, litert"):
+    with pytest.raises(UsageError, match="no format=coreml; known: onnx, openvino, litert, ncnn"):
         export.formats_of(config(format=["onnx", "coreml"]))
     with pytest.raises(UsageError, match="web=page is made of the ONNX file: add onnx to format="):
         export.formats_of(config(format="litert", web="page"))
@@ -102,7 +102,7 @@ def test_which_formats_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_quantiser_ends_it_before_anything_is_exported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(export, "check_converter", lambda: None)
+    monkeypatch.setattr(export.litert, "check_converter", lambda: None)
     monkeypatch.setattr("featherpose.export.litert_smaller.find_spec", lambda name: None)
     with pytest.raises(PoseError, match="need ai-edge-quantizer, which comes with litert-torch"):
         export.formats_of(config(format="litert", half=True))

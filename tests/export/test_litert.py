@@ -24,7 +24,7 @@ from featherpose.pixels import normalise
 from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO, LSP, MPII
 
-from ..inference.tflite_files import Averages, content
+from ..inference.written_by_hand import Averages, tflite
 
 SIZE = (32, 24)
 
@@ -47,7 +47,7 @@ def told(skeleton: object = LSP, size: tuple[int, int] = SIZE, **changes: object
 def written_by_hand(monkeypatch: pytest.MonkeyPatch, network: Averages) -> None:
     """In the converter's place, which CI does without, a graph of this network."""
     pytest.importorskip("ai_edge_litert")
-    monkeypatch.setattr(litert, "converted", lambda module, size: content(network, size))
+    monkeypatch.setattr(litert, "converted", lambda module, size: tflite(network, size))
 
 
 def test_what_torch_gives_is_written_with_its_description(

@@ -18,7 +18,7 @@ from featherpose.export.onnx import Deployed
 from featherpose.inference.backends import FileBackend
 from featherpose.skeletons import COCO
 
-from ..inference.tflite_files import Averages, content
+from ..inference.written_by_hand import Averages, tflite
 from .test_litert import some_crops, told
 
 SIZE = (64, 64)
@@ -115,4 +115,4 @@ def test_int8_leaves_the_heads_and_says_so(whole: Path, tmp_path: Path) -> None:
 
 def test_the_heads_are_what_the_outputs_come_from() -> None:
     pytest.importorskip("ai_edge_litert")
-    assert heads(content(Averages(14), SIZE)) == ["heatmaps"]
+    assert heads(tflite(Averages(14), SIZE)) == ["heatmaps"]

@@ -18,7 +18,7 @@ from featherpose.inference.litert import ChannelsFirst, LiteRT, add_note, note_i
 from featherpose.protocol import Protocol
 from featherpose.skeletons import LSP
 
-from .tflite_files import Averages, write
+from .written_by_hand import Averages, write
 
 SIZE = (32, 24)
 TOLD = Description(LSP, SIZE, 4, Protocol())

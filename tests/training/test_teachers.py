@@ -21,8 +21,8 @@ from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO, LSP
 from featherpose.training.teachers import FileAnswers, Teacher, drawn, pixels, read_teacher, warp
 
-from ..inference import tflite_files
-from ..inference.tflite_files import Averages
+from ..inference import written_by_hand
+from ..inference.written_by_hand import Averages
 
 SIZE = (64, 48)
 
@@ -81,7 +81,7 @@ def test_normalised_pictures_are_the_crops_again() -> None:
 def test_a_file_of_another_program_teaches_the_joints_that_it_names(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     network = Averages(3)
-    path = tflite_files.write(tmp_path / "other.tflite", network, SIZE)
+    path = written_by_hand.write(tmp_path / "other.tflite", network, SIZE)
     joints = ["left_knee", "tail", "nose"]
     said = {
         "skeleton": {"name": "other", "joints": joints},

@@ -15,12 +15,15 @@ import torch
 import yaml
 
 from featherpose.export.web import RUNTIME
+from featherpose.inference.description import Description
 from featherpose.models.hourglass import Hourglass
 from featherpose.models.peers.lite_hrnet import NaiveLiteHRNet
+from featherpose.protocol import Protocol
+from featherpose.skeletons import COCO
 from featherpose.synthetic import formats
 
 from ..data.test_packs import painted_set
-from ..inference import tflite_files
+from ..inference import written_by_hand
 from ..inference.test_predict import constant_detector, yolox_rows
 from ..small_sets import coco_json, smooth_picture, write_picture
 from ..zoo.test_openvino_weights import write_tinypose
@@ -90,9 +93,13 @@ def pictures(folder: Path) -> None:
     video.release()
     constant_detector(folder / "yolox_tiny.onnx", [yolox_rows()])
     if find_spec("ai_edge_litert"):
-        tflite_files.write(folder / "lapx.tflite", tflite_files.Averages(17), (64, 64))
-        tflite_files.write(folder / "other.tflite", tflite_files.Averages(16), (64, 64))
+        tflite, averages = written_by_hand.write, written_by_hand.Averages
+        tflite(folder / "lapx.tflite", averages(17), (64, 64))
+        tflite(folder / "other.tflite", averages(16), (64, 64))
         (folder / "other.json").write_text('{"skeleton": "mpii", "mean": [0.5, 0.5, 0.5]}')
+    if find_spec("ncnn"):
+        about = Description(COCO, (64, 64), 4, Protocol())
+        written_by_hand.write_ncnn(folder / "lapx.ncnn.param", written_by_hand.Averages(17), about)
     (folder / "ort").mkdir()
     for name in RUNTIME:
         (folder / "ort" / name).touch()

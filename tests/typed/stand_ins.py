@@ -117,7 +117,7 @@ REFUSED = {
     r".*experiment=people17_gpu_.*": "GPU",
     r"bash scripts/reproduce_lspet\.sh gpu .*": "GPU",
     r"pip install hydra-ray-launcher .*": "No matching distribution|Could not find",
-    r"(python src/export\.py|featherpose export) .*format=\S*litert.*": "needs litert-torch",
+    r"(python src/export\.py|featherpose export) .*format=\S*(litert|ncnn).*": "needs (litert-torch|pnnx)",
     r"wandb login|wandb sync .*": "No API key",
     r"wandb agent": "SWEEP_ID",
     r"wandb leet .*": "TTY",

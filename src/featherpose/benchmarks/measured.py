@@ -21,7 +21,7 @@ from featherpose.machine import cores, processor
 from featherpose.runs.recording import git_state, now, versions
 
 SCHEMA = 1
-RUNTIMES = ("onnxruntime", "openvino", "ai-edge-litert")
+RUNTIMES = ("onnxruntime", "openvino", "ai-edge-litert", "ncnn")
 Row = dict[str, Any]
 
 

@@ -23,6 +23,7 @@ from featherpose.data.dataset import CropDataset
 from featherpose.export.half import halve, values_of
 from featherpose.export.litert import export_litert
 from featherpose.export.litert_smaller import halve_litert, quantise_litert
+from featherpose.export.ncnn import export_ncnn
 from featherpose.export.onnx import TOLERANCE, Deployed, export
 from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
@@ -118,6 +119,10 @@ def _litert_int8(network: Network, path: Path, crops: Crops) -> None:
     quantise_litert(file_of(network, "litert", path.parent, crops), path, crops.compared)
 
 
+def _ncnn(network: Network, path: Path, crops: Crops) -> None:
+    export_ncnn(network.deployed, path, crops.compared, network.description, network.tolerance)
+
+
 @dataclass(frozen=True)
 class Format:
     """How a file of it is written, and the code on which it depends."""
@@ -135,6 +140,7 @@ FORMATS = {
     "litert": Format(".tflite", _litert, export_litert),
     "litert_half": Format(".tflite", _litert_half, halve_litert),
     "litert_int8": Format(".tflite", _litert_int8, quantise_litert),
+    "ncnn": Format(".ncnn.param", _ncnn, export_ncnn),
 }
 
 

@@ -45,13 +45,21 @@ from featherpose.benchmarks.stopwatch import (
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation.by_network import SampleScore, score_sample
 from featherpose.files import replacing
-from featherpose.inference.backends import FileBackend, OnnxRuntime, OpenVINO, open_runtime
+from featherpose.inference.backends import (
+    FileBackend,
+    OnnxRuntime,
+    OpenVINO,
+    bytes_of,
+    open_runtime,
+)
 from featherpose.inference.by_name import for_joints
+from featherpose.inference.litert import LiteRT
+from featherpose.inference.ncnn import Ncnn
 from featherpose.machine import cores, processor
 from featherpose.settings import choice, whole
 from featherpose.skeletons import Skeleton
 
-PACKAGES = ("onnxruntime", "openvino", "ai-edge-litert")
+PACKAGES = ("onnxruntime", "openvino", "ai-edge-litert", "ncnn")
 Cell = tuple[int, int]  # threads, batch
 
 
@@ -77,8 +85,7 @@ class Row:
     @property
     def size(self) -> float:
         """MB of the file, with the weights that lie beside an .xml."""
-        weights = [self.path.with_suffix(".bin")] if self.path.suffix == ".xml" else []
-        return sum(each.stat().st_size for each in (self.path, *weights)) / 1e6
+        return bytes_of(self.path) / 1e6
 
     def median(self, cell: Cell) -> float:
         return float(np.median(self.milliseconds[cell]))
@@ -228,10 +235,14 @@ class Pass:
 
     @property
     def kind(self) -> str:
-        if isinstance(self.runtime, OnnxRuntime):
-            return "ONNX Runtime"
         inner = getattr(self.runtime, "runtime", self.runtime)
-        return "OpenVINO" if isinstance(inner, OpenVINO) else "LiteRT"
+        kinds: dict[type, str] = {
+            OnnxRuntime: "ONNX Runtime",
+            OpenVINO: "OpenVINO",
+            LiteRT: "LiteRT",
+            Ncnn: "ncnn",
+        }
+        return kinds[type(inner)]
 
 
 def prepare(rows: Sequence[Row], size: tuple[int, int]) -> None:

@@ -1,7 +1,8 @@
 """Run as a program: how many bytes one opened file adds to its process. Loads no torch.
 
-Arguments: the file, a tiny file that makes its runtime allocate what it needs for any model (LiteRT is loaded alone: it
-has no tiny file), threads, height, width, and "small" to leave out ONNX Runtime's memory pattern. Prints one JSON line.
+Arguments: the file, a tiny file that makes its runtime allocate what it needs for any model (LiteRT and ncnn are
+loaded alone: they have no tiny file), threads, height, width, and "small" to leave out ONNX Runtime's memory pattern.
+Prints one JSON line.
 A process of its own is needed because freed memory seldom goes back: within one process the second session looks nearly
 free.
 """
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from featherpose.inference import litert
+from featherpose.inference import litert, ncnn
 from featherpose.inference.backends import open_runtime, open_session, run
 
 
@@ -36,6 +37,8 @@ def main(
 ) -> dict[str, int]:
     if path.endswith(litert.SUFFIX) and litert.is_first_choice():
         import_module("ai_edge_litert.interpreter")
+    elif path.endswith(ncnn.SUFFIX):
+        import_module("ncnn")
     else:
         runtime = "onnxruntime" if path.endswith(".onnx") else "openvino"
         opened(tiny, threads, small, runtime)(np.ones((1, 3, 8, 8), np.float32))

@@ -19,16 +19,18 @@ from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import chances
 from featherpose.evaluation.by_network import score_sample
+from featherpose.export import litert, ncnn
 from featherpose.export.bundle import write_bundle
 from featherpose.export.half import halve
-from featherpose.export.litert import check_converter, export_litert
+from featherpose.export.litert import export_litert
 from featherpose.export.litert_smaller import check_quantiser, halve_litert, quantise_litert
+from featherpose.export.ncnn import export_ncnn
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
 from featherpose.export.web import Source, write_page
 from featherpose.files import replacing
-from featherpose.inference.backends import FileBackend
+from featherpose.inference.backends import FileBackend, bytes_of
 from featherpose.inference.boxes import whole_picture
 from featherpose.inference.chances import Chances
 from featherpose.inference.checkpoints import Trained, from_checkpoint, from_weights
@@ -52,10 +54,12 @@ FORMATS = {
     "onnx": (".onnx", "ONNX Runtime"),
     "openvino": (".xml", "OpenVINO"),
     "litert": (".tflite", "LiteRT"),
+    "ncnn": (".ncnn.param", "ncnn"),
 }
 OF_ONNX = ("web", "bundle")  # what is made of the ONNX file
 SMALLER = ("half", "int8")  # what is made of these formats' files
 MADE_SMALLER = ("onnx", "litert")
+CONVERTERS = {"litert": litert, "ncnn": ncnn}
 
 
 def main(cfg: DictConfig) -> None:
@@ -108,10 +112,11 @@ def formats_of(cfg: DictConfig) -> list[str]:
         raise UsageError(
             f"{small[0]}=true makes a smaller file of {' or '.join(MADE_SMALLER)}: add one to format=."
         )
-    if "litert" in asked:
-        check_converter()
-        if small:
-            check_quantiser()
+    for name, converter in CONVERTERS.items():
+        if name in asked:
+            converter.check_converter()
+    if "litert" in asked and small:
+        check_quantiser()
     return [name for name in FORMATS if name in asked]
 
 
@@ -119,9 +124,12 @@ def path_of(cfg: DictConfig, source: Path, formats: list[str]) -> Path:
     """The ONNX file's; the others lie beside it under the same name."""
     endings = [FORMATS[name][0] for name in formats]
     path = Path(cfg.out) if cfg.out else source
-    if cfg.out and path.suffix not in endings:
-        raise UsageError(f"out={path} must end in {' or '.join(endings)}.")
-    return path.with_suffix(".onnx")
+    if not cfg.out:
+        return path.with_suffix(".onnx")
+    for ending in endings:
+        if path.name.endswith(ending):
+            return path.with_name(path.name.removesuffix(ending) + ".onnx")
+    raise UsageError(f"out={path} must end in {' or '.join(endings)}.")
 
 
 def write(
@@ -136,9 +144,8 @@ def write(
     tolerance = float(cfg.tolerance)
     if name == "onnx":
         return export(deployed, file, crops, description, bool(cfg.rewrite), cfg.batch, tolerance)
-    if name == "openvino":
-        return export_openvino(deployed, file, crops, description, tolerance)
-    return export_litert(deployed, file, crops, description, tolerance)
+    others = {"openvino": export_openvino, "litert": export_litert, "ncnn": export_ncnn}
+    return others[name](deployed, file, crops, description, tolerance)
 
 
 def chances_of(
@@ -295,7 +302,7 @@ def crops_of(data: PoseDataModule, people: People, count: int) -> Tensor:
 
 def report(path: Path, parity: Parity, origin: str, seconds: float) -> None:
     console.print(
-        f"written: {path} ({path.stat().st_size / 1e6:.1f} MB, {seconds:.0f} s). On {parity.crops} crops of {origin} "
+        f"written: {path} ({bytes_of(path) / 1e6:.1f} MB, {seconds:.0f} s). On {parity.crops} crops of {origin} "
         f"heatmaps differ from torch's in float64 by {parity.heatmaps:.1e} of the highest value, torch's own float32 "
         f"by {parity.torch:.1e}; keypoints by {parity.keypoints:.4f} heatmap pixels"
     )

@@ -11,13 +11,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from featherpose.errors import PoseError
 from featherpose.export.elementary import Elementary
-from featherpose.export.onnx import TOLERANCE, Deployed, Parity, compare, exportable, quiet
+from featherpose.export.onnx import TOLERANCE, Deployed, Parity, compare, exportable, named, quiet
 from featherpose.files import replacing
 from featherpose.inference.description import Description
 from featherpose.inference.litert import ChannelsFirst, LiteRT, add_note
@@ -43,12 +42,8 @@ def export_litert(
     with replacing(path) as beside:
         beside.write_bytes(content)
         add_note(beside, description.to_json())
-        file = ChannelsFirst(beside, LiteRT(beside))
-
-        def run(images: np.ndarray) -> dict[str, np.ndarray]:
-            return dict(zip(deployed.names, file.run(images).values(), strict=True))
-
-        return compare(deployed, beside, crops, description, path, tolerance, 1, run)
+        runner = named(deployed, ChannelsFirst(beside, LiteRT(beside)).run)
+        return compare(deployed, beside, crops, description, path, tolerance, 1, runner)
 
 
 def converted(module: nn.Module, input_size: tuple[int, int]) -> bytes:

@@ -352,6 +352,11 @@ def reference(deployed: Deployed, parts: Sequence[Tensor]) -> tuple[Tensor, floa
     return wanted, float((plain - wanted).abs().max())
 
 
+def named(deployed: Deployed, run: Runner) -> Runner:
+    """Of a runtime whose file has its outputs in the network's order, under names of its own."""
+    return lambda images: dict(zip(deployed.names, run(images).values(), strict=True))
+
+
 def joined_of(found: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """`Deployed.joined` of a file's outputs."""
     return np.concatenate([found[name] for name in names], axis=-1)

@@ -237,8 +237,8 @@ def elu(graph: OnnxGraph, node: ir.Node) -> bool:
     return True
 
 
-def channel_axes(node: ir.Node) -> bool:
-    """A reduction over the channels of a 4-D value that keeps the dimension."""
+def axes_of(node: ir.Node) -> list[int] | None:
+    """Of a reduction of a 4-D value of known sides."""
     x = node.inputs[0]
     if (
         x is None
@@ -246,11 +246,13 @@ def channel_axes(node: ir.Node) -> bool:
         or len(x.shape) != 4
         or not all(isinstance(d, int) for d in list(x.shape)[1:])
     ):
-        return False
+        return None
     axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "axes", None)
-    if axes is None or attribute(node, "keepdims", 1) != 1:
-        return False
-    return [int(axis) % 4 for axis in np.ravel(np.asarray(axes))] == [1]
+    return None if axes is None else sorted(int(axis) % 4 for axis in np.ravel(np.asarray(axes)))
+
+
+def keeps_dimensions(node: ir.Node) -> bool:
+    return attribute(node, "keepdims", 1) == 1
 
 
 def sizes_of(value: ir.Value, *axes: int) -> list[int]:
@@ -262,7 +264,7 @@ def sizes_of(value: ir.Value, *axes: int) -> list[int]:
 
 def channel_maximum(graph: OnnxGraph, node: ir.Node) -> bool:
     """The maximum over channels as a tree of pairwise maxima over halves: whole planes at a time, no strides."""
-    if node.op_type != "ReduceMax" or not channel_axes(node):
+    if node.op_type != "ReduceMax" or axes_of(node) != [1] or not keeps_dimensions(node):
         return False
     x = node.inputs[0]
     assert x is not None
@@ -280,9 +282,23 @@ def channel_maximum(graph: OnnxGraph, node: ir.Node) -> bool:
     return True
 
 
+def global_maximum(graph: OnnxGraph, node: ir.Node) -> bool:
+    """The maximum over a map's pixels as the pooling that it is; ncnn's converter knows no other."""
+    if node.op_type != "ReduceMax" or axes_of(node) != [2, 3]:
+        return False
+    x = node.inputs[0]
+    assert x is not None
+    found = graph.add(node, "GlobalMaxPool", x)
+    if not keeps_dimensions(node):
+        shape = graph.constant(np.array([0, *sizes_of(x, 1)]), "channels")
+        found = graph.add(node, "Reshape", found.outputs[0], shape)
+    graph.replace(node, found.outputs[0])
+    return True
+
+
 def channel_mean(graph: OnnxGraph, node: ir.Node) -> bool:
     """The mean over channels as a product with a row of 1/C."""
-    if node.op_type != "ReduceMean" or not channel_axes(node):
+    if node.op_type != "ReduceMean" or axes_of(node) != [1] or not keeps_dimensions(node):
         return False
     x = node.inputs[0]
     assert x is not None
@@ -305,6 +321,7 @@ CHANGES = {
     "gate": gate,
     "elu": elu,
     "channel_maximum": channel_maximum,
+    "global_maximum": global_maximum,
     "channel_mean": channel_mean,
 }
 

@@ -1,4 +1,4 @@
-"""What runs a network: ONNX Runtime, OpenVINO or LiteRT for exported files, torch for checkpoints.
+"""What runs a network: ONNX Runtime, OpenVINO, LiteRT or ncnn for exported files, torch for checkpoints.
 
 A backend maps crops to the network's outputs and knows nothing of protocols; the estimator stands on top.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from featherpose.errors import PoseError
-from featherpose.inference import litert
+from featherpose.inference import litert, ncnn
 from featherpose.inference.description import KEY, Beside, Description, description_of, said_beside
 from featherpose.inference.outputs import Heatmaps, Output, Vectors
 from featherpose.machine import cores
@@ -23,7 +23,8 @@ from featherpose.protocol import PAPER_TTA
 from featherpose.skeletons import Skeleton
 
 RUNTIMES = ("onnxruntime", "openvino")
-SUFFIXES = (".onnx", ".xml", litert.SUFFIX)
+SUFFIXES = (".onnx", ".xml", litert.SUFFIX, ncnn.SUFFIX)
+IN_TWO = (".xml", ncnn.SUFFIX)  # the graph; its numbers lie beside it, in a .bin file
 
 
 class Backend(typing.Protocol):
@@ -188,6 +189,12 @@ def _lengths(shape: Any) -> list[int | None]:
     return [None if axis.is_dynamic else int(axis.get_length()) for axis in shape]
 
 
+def bytes_of(path: Path) -> int:
+    """A network's file, with its numbers."""
+    numbers = [path.with_suffix(".bin")] if path.suffix in IN_TWO else []
+    return sum(each.stat().st_size for each in (path, *numbers))
+
+
 def check_runtime(runtime: str) -> None:
     if runtime not in RUNTIMES:
         raise PoseError(f"There is no runtime={runtime}; known: {', '.join(RUNTIMES)}.")
@@ -195,7 +202,7 @@ def check_runtime(runtime: str) -> None:
 
 def open_runtime(
     path: str | Path, runtime: str = "onnxruntime", threads: int = 0
-) -> OnnxRuntime | OpenVINO | litert.ChannelsFirst:
+) -> OnnxRuntime | OpenVINO | litert.ChannelsFirst | ncnn.Ncnn:
     """What runs the file: OpenVINO where it is asked for and for its own .xml files, LiteRT for .tflite files.
 
     OpenVINO runs these too where LiteRT is not installed.
@@ -205,6 +212,8 @@ def open_runtime(
     if suffix == litert.SUFFIX:
         taken = OpenVINO if runtime == "openvino" or not litert.is_first_choice() else litert.LiteRT
         return litert.ChannelsFirst(path, taken(path, threads))
+    if suffix == ncnn.SUFFIX:
+        return ncnn.Ncnn(path, threads)
     openvino = runtime == "openvino" or suffix == ".xml"
     return OpenVINO(path, threads) if openvino else OnnxRuntime(path, threads)
 
@@ -220,8 +229,8 @@ class FileBackend:
     """A network in a file.
 
     Args:
-        path: .onnx, .tflite, or OpenVINO's .xml.
-        runtime: of RUNTIMES; openvino takes any file.
+        path: .onnx, .tflite, ncnn's .ncnn.param, or OpenVINO's .xml.
+        runtime: of RUNTIMES; openvino takes any file but ncnn's.
         threads: 0 for one per core.
         skeleton: of files that do not say theirs, as other programs write them, where no FILE.json beside them does;
             None refuses these.

@@ -52,8 +52,8 @@ class Pose:
 
     Args:
         source: the name of a network that ships (`light`) or that the zoo has fetched, a checkpoint, a run folder (its
-            best), an exported .onnx, .tflite or .xml file, or a network in torch with what it was made for (a
-            PoseModule).
+            best), an exported .onnx, .tflite, .xml or .ncnn.param file, or a network in torch with what it was made for
+            (a PoseModule).
         device: `auto`, `cpu` or `cuda`, for checkpoints.
         runtime: `onnxruntime` or `openvino`, for .onnx files; `openvino` takes .tflite files too.
         threads: of those; 0 for one per core.

@@ -109,6 +109,26 @@ class ChannelMLP(nn.Module):
         weights = each.sigmoid().sum(0) if self.apart else each.sum(0).sigmoid()
         return x * weights[:, :, None, None]
 
+    def for_export(self) -> ExportedMLP:
+        return ExportedMLP(self)
+
+
+class ExportedMLP(nn.Module):
+    """A ChannelMLP with one pass for each vector: ncnn has no axis to stack them over that is not the batch's."""
+
+    def __init__(self, mlp: ChannelMLP) -> None:
+        super().__init__()
+        self.mlp = mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        average, highest = (
+            self.mlp.expand(self.mlp.reduce(pooled).relu())
+            for pooled in (self.mlp.average(x).flatten(1), x.amax((2, 3)))
+        )
+        if self.mlp.apart:
+            return x * (average.sigmoid() + highest.sigmoid())[:, :, None, None]
+        return x * (average + highest).sigmoid()[:, :, None, None]
+
 
 class SpatialAttention(nn.Module):
     """CBAM's spatial half: a 7x7 convolution over the maximum and the mean of the channels."""

@@ -27,8 +27,9 @@ class DistilLoss:
     """The labels' loss, mixed with the same loss to a teacher's heatmaps, on every supervised output.
 
     Args:
-        teacher: a run folder, a checkpoint, an exported file (.onnx, .tflite, OpenVINO's .xml), a file of weights, or a
-            name of the zoo. It is read when training starts, so a checkpoint of the student needs no teacher.
+        teacher: a run folder, a checkpoint, an exported file (.onnx, .tflite, .ncnn.param, OpenVINO's .xml), a file of
+            weights, or a name of the zoo. It is read when training starts, so a checkpoint of the student needs no
+            teacher.
         skeleton: the student's.
         labels: the loss of the labels; its equation and its weights of the outputs are the teacher's term's too.
         share: of the teacher's term, 0 to 1; the labels' has the rest.

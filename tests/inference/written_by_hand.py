@@ -1,4 +1,4 @@
-"""TFLite files as a converter writes them, of a network small enough to be written by hand."""
+"""Files as converters write them, of a network small enough to be written by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from featherpose.inference.description import Description
 
 
 class Averages(nn.Module):
@@ -24,7 +26,7 @@ class Averages(nn.Module):
         return [self.mix(F.avg_pool2d(images, 4))]
 
 
-def content(network: Averages, size: tuple[int, int]) -> bytes:
+def tflite(network: Averages, size: tuple[int, int]) -> bytes:
     """The network's TFLite graph: images (1, H, W, 3) to heatmaps (1, H/4, W/4, K)."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as tfl
@@ -76,5 +78,28 @@ def content(network: Averages, size: tuple[int, int]) -> bytes:
 
 
 def write(path: Path, network: Averages, size: tuple[int, int]) -> Path:
-    path.write_bytes(content(network, size))
+    path.write_bytes(tflite(network, size))
     return path
+
+
+def write_ncnn(path: Path, network: Averages, about: Description) -> Path:
+    graph, numbers = ncnn(network)
+    path.write_bytes(graph)
+    path.with_suffix(".bin").write_bytes(numbers)
+    path.with_suffix(".json").write_text(about.to_json())
+    return path
+
+
+def ncnn(network: Averages) -> tuple[bytes, bytes]:
+    """The network's ncnn graph and its numbers."""
+    joints = network.joints
+    assert network.mix.bias is not None
+    lines = (
+        "7767517",
+        "3 3",
+        "Input in0 0 1 in0",
+        "Pooling means 1 1 in0 1 0=1 1=4 2=4 5=1",
+        f"Convolution mix 1 1 1 out0 0={joints} 1=1 5=1 6={3 * joints}",
+    )
+    numbers = [each.detach().numpy().tobytes() for each in (network.mix.weight, network.mix.bias)]
+    return "\n".join((*lines, "")).encode(), b"\0" * 4 + b"".join(numbers)
