@@ -53,6 +53,14 @@ $(FORMATS)/installed: $(STAMP)
 test-formats: formats ## The tests that run a converter
 	$(FORMATS)/bin/python -m pytest -n 0 tests/export/test_litert.py tests/export/test_litert_smaller.py tests/export/test_ncnn.py $(ARGS)
 
+.PHONY: try-torch
+try-torch: $(STAMP) ## The fast tests with another PyTorch, in an environment of its own: make try-torch TORCH=2.14.1
+	@test -n "$(TORCH)" || { echo 'Say which PyTorch: make try-torch TORCH=2.14.1'; exit 2; }
+	test -x .venv-torch/$(TORCH)/bin/python || $(PYTHON) -m venv .venv-torch/$(TORCH)
+	sed -E '/^(torch|triton|setuptools|nvidia-[a-z0-9-]+|cuda-[a-z-]+)==/d' constraints.txt > .venv-torch/constraints.txt
+	$(BIN)/uv pip install --quiet --python .venv-torch/$(TORCH)/bin/python $(LINKS) $(BACKEND) -c .venv-torch/constraints.txt 'torch==$(TORCH)' -e '.[dev]'
+	.venv-torch/$(TORCH)/bin/python -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Which lines the fast tests run: a figure, and htmlcov/index.html
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) --cov=featherpose --cov-report=html --cov-report=term:skip-covered $(ARGS)

@@ -39,6 +39,7 @@ SMALLER = {
     r"make train$": "make -o .venv/installed train ARGS=debug=tiny",
     r"make docs$": "make -n -o .venv/installed docs",  # it fetches the generator; .ci/run builds the site
     r"make (test|test-fast)$": r"make -o .venv/installed \1 ARGS=tests/test_errors.py",
+    r"make (try-torch .*)": r"make -n -o .venv/installed \1",  # it fetches gigabytes
     r"make (formats|test-formats)$": r"make -n -o .venv/installed \1",  # it fetches the converters
     r"(.*benchmark\.py latency)$": r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false",
     r"(.*benchmark\.py latency) 'networks.*": (
