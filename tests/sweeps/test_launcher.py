@@ -409,12 +409,15 @@ def test_a_search_runs_by_submitits_executor(program: Path, tmp_path: Path) -> N
     program.with_name("config.yaml").write_text(
         text.replace("launcher: processes", "launcher: submitit_local")
     )
-    words = ["hydra/sweeper=search", "x=interval(0,10)", "hydra.sweeper.n_trials=3"]
-    code, out, err = run(program, "-m", *words, "hydra.sweeper.n_jobs=2", **REAL)
-    assert code == 0, out + err
-    states = [r["state"] for r in jobs(tmp_path / "sweeps" / "first").values()]
-    assert states == ["finished"] * 3
-    assert "best:" in out
+    words = ["hydra/sweeper=search", "x=interval(0,10)", "hydra.sweeper.n_jobs=2"]
+    folder = tmp_path / "sweeps" / "named"
+    for trials, where in ((3, "hydra.sweep.dir"), (4, "sweep.resume")):
+        more = (f"hydra.sweeper.n_trials={trials}", f"{where}={folder}")
+        code, out, err = run(program, "-m", *words, *more, **REAL)
+        assert code == 0, out + err
+        assert [each["state"] for each in jobs(folder).values()] == ["finished"] * trials
+        assert "best:" in out
+    assert [each.name for each in folder.parent.iterdir()] == ["named"]
 
 
 def test_ray_runs_jobs_and_a_failing_one_leaves_the_others(program: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from featherpose.console import console
 from featherpose.errors import PoseError, UsageError
 from featherpose.files import locked, write_atomically
+from featherpose.overrides.quoting import quoted
 from featherpose.runs import commands
 from featherpose.runs.heartbeat import died
 from featherpose.runs.record import BROKEN_OFF, FAILED, FINISHED, RUNNING, RunRecord
@@ -272,8 +273,11 @@ class Search:
 
     def launch(self, proposals: Sequence[Proposal]) -> None:
         """Runs them, and tells the study of every job that has ended."""
+        typed, place = self.config.hydra.overrides, f"hydra.sweep.dir={quoted(str(self.folder))}"
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(self.folder)
+            # Hydra's own launchers compose each job's config anew, of what was typed
+            typed.hydra = [*(each for each in typed.get("hydra", []) if each != place), place]
             self.config.sweep.limit = None
             # The launcher goes on with the jobs that it knows
             self.config.sweep.resume = (self.folder / "sweep.json").is_file()
