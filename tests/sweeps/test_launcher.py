@@ -14,6 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from featherpose.overrides.quoting import quoted
+from featherpose.runs.record import mark
 from featherpose.sweeps.command import child_command
 from featherpose.sweeps.display import duration
 from featherpose.sweeps.job import Job, Slots, visible_gpus
@@ -418,6 +419,40 @@ def test_a_search_runs_by_submitits_executor(program: Path, tmp_path: Path) -> N
         assert [each["state"] for each in jobs(folder).values()] == ["finished"] * trials
         assert "best:" in out
     assert [each.name for each in folder.parent.iterdir()] == ["named"]
+
+
+@pytest.mark.slow
+def test_a_sweep_through_another_launcher_runs_what_is_missing(
+    root: Path, python: str, tmp_path: Path
+) -> None:
+    """And refuses what would train all jobs again, in a new folder."""
+    words = ["-m", "hydra/launcher=basic", "model.stages=1,2"]
+
+    def sweep(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [python, root / "src" / "train.py", *words, *more],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+    for asked in ("sweep.resume=true", "sweep.resume=mine"):
+        done = sweep(asked)
+        assert done.returncode, done.stdout
+        assert "goes on by the same command with hydra.sweep.dir=FOLDER sweep.resume=true" in (
+            done.stderr
+        )
+    assert not list(tmp_path.rglob("run.json"))
+    for number in (0, 1):
+        folder = tmp_path / "mine" / f"{number}_lapx-synthetic"
+        folder.mkdir(parents=True)
+        mark(folder, state="finished", exit_code=0, best={"score": 5.0})
+    done = sweep("hydra.sweep.dir=mine", "sweep.resume=true")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished before: ") == 2
+    assert not list(tmp_path.rglob("checkpoints"))
 
 
 def test_ray_runs_jobs_and_a_failing_one_leaves_the_others(program: Path, tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ from featherpose.zoo.start import start_from
 def main(cfg: DictConfig) -> float | None:
     """One training run; gives its best score, which sweepers may optimise."""
     folder = Path(cfg.paths.output)
+    if ended := ended_before(cfg, folder):
+        console.print(f"finished before: {folder}")
+        return ended.best.score if ended.best else None
     name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
     try:
         checkpoint, before = checkpoint_to_resume(cfg, folder), RunRecord.read(folder)
@@ -272,6 +275,21 @@ def refuse_ranks_that_sweep(trainer: L.Trainer) -> None:
             "With this launcher every DDP rank would start the whole sweep again: leave hydra/launcher=processes, "
             "or take hydra/launcher=slurm with tasks_per_node equal to trainer.devices."
         )
+
+
+def ended_before(cfg: DictConfig, folder: Path) -> RunRecord | None:
+    """A job that a sweep through Hydra's own launchers need not run again: they know nothing of `sweep.resume`."""
+    hydra = HydraConfig.get()
+    chosen, resumed = dict(hydra.runtime.choices), OmegaConf.select(cfg, "sweep.resume")
+    if not resumed or hydra.mode != RunMode.MULTIRUN or chosen.get("hydra/sweeper") == "search":
+        return None
+    named = any(word.startswith("hydra.sweep.dir=") for word in hydra.overrides.hydra)
+    if resumed is not True or not named:
+        raise PoseError(
+            f"With hydra/launcher={chosen.get('hydra/launcher')} a sweep goes on by the same command with "
+            "hydra.sweep.dir=FOLDER sweep.resume=true."
+        )
+    return RunRecord.read(folder) if finished(folder) else None
 
 
 def finish(
