@@ -34,6 +34,7 @@ from featherpose.data.dataset import CropDataset, calm_worker
 from featherpose.data.device import DeviceCrops, DeviceLoader, to_device
 from featherpose.data.sampler import PersonSampler
 from featherpose.files import write_atomically
+from featherpose.machine import processor
 from featherpose.models.count import count
 from featherpose.models.network import PoseNetwork, lay_out, natural_height_of
 from featherpose.pixels import normalise
@@ -176,7 +177,7 @@ def modes(device: torch.device) -> list[str]:
 def machine(device: torch.device) -> Row:
     facts = {
         "device": str(device),
-        "name": platform.processor() or platform.machine(),
+        "name": processor(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "cuda": torch.version.cuda,
