@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,9 +34,7 @@ def export_litert(
     runs it.
     """
     deployed = deployed.alone()
-    description = replace(
-        description, flip_inside=False, decoder_inside=None, extra={"format": "tflite"}
-    )
+    description = description.of_network_alone("tflite")
     content = converted(deployed, description.input_size)
     with replacing(path) as beside:
         beside.write_bytes(content)

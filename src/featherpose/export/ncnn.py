@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,9 +39,7 @@ def export_ncnn(
 ) -> Parity:
     """Writes `path` (.ncnn.param), its .bin and its .json: the network alone in float32, for one image at a time."""
     deployed = deployed.alone()
-    description = replace(
-        description, flip_inside=False, decoder_inside=None, extra={"format": "ncnn"}
-    )
+    description = description.of_network_alone("ncnn")
     graph, weights = converted(deployed, deployed.names, description.input_size)
     with (
         replacing(path) as beside,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ class Description:
             raise PoseError(
                 f"The featherpose metadata of {origin} is damaged ({error}): export it again."
             ) from error
+
+    def of_network_alone(self, kind: str) -> Description:
+        """Of a file in another format, which leaves flip test and decoding to whoever runs it."""
+        return replace(self, flip_inside=False, decoder_inside=None, extra={"format": kind})
 
     def check_shape(self, height: Any, width: Any, origin: str) -> None:
         """PoseError where the graph takes images of another size; a side that is no number is left open by it."""
