@@ -16,6 +16,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from featherpose import intervals
 from featherpose.cli import evaluate
 from featherpose.data.readers import mpii
 from featherpose.errors import PoseError, UsageError
@@ -309,13 +310,24 @@ def test_other_protocols_are_never_compared_silently(run, sets, checkpoints, nea
         f"compare=[{second.parent / 'first'}]",
         out="same",
     )
-    assert "not measured alike" not in capsys.readouterr().out
+    same = capsys.readouterr().out
+    assert "not measured alike" not in same
+    assert "of [1] minus this" in same and "+0.00 [+0.00, +0.00] noise" in same
     tta = (f"checkpoint={checkpoints / 'mpii.ckpt'}", "protocol=paper_tta")
     run(*tta, f"compare=[{second}]", out="other")
     shown = capsys.readouterr().out
     assert "not measured alike" in shown
     assert "flip test: [1] True, [2] False" in shown
     assert "decoder: [1] quarter, [2] argmax" in shown
+    evidence = [
+        intervals.load(each / "predictions" / "evidence.npz")
+        for each in (second, second.parent / "other")
+    ]
+    assert None not in evidence
+    gain = intervals.difference(evidence[:1], evidence[1:])
+    scores = [record(each)["scores"]["PCKh@0.5"] for each in (second, second.parent / "other")]
+    assert gain is not None and gain.value == pytest.approx(scores[1] - scores[0])
+    assert str(gain) in " ".join(shown.split())
     pred = second / "pred.mat"
     run(*on(sets, "mpii"), f"predictions={pred}", f"compare=[{second}]", out="file")
     assert "decoder: not known of [1]" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from featherpose import intervals
 from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.errors import UsageError
@@ -27,6 +28,7 @@ from featherpose.metrics.oks import OKS
 from featherpose.models.network import output_names_of, stage_names
 from featherpose.overrides.as_dict import as_dict
 from featherpose.protocol import PAPER_TTA, Protocol
+from featherpose.runs.score import EVIDENCE
 from featherpose.settings import exactly_one, number
 from featherpose.skeletons import skeleton_of
 from featherpose.targets import build
@@ -71,7 +73,9 @@ def main(cfg: DictConfig) -> float:
         console.print(f"written to {part.folder}: {', '.join(files)}")
         records.append(record)
     if earlier:
-        score_report.compare(console, [records[0], *earlier])
+        folders = [folder, *(score_report.file_of(path).parent for path in cfg.compare)]
+        evidence = [intervals.load(each / EVIDENCE) for each in folders]
+        score_report.compare(console, [records[0], *earlier], evidence)
     return records[0]["scores"][records[0]["main"]]
 
 

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from featherpose import intervals
 from featherpose.errors import PoseError
 from featherpose.files import write_atomically
+from featherpose.intervals import Evidence
 from featherpose.metrics.average_precision import NAMES
 
 Record = dict[str, Any]
@@ -33,6 +35,8 @@ CONDITIONS = {
     "annotations": "annotations",
 }
 
+SAME_PEOPLE = ("dataset", "split", "main", "protocol.mean", "persons", "annotations")
+
 
 def write(path: Path, record: Record) -> None:
     """metrics.json; a number that could not be measured is null."""
@@ -49,10 +53,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def file_of(path: str | Path) -> Path:
+    """metrics.json of a folder; a file as it is."""
+    path = Path(path)
+    return path / "metrics.json" if path.is_dir() else path
+
+
 def read(path: str | Path) -> Record:
     """An earlier metrics.json, or that of a folder."""
-    path = Path(path)
-    path = path / "metrics.json" if path.is_dir() else path
+    path = file_of(path)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -223,8 +232,10 @@ def _condition(record: Record, key: str) -> str:
     return str(value)
 
 
-def compare(console: Console, records: Sequence[Record]) -> None:
-    """Results beside each other, and in bold what makes them not comparable."""
+def compare(
+    console: Console, records: Sequence[Record], evidence: Sequence[Evidence | None]
+) -> None:
+    """Results beside each other, what the first gains on each, and in bold what makes them not comparable."""
     table = Table(title="compared", title_justify="left")
     table.add_column("")
     for record in records:
@@ -233,14 +244,29 @@ def compare(console: Console, records: Sequence[Record]) -> None:
         table.add_column(heading, justify="right", overflow="fold")
     for name in dict.fromkeys(name for record in records for name in record["scores"]):
         table.add_row(name, *(_number(record["scores"].get(name), 2) for record in records))
+    gains = [
+        _gain(record, kept, records[0], evidence[0])
+        for record, kept in zip(records[1:], evidence[1:], strict=True)
+    ]
+    if any(gains):
+        table.add_section()
+        table.add_row(f"{records[0]['main']} of [1] minus this", "", *gains, style="bold")
     console.print(table)
     found = differences(records)
     if found:
-        console.print(
-            "[bold yellow]These were not measured alike, so do not compare the numbers:[/]"
-        )
+        so = "that is part of the difference" if any(gains) else "do not compare the numbers"
+        console.print(f"[bold yellow]These were not measured alike; {so}:[/]")
         for line in found:
             console.print(f"  {line}", markup=False)
+
+
+def _gain(record: Record, kept: Evidence | None, new: Record, evidence: Evidence | None) -> str:
+    """The paired difference with its interval; nothing where other people, or another measure, were scored."""
+    alike = all(_condition(record, key) == _condition(new, key) for key in SAME_PEOPLE)
+    if kept is None or evidence is None or not alike:
+        return ""
+    found = intervals.difference([kept], [evidence])
+    return "" if found is None else f"{found}{' noise' if found.noise else ''}"
 
 
 def _number(value: float | None, decimals: int) -> str:
