@@ -36,7 +36,7 @@ FILLED = {
 SMALLER = {
     # .venv is this very environment, so make has nothing to install
     r"make install$": "make -o .venv/installed install",
-    r"make train$": "make -o .venv/installed train ARGS=debug=tiny",
+    r"make train$": "make -o .venv/installed train ARGS='experiment=five_minutes debug=tiny'",
     r"make docs$": "make -n -o .venv/installed docs",  # it fetches the generator; .ci/run builds the site
     r"make (test|test-fast)$": r"make -o .venv/installed \1 ARGS=tests/test_errors.py",
     r"make (try-torch .*)": r"make -n -o .venv/installed \1",  # it fetches gigabytes
