@@ -36,7 +36,7 @@ FILLED = {
 SMALLER = {
     # .venv is this very environment, so make has nothing to install
     r"make install$": "make -o .venv/installed install",
-    r"make train$": "make -o .venv/installed train ARGS='experiment=five_minutes debug=tiny'",
+    r"make train$": "make -o .venv/installed train ARGS='experiment=first_look debug=tiny'",
     r"make docs$": "make -n -o .venv/installed docs",  # it fetches the generator; .ci/run builds the site
     r"make (test|test-fast)$": r"make -o .venv/installed \1 ARGS=tests/test_errors.py",
     r"make (try-torch .*)": r"make -n -o .venv/installed \1",  # it fetches gigabytes
@@ -128,6 +128,9 @@ REFUSED = {
 # What has to be there before, as the documentation says it further up
 SWEEP = "python src/train.py model=lapx data=mpii -m model.stages=2,3,4,5"
 NEEDS = {
+    r"compare=\[quarter\]": (
+        "python src/evaluate.py onnx=light data=coco protocol.flip=false protocol.decoder=quarter out=quarter"
+    ),
     r"data\.root=data/synthetic_coco": (
         "python scripts/make_synthetic.py --format coco --people 2000 --out data/synthetic_coco"
     ),
