@@ -91,6 +91,10 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
+    def judged(self) -> str:
+        """As a table's cell says it."""
+        return f"{self}{' noise' if self.noise else ''}"
+
 
 def interval(evidence: Evidence) -> Interval:
     """A score and its 95% interval."""

@@ -60,6 +60,7 @@ def main(cfg: DictConfig) -> float:
     if cfg.submit:
         return submit(cfg, source, folder)
     earlier = [score_report.read(path) for path in cfg.compare]
+    kept = [intervals.load(score_report.file_of(path).parent / EVIDENCE) for path in cfg.compare]
     records: list[score_report.Record] = []
     of_network = source != "predictions"
     sets = score_network(cfg, source) if of_network else [score_file(cfg)]
@@ -73,8 +74,7 @@ def main(cfg: DictConfig) -> float:
         console.print(f"written to {part.folder}: {', '.join(files)}")
         records.append(record)
     if earlier:
-        folders = [folder, *(score_report.file_of(path).parent for path in cfg.compare)]
-        evidence = [intervals.load(each / EVIDENCE) for each in folders]
+        evidence = [intervals.load(folder / EVIDENCE), *kept]
         score_report.compare(console, [records[0], *earlier], evidence)
     return records[0]["scores"][records[0]["main"]]
 

@@ -34,7 +34,6 @@ CONDITIONS = {
     "persons": "persons scored",
     "annotations": "annotations",
 }
-
 SAME_PEOPLE = ("dataset", "split", "main", "protocol.mean", "persons", "annotations")
 
 
@@ -254,7 +253,7 @@ def compare(
     console.print(table)
     found = differences(records)
     if found:
-        so = "that is part of the difference" if any(gains) else "do not compare the numbers"
+        so = "that is part of the difference" if all(gains) else "do not compare the numbers"
         console.print(f"[bold yellow]These were not measured alike; {so}:[/]")
         for line in found:
             console.print(f"  {line}", markup=False)
@@ -266,7 +265,7 @@ def _gain(record: Record, kept: Evidence | None, new: Record, evidence: Evidence
     if kept is None or evidence is None or not alike:
         return ""
     found = intervals.difference([kept], [evidence])
-    return "" if found is None else f"{found}{' noise' if found.noise else ''}"
+    return "" if found is None else found.judged()
 
 
 def _number(value: float | None, decimals: int) -> str:

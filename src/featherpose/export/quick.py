@@ -25,11 +25,8 @@ from featherpose.models.network import PoseNetwork
 from featherpose.skeletons import COCO
 
 OPSET = 20
-WARM, LEAST, LONG = (
-    2,
-    9,
-    1.0,
-)  # passes that do not count; then at least LEAST, and LONG CPU seconds of them
+WARM = 2  # passes that do not count
+LEAST, LONG = 9, 1.0  # then at least so many, and so many CPU seconds of them
 
 
 def milliseconds(network: PoseNetwork, size: Sequence[int]) -> float:

@@ -304,7 +304,7 @@ def _two(value: Any) -> str:
 
 
 def _paired(difference: Interval | None) -> str:
-    return "" if difference is None else f"{difference}{' noise' if difference.noise else ''}"
+    return "" if difference is None else difference.judged()
 
 
 def _million(value: float) -> str:
