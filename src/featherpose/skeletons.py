@@ -10,6 +10,7 @@ from featherpose.errors import PoseError
 from featherpose.settings import numbers
 
 DEFAULT_SIGMA = 0.067  # the mean of COCO's seventeen
+PAIRS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Skeleton:
     `scored` are the joints that PCK means count; `columns` groups them as the papers' tables do.
     `sigmas` are per-joint constants of the object keypoint similarity, as COCO's.
     `torso` is the pair of joints whose distance is the torso size of LSP's PCK.
+    `partial`: these are some of another skeleton's joints, which the names of scores say.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Skeleton:
     sigmas: tuple[float, ...] | None = None
     torso: tuple[int, int] | None = None
     upper: tuple[int, ...] = ()
+    partial: bool = False
     pairs: tuple[tuple[int, int], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +55,37 @@ class Skeleton:
     def index(self, joint: str) -> int:
         return self.joints.index(joint)
 
+    def only(self, wanted: str | Sequence[str]) -> Skeleton:
+        """Some of the joints, all of which count: `limbs` for those of arms and legs, or their names."""
+        if wanted == "limbs":
+            wanted = [joint for joint in self.joints if joint.endswith(PAIRS)]
+        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+        unknown = [joint for joint in wanted if joint not in self.joints]
+        if unknown or not wanted:
+            raise PoseError(
+                f"The skeleton {self.name} has no {unknown[0] if unknown else 'limbs'}; its joints: "
+                f"{', '.join(self.joints)}. limbs stands for those of arms and legs."
+            )
+        place = {self.index(joint): i for i, joint in enumerate(wanted)}
+
+        def left(group: Iterable[int]) -> tuple[int, ...]:
+            return tuple(place[joint] for joint in group if joint in place)
+
+        pairs = [left(limb) for limb in self.limbs]
+        columns = {column: left(group) for column, group in self.columns.items()}
+        torso = left(self.torso or ())
+        return Skeleton(
+            name=self.name,
+            joints=tuple(wanted),
+            limbs=tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2),
+            columns={column: group for column, group in columns.items() if group},
+            scored=tuple(range(len(wanted))),
+            sigmas=self.sigmas and tuple(self.sigmas[joint] for joint in place),
+            torso=(torso[0], torso[1]) if len(torso) == 2 else None,
+            upper=left(self.upper),
+            partial=True,
+        )
+
 
 def flipped(count: int, pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     """Places with those of each pair exchanged."""
@@ -68,10 +102,9 @@ def _limbs(joints: Sequence[str], text: str) -> tuple[tuple[int, int], ...]:
 
 def _columns(joints: Sequence[str], head: str) -> dict[str, tuple[int, ...]]:
     """The head's joints, then each pair of the limbs: the columns of the published tables."""
-    pairs = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     return {"head": tuple(joints.index(joint) for joint in head.split())} | {
         pair: tuple(i for i, joint in enumerate(joints) if joint.endswith("_" + pair))
-        for pair in pairs
+        for pair in PAIRS
     }
 
 

@@ -63,6 +63,17 @@ def test_the_file_says_when_where_and_with_what(tmp_path: Path) -> None:
     )
 
 
+def test_the_page_of_the_docs_is_made_from_the_file_beside_it(root: Path) -> None:
+    folder = root / "docs" / "measured"
+    found = measured.read(folder / "benchmarks.json")
+    assert (folder / "benchmarks.md").read_text(encoding="utf-8") == measured.tables(found)
+    parts = OmegaConf.load(CONF / "benchmark" / "all.yaml").parts
+    assert [part["name"] for part in found["parts"]] == [
+        name for name in parts if parts[name] is not None
+    ]
+    assert all(part["rows"] and "failed" not in part for part in found["parts"])
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -124,6 +135,18 @@ def test_everything_in_one_file_and_what_fails_is_said(
     assert bad["failed"].startswith("it ended with code") and bad["rows"] == []
     page = (out / "benchmarks.md").read_text()
     assert "## evaluation" in page and "It failed" in page
+    # One part again: the others stay; those of another machine are not mixed in
+    good["commit"] = "a" * 40
+    measured.write(measured.begin() | {"parts": [good, bad]}, out / "benchmarks.json")
+    with pytest.raises(PoseError, match="Not measured: data"):
+        everything.run(parts, only="data", out=str(out))
+    assert measured.read(out / "benchmarks.json")["parts"][0] == good
+    assert ", commit aaaaaaaaa." in (out / "benchmarks.md").read_text()
+    elsewhere = measured.begin() | {"machine": {"cores": 512}, "parts": [good]}
+    measured.write(elsewhere, out / "benchmarks.json")
+    with pytest.raises(PoseError, match="another machine"):
+        everything.run(parts, only="data", out=str(out))
+    assert measured.read(out / "benchmarks.json") == elsewhere
     with pytest.raises(UsageError, match="the parts are evaluation, data, latency"):
         everything.run(parts, only="speed", out=str(out))
 

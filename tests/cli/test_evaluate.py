@@ -15,9 +15,11 @@ import scipy.io
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch.utils.data import default_collate
 
-from featherpose import intervals
+from featherpose import image, intervals
 from featherpose.cli import evaluate
+from featherpose.data.dataset import CropDataset
 from featherpose.data.readers import mpii
 from featherpose.errors import PoseError, UsageError
 from featherpose.evaluation import by_network
@@ -25,13 +27,15 @@ from featherpose.evaluation.predictions import Predictions
 from featherpose.inference.backends import FileBackend
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
+from featherpose.metrics.pck import distances
 from featherpose.pixels import normalise
 from featherpose.protocol import PAPER_TTA, Protocol
 from featherpose.runs.folder import Run
-from featherpose.skeletons import MPII
+from featherpose.skeletons import COCO, MPII
 from featherpose.synthetic.formats import write
 from featherpose.targets import build
 from featherpose.zoo.checkpoint import KEY, PREFIX, describe
+from featherpose.zoo.shipped import file_of_name
 
 SMALL = ("batch_size=8", "workers=0", "worst=4")
 
@@ -357,6 +361,49 @@ def test_a_mistake_costs_one_sentence(case, run):
     with pytest.raises(kind, match=sentence) as caught:
         run(*overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_some_joints_alone_are_scored(run, sets, tmp_path):
+    rng = np.random.default_rng(0)
+    people = mpii.read(sets / "mpii", "val", published=False).persons
+    predicted = (
+        people.joints + rng.normal(0, 0.3, people.joints.shape) * people.head_size[:, None, None]
+    )
+    np.save(tmp_path / "found.npy", predicted + 1)
+    source = f"predictions={tmp_path / 'found.npy'}"
+    joints = ["left_wrist", "pelvis"]
+    score, folder = run(*on(sets, "mpii"), source, f"joints=[{','.join(joints)}]")
+    of = [MPII.index(joint) for joint in joints]
+    errors = distances(predicted, people.joints, people.visible, people.head_size)[:, of]
+    known = ~np.isnan(errors)
+    assert score == pytest.approx(100 * (errors[known] <= 0.5).sum() / known.sum())
+    record = json.loads((folder / "metrics.json").read_text())
+    assert (record["main"], record["only"]) == ("PCKh(2 joints)@0.5", joints)
+    assert list(record["joints"]) == joints
+    assert not (folder / "pred.mat").exists()
+    whole, _ = run(*on(sets, "mpii"), source, "joints=limbs", out="limbs")
+    assert whole != score
+
+
+def test_a_network_that_lacks_joints_is_scored_on_those_of_arms_and_legs(run, sets, capsys):
+    with pytest.raises(PoseError, match=r"lacks pelvis, thorax, .* joints=limbs scores those"):
+        run(*on(sets, "mpii"), "onnx=light")
+    _, folder = run(*on(sets, "mpii"), "onnx=light", "protocol.flip=true", "joints=limbs")
+    record = json.loads((folder / "metrics.json").read_text())
+    assert record["main"] == "PCKh(12 joints)@0.5"
+    joints = [joint for joint in MPII.joints if joint in COCO.joints]
+    assert list(record["joints"]) == joints
+    found = np.load(folder / "predictions" / "val.npz")["keypoints"][-1]
+    network = FileBackend(file_of_name("light"))
+    height, width = network.description.input_size
+    people = mpii.read(sets / "mpii", "val", published=False)
+    dataset = CropDataset(people, image.load, MPII, (height, width))
+    batch = default_collate([dataset[0], dataset[5]])
+    points, _ = Estimator(network, Protocol(flip=True)).in_pictures(
+        batch["image"].numpy(), batch["matrix"].numpy()
+    )
+    of = [COCO.index(joint) for joint in joints]
+    np.testing.assert_allclose(found[[0, 5]], points[-1][:, of], atol=1e-3)
 
 
 def test_a_network_of_another_skeleton_is_refused(run, sets, checkpoints, onnx_file):

@@ -94,7 +94,6 @@ def maps(path: Path, description: Description, batch: int | str = "batch") -> Pa
 @pytest.mark.parametrize(
     ("changes", "batch", "said"),
     [
-        ({"protocol": Protocol(decoder="dark")}, "batch", "export it with decode=true"),
         ({}, 4, "an open batch"),
         (
             {"protocol": Protocol(flip=True), "decoder_inside": "quarter"},

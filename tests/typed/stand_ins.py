@@ -41,7 +41,9 @@ SMALLER = {
     r"make (test|test-fast)$": r"make -o .venv/installed \1 ARGS=tests/test_errors.py",
     r"make (try-torch .*)": r"make -n -o .venv/installed \1",  # it fetches gigabytes
     r"make (formats|test-formats)$": r"make -n -o .venv/installed \1",  # it fetches the converters
-    r"(.*benchmark\.py latency)$": r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false",
+    r"(.*benchmark\.py latency)( rounds=.*)?$": (
+        r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false"
+    ),
     r"(.*benchmark\.py latency) 'networks.*": (
         r"\1 'networks=[lapx_fast]' memory=false input_size=[64,64] rounds=1 repeats=1"
     ),
@@ -49,7 +51,7 @@ SMALLER = {
         r"\1 networks=[lapx_fast] input_size=[64,64] rounds=1 repeats=1 memory=false"
     ),
     # one run: an export takes half a minute
-    r"(.*benchmark\.py runtimes)( extra=\S+)?( 'dataset.*')?$": (
+    r"(.*benchmark\.py runtimes)( extra=\S+)?( 'dataset.*')?( rounds=.*)?$": (
         r"\1\2\3 networks=[lapx_fast] input_size=[64,64] formats=[onnx] rounds=1 batches=[1] threads=[1] memory=false"
         r" check=2 calibrate=2"
     ),
@@ -62,12 +64,13 @@ SMALLER = {
         r"\1\2 parts.training=null parts.latency=null parts.export=null parts.runtimes=null parts.logging=null"
         r""" 'parts.evaluation=["rounds=1","people=16","persons=50","detections=500"]'"""
     ),
-    r"(.*benchmark\.py export)$": (
+    r"(.*benchmark\.py export)( rounds=\d+)?$": (
         r"\1 network=simple_baseline_mobilenetv2 input_size=[64,64] rounds=1 warmup=1 threads=[1] openvino=false"
     ),
     r"(.*benchmark\.py logging)$": r"\1 rounds=2 steps=2 every=2 batch_size=2",
-    r"(.*benchmark\.py training)$": r"\1 rounds=1 steps=4 networks=[lapx] input_size=[64,64] network_steps=1"
-    r" network_rounds=1",
+    r"(.*benchmark\.py training)( input_size=.*)?$": (
+        r"\1 rounds=1 steps=4 networks=[lapx] input_size=[64,64] network_steps=1 network_rounds=1"
+    ),
     r"(.*benchmark\.py gpu out=gpu\.json)": (  # it measures a CPU where there is no GPU
         r"\1 networks=[lapx_fast] batch=2 batches=[2] input_size=[64,64] steps_s=0.01 workers=0"
         r" compiled=[] seconds=20"

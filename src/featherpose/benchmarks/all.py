@@ -28,7 +28,7 @@ def run(
 
     Args:
         parts: a benchmark and its options; null leaves it out.
-        only: one or some of them.
+        only: one or some of them: what the folder has of the others stays.
         out: the folder.
     """
     wanted = [only] if isinstance(only, str) else list(only or [])
@@ -42,15 +42,28 @@ def run(
     }
     console, folder = Console(), Path(out)
     found = measured.begin()
+    others = kept(folder / "benchmarks.json", found) if wanted else []
+    made = {each["name"]: each for each in others}
     for number, (name, words) in enumerate(chosen.items(), start=1):
         console.rule(f"{number} of {len(chosen)}: {name}")
-        found["parts"].append(one(name, words))
+        made[name] = one(name, words) | {"commit": found["commit"]}
+        found["parts"] = [made[each] for each in parts if each in made]
         measured.write(found, folder / "benchmarks.json")
         write_atomically(folder / "benchmarks.md", measured.tables(found))
-    failed = [each["name"] for each in found["parts"] if each.get("failed")]
+    failed = [name for name in chosen if made[name].get("failed")]
     console.print(f"Written to {folder}: benchmarks.json, benchmarks.md")
     if failed:
         raise PoseError(f"Not measured: {', '.join(failed)}. What they said stands above.")
+
+
+def kept(file: Path, now: measured.Row) -> list[measured.Row]:
+    """The parts that an earlier file has; PoseError where they come from another machine or other versions."""
+    if not file.is_file():
+        return []
+    earlier = measured.read(file)
+    if any(earlier[key] != now[key] for key in ("machine", "versions")):
+        raise PoseError(f"{file} is of another machine or of other versions: name another out=.")
+    return earlier["parts"]
 
 
 def one(name: str, words: Sequence[str]) -> measured.Row:

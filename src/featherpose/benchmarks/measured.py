@@ -114,6 +114,8 @@ def tables(found: Row) -> str:
         f"{name} {made[name]}" for name in ("torch", "onnxruntime", "openvino") if name in made
     ]
     lines = [
+        "# Benchmarks of one machine",
+        "",
         f"{here['processor']}, {here['cores']} cores, {here['memory_gib']:g} GiB; {', '.join(known)}; "
         f"commit {(found['commit'] or 'unknown')[:9]}; {found['started'][:10]}.",
         "",
@@ -125,7 +127,12 @@ def tables(found: Row) -> str:
             continue
         before, after = each["load"]
         busy = "" if before is None else f", load {before:g} before and {after:g} at the end"
-        lines += [f"{each['seconds']:.0f} s{busy}.", ""]
+        other = (
+            ""
+            if each.get("commit") in (None, found["commit"])
+            else f", commit {each['commit'][:9]}"
+        )
+        lines += [f"{each['seconds']:.0f} s{busy}{other}.", ""]
         lines += ["| what | median | quartiles | beside | ratio |", "|---|---:|---:|---|---:|"]
         lines += ["| " + " | ".join(cells(row)) + " |" for row in each["rows"]]
         lines.append("")

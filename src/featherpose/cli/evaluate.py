@@ -104,6 +104,8 @@ def score_file(cfg: DictConfig) -> Scored:
         return Scored(folder, data, how, score_results(path, data, metric, cfg.oracle))
     people, joints = data.val_people, len(data.skeleton)
     predictions = read_keypoints(path, people, joints, _first_pixel(cfg, data))
+    if cfg.joints is not None:
+        predictions = predictions.of_joints(data.validate_joints(cfg.joints))
     found = score(predictions, data, protocol.mean, folder, **how_much(cfg))
     return Scored(folder, data, how, found)
 
@@ -120,6 +122,7 @@ def record_of(cfg: DictConfig, source: str, part: Scored, started: float) -> sco
         source: str(cfg[source]),
         "dataset": part.data.scored_on,
         "split": "val",
+        "only": list(part.data.skeleton.joints) if part.data.skeleton.partial else None,
         "protocol": part.protocol,
         "precision": score_report.UNKNOWN if backend is None else precision_of(backend),
         **part.found,
@@ -221,7 +224,13 @@ def open_estimator(cfg: DictConfig, source: str) -> tuple[PoseDataModule, Estima
         asked = protocol.as_dict().items()
         changed = ", ".join(f"{key} {value}" for key, value in asked if value != getattr(own, key))
         console.print(f"[dim]the network's own protocol is {own.name}; asked for: {changed}[/]")
-    backend = for_joints(backend, data.skeleton)
+    if cfg.joints is not None:
+        data.validate_joints(cfg.joints)
+    backend = for_joints(
+        backend,
+        data.skeleton,
+        hint="joints=limbs scores those of arms and legs alone, joints=[NAME,NAME] others.",
+    )
     if protocol.boxes == "detections" and data.val_people.boxes != "detections":
         use_detections(data)
     return data, Estimator(backend, protocol)

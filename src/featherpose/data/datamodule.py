@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from copy import copy
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import repeat
 from pathlib import Path
@@ -21,6 +22,7 @@ from featherpose.data.device import DeviceCrops, DeviceLoader, jitter_of, to_dev
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
 from featherpose.metrics.collect import KeypointMetric
+from featherpose.metrics.oks import OKS
 from featherpose.person import People, Person
 from featherpose.protocol import Protocol
 from featherpose.settings import choice, number, numbers, whole
@@ -155,6 +157,24 @@ class PoseDataModule(L.LightningDataModule):
     def validate_on(self, people: People) -> None:
         """From now on these are the validation people."""
         self.val_people = people
+
+    def validate_joints(self, wanted: str | Sequence[str]) -> list[int]:
+        """From now on the validation people have these joints alone, by a measure of PCK; where they stood."""
+        whole, part = self.skeleton, self.skeleton.only(wanted)
+        order = [whole.index(joint) for joint in part.joints]
+        for data in (self, *self.also.values()):
+            if isinstance(data.new_metric(), OKS):
+                raise PoseError(
+                    f"Some joints alone are for PCK, and {data.scored_on} is scored by AP."
+                )
+            persons = data.val_people.persons
+            some = replace(
+                persons, joints=persons.joints[:, order], visible=persons.visible[:, order]
+            )
+            data.validate_on(replace(data.val_people, persons=some))
+            data.skeleton = part
+            data.metric = partial(data.metric, skeleton=part)
+        return order
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the annotations now, so that what is wrong with them shows before the first step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -30,6 +31,9 @@ class Predictions:
     index: np.ndarray  # (N,) into the people
     keypoints: np.ndarray  # (S, N, K, 2)
     confidence: np.ndarray  # (S, N, K)
+
+    def of_joints(self, order: Sequence[int]) -> Predictions:
+        return Predictions(self.index, self.keypoints[:, :, order], self.confidence[:, :, order])
 
 
 def read_keypoints(path: Path, people: People, joints: int, first_pixel: int) -> Predictions:

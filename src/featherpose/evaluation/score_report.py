@@ -25,6 +25,7 @@ CONDITIONS = {
     "dataset": "dataset",
     "split": "split",
     "main": "measure",
+    "only": "joints scored",
     "protocol.flip": "flip test",
     "protocol.shift": "heatmap shift",
     "protocol.decoder": "decoder",
@@ -34,7 +35,7 @@ CONDITIONS = {
     "persons": "persons scored",
     "annotations": "annotations",
 }
-SAME_PEOPLE = ("dataset", "split", "main", "protocol.mean", "persons", "annotations")
+SAME_PEOPLE = ("dataset", "split", "main", "only", "protocol.mean", "persons", "annotations")
 
 
 def write(path: Path, record: Record) -> None:
@@ -223,6 +224,8 @@ def differences(records: Sequence[Record]) -> list[str]:
 def _condition(record: Record, key: str) -> str:
     if key == "annotations":
         return "+".join(sorted(checksum[:8] for checksum in record["annotations"].values()))
+    if key == "only":
+        return " ".join(record.get("only") or ["all"])
     if key == "protocol.shift" and record["protocol"].get("flip") is False:
         return "False"  # read with a flip test only
     value: Any = record

@@ -168,7 +168,7 @@ def write_submission(
         names = metric.official_truth().names
         coco_json.write_results(path, image_id, keypoints, confidence, scores, names)
         return path
-    if data.name == "mpii":
+    if data.name == "mpii" and not data.skeleton.partial:
         write_mpii(folder / "pred.mat", predictions.keypoints[-1])
     return None
 

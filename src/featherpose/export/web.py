@@ -34,7 +34,6 @@ PAGE = Path(__file__).with_name("page")
 RELEASE = "1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-IN_PAGE = ("quarter", "argmax")  # decoders that pose.js knows; any other has to be in the graph
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,10 @@ def facts_of(source: Source) -> dict[str, Any]:
     runtime, about = backend.runtime, backend.description
     if not isinstance(runtime, OnnxRuntime):
         raise PoseError(f"A page runs an .onnx file, not {source.file}.")
-    decoder, skeleton = about.protocol.decoder, about.skeleton
+    skeleton = about.skeleton
     inside = about.decoder_inside is not None
     if not backend.maps or runtime.batch not in (None, 1):
         raise PoseError(f"{source.file}: a page needs heatmaps and an open batch, or one of 1.")
-    if not inside and decoder not in IN_PAGE:
-        raise PoseError(
-            f"{source.file}: the page decodes {' or '.join(IN_PAGE)}, not {decoder}: export it with decode=true."
-        )
     if inside and about.protocol.flip and not about.flip_inside:
         raise PoseError(
             f"{source.file} decodes inside but leaves the flip test outside: export it with flip_inside=true."
@@ -109,7 +104,7 @@ def facts_of(source: Source) -> dict[str, Any]:
         "mean": about.mean,
         "deviation": about.deviation,
         "takes_bytes": runtime.takes_bytes,
-        "decoder": decoder,
+        "decoder": about.protocol.decoder,
         "decoder_inside": inside,
         "flip": about.protocol.flip and not about.flip_inside,
         "shift": about.protocol.shifts(about.stride),

@@ -25,8 +25,8 @@ class ByName:
         return [output.of_joints(self.order) for output in self.backend(crops)]
 
 
-def for_joints(backend: Backend, skeleton: Skeleton) -> Backend:
-    """The network for data of this skeleton; PoseError where it lacks one of its joints."""
+def for_joints(backend: Backend, skeleton: Skeleton, hint: str = "") -> Backend:
+    """The network for data of this skeleton; PoseError where it lacks one of its joints, with a hint at a way out."""
     theirs = backend.description.skeleton
     if theirs.joints == skeleton.joints:
         return backend
@@ -35,6 +35,6 @@ def for_joints(backend: Backend, skeleton: Skeleton) -> Backend:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise PoseError(
             f"This network predicts the skeleton {theirs.name} ({len(theirs)} joints), but the data has "
-            f"{skeleton.name} ({len(skeleton)} joints): it lacks {shown}."
+            f"{skeleton.name} ({len(skeleton)} joints): it lacks {shown}. {hint}".rstrip()
         )
     return ByName(backend, skeleton)

@@ -78,7 +78,7 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         persons: the annotated persons; `update` gets indices into them.
         skeleton: which joints count, and the columns.
         sizes: (N,) the length that a distance is measured in, for each person; NaN leaves the person out.
-        name: of the metric in tables.
+        name: of the metric in tables; of some of the data's joints it says how many.
         threshold: of the main score.
         fine: a second, stricter threshold.
         mean: which mean is the main score: `weighted` by how often each joint is annotated, or `unweighted`.
@@ -97,11 +97,11 @@ class PercentageOfCorrectKeypoints(KeypointMetric):
         super().__init__(persons, skeleton)
         choice("mean", mean, MEANS)
         self.sizes = sizes
-        self.name = name
+        self.name = f"{name}({len(skeleton)} joints)" if skeleton.partial else name
         self.mean = mean
         self.threshold = number("data.metric.threshold", threshold, above=0)
         self.fine = number("data.metric.fine", fine, above=0)
-        self.main = f"{name}@{threshold:g}"
+        self.main = f"{self.name}@{threshold:g}"
 
     def measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Index (N,), `distances` (N, K) in sizes and in pixels of the predicted persons that have a size."""
