@@ -48,6 +48,30 @@ def test_own_skeleton() -> None:
     assert own.flip_order == (1, 0, 2)
 
 
+@pytest.mark.parametrize("skeleton", [COCO, MPII, LSP])
+def test_limbs_alone_keep_names_sides_and_order(skeleton) -> None:
+    part = skeleton.only("limbs")
+    assert len(part) == 12 and part.partial and part.scored == tuple(range(12))
+    assert set(part.joints) == set(COCO.joints[5:])
+    assert list(part.joints) == [joint for joint in skeleton.joints if joint in part.joints]
+    for a, b in part.pairs:
+        assert part.joints[a].removeprefix("left") == part.joints[b].removeprefix("right")
+    names = [{skeleton.joints[a], skeleton.joints[b]} for a, b in skeleton.limbs]
+    assert all({part.joints[a], part.joints[b]} in names for a, b in part.limbs)
+    assert [part.joints[joint] for joint in part.torso] == ["left_shoulder", "right_hip"]
+    if skeleton is COCO:
+        assert part.sigmas == COCO.sigmas[5:]
+
+
+def test_some_joints_stand_in_the_order_that_is_asked_for() -> None:
+    part = LSP.only(["neck", "left_hip", "neck"])
+    assert part.joints == ("neck", "left_hip") and part.torso is None and part.limbs == ()
+    assert part.columns == {"head": (0,), "hip": (1,)}
+    for wrong, said in (("limb", "has no limb"), ([], "asked for none"), (["nose"], "no nose")):
+        with pytest.raises(PoseError, match=said):
+            LSP.only(wrong)
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(PoseError, match="Did you mean mpii"):
         skeleton_of("mpi")

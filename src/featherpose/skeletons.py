@@ -59,12 +59,16 @@ class Skeleton:
         """Some of the joints, all of which count: `limbs` for those of arms and legs, or their names."""
         if wanted == "limbs":
             wanted = [joint for joint in self.joints if joint.endswith(PAIRS)]
-        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+        wanted = [wanted] if isinstance(wanted, str) else list(dict.fromkeys(wanted))
         unknown = [joint for joint in wanted if joint not in self.joints]
         if unknown or not wanted:
+            wrong = (
+                f"has no {unknown[0]} among its joints"
+                if unknown
+                else "is asked for none of its joints"
+            )
             raise PoseError(
-                f"The skeleton {self.name} has no {unknown[0] if unknown else 'limbs'}; its joints: "
-                f"{', '.join(self.joints)}. limbs stands for those of arms and legs."
+                f"The skeleton {self.name} {wrong}: {', '.join(self.joints)}; limbs stands for those of arms and legs."
             )
         place = {self.index(joint): i for i, joint in enumerate(wanted)}
 
