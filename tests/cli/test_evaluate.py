@@ -399,9 +399,8 @@ def test_a_network_that_lacks_joints_is_scored_on_those_of_arms_and_legs(run, se
     people = mpii.read(sets / "mpii", "val", published=False)
     dataset = CropDataset(people, image.load, MPII, (height, width))
     batch = default_collate([dataset[0], dataset[5]])
-    points, _ = Estimator(network, Protocol(flip=True)).in_pictures(
-        batch["image"].numpy(), batch["matrix"].numpy()
-    )
+    own = replace(network.description.protocol, flip=True)
+    points, _ = Estimator(network, own).in_pictures(batch["image"].numpy(), batch["matrix"].numpy())
     of = [COCO.index(joint) for joint in joints]
     np.testing.assert_allclose(found[[0, 5]], points[-1][:, of], atol=1e-3)
 
