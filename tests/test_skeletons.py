@@ -64,10 +64,17 @@ def test_limbs_alone_keep_names_sides_and_order(skeleton) -> None:
 
 
 def test_some_joints_stand_in_the_order_that_is_asked_for() -> None:
-    part = LSP.only(["neck", "left_hip", "neck"])
-    assert part.joints == ("neck", "left_hip") and part.torso is None and part.limbs == ()
-    assert part.columns == {"head": (0,), "hip": (1,)}
-    for wrong, said in (("limb", "has no limb"), ([], "asked for none"), (["nose"], "no nose")):
+    part = LSP.only(["neck", "right_hip", "left_hip", "neck"])
+    assert part.joints == ("neck", "right_hip", "left_hip") and part.torso is None
+    assert part.columns == {"head": (0,), "hip": (1, 2)} and part.limbs == ((1, 2),)
+    assert part.flip_order == (0, 2, 1)
+    for wrong, said in (
+        ("limb", "has no limb"),
+        ([], "asked for none"),
+        (["nose"], "no nose"),
+        (["neck", "left_hip"], "Name left_hip and right_hip together"),
+        ("right_hip", "Name left_hip and right_hip together"),
+    ):
         with pytest.raises(PoseError, match=said):
             LSP.only(wrong)
 

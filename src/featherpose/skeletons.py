@@ -71,6 +71,10 @@ class Skeleton:
                 f"The skeleton {self.name} {wrong}: {', '.join(self.joints)}; limbs stands for those of arms and legs."
             )
         place = {self.index(joint): i for i, joint in enumerate(wanted)}
+        for one, other in self.pairs:
+            if (one in place) != (other in place):
+                both = f"{self.joints[one]} and {self.joints[other]}"
+                raise PoseError(f"Name {both} together: the flip test exchanges them.")
 
         def left(group: Iterable[int]) -> tuple[int, ...]:
             return tuple(place[joint] for joint in group if joint in place)

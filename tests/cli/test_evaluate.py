@@ -371,21 +371,27 @@ def test_some_joints_alone_are_scored(run, sets, tmp_path):
     )
     np.save(tmp_path / "found.npy", predicted + 1)
     source = f"predictions={tmp_path / 'found.npy'}"
-    joints = ["left_wrist", "pelvis"]
+    joints = ["left_wrist", "pelvis", "right_wrist"]
     score, folder = run(*on(sets, "mpii"), source, f"joints=[{','.join(joints)}]")
     of = [MPII.index(joint) for joint in joints]
     errors = distances(predicted, people.joints, people.visible, people.head_size)[:, of]
     known = ~np.isnan(errors)
     assert score == pytest.approx(100 * (errors[known] <= 0.5).sum() / known.sum())
     record = json.loads((folder / "metrics.json").read_text())
-    assert (record["main"], record["only"]) == ("PCKh(2 joints)@0.5", joints)
+    assert (record["main"], record["only"]) == ("PCKh(3 joints)@0.5", joints)
     assert list(record["joints"]) == joints
     assert not (folder / "pred.mat").exists()
     whole, _ = run(*on(sets, "mpii"), source, "joints=limbs", out="limbs")
     assert whole != score
+    # Of another measure than the data's nothing is scored: PCK of a torso needs its ends
+    by_torso = [*on(sets, "mpii"), source, "data.metric._target_=featherpose.metrics.pck.PCK"]
+    with pytest.raises(PoseError, match=r"PCK@0\.2 is measured by left_shoulder and right_hip"):
+        run(*by_torso, "joints=[left_wrist,right_wrist]")
+    _, folder = run(*by_torso, "joints=limbs", out="torso")
+    assert json.loads((folder / "metrics.json").read_text())["main"] == "PCK(12 joints)@0.2"
 
 
-def test_a_network_that_lacks_joints_is_scored_on_those_of_arms_and_legs(run, sets, capsys):
+def test_a_network_that_lacks_joints_is_scored_on_those_of_arms_and_legs(run, sets):
     with pytest.raises(PoseError, match=r"lacks pelvis, thorax, .* joints=limbs scores those"):
         run(*on(sets, "mpii"), "onnx=light")
     _, folder = run(*on(sets, "mpii"), "onnx=light", "protocol.flip=true", "joints=limbs")

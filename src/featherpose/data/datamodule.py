@@ -163,7 +163,8 @@ class PoseDataModule(L.LightningDataModule):
         whole, part = self.skeleton, self.skeleton.only(wanted)
         order = [whole.index(joint) for joint in part.joints]
         for data in (self, *self.also.values()):
-            if isinstance(data.new_metric(), OKS):
+            before = data.new_metric()
+            if isinstance(before, OKS):
                 raise PoseError(
                     f"Some joints alone are for PCK, and {data.scored_on} is scored by AP."
                 )
@@ -174,6 +175,11 @@ class PoseDataModule(L.LightningDataModule):
             data.validate_on(replace(data.val_people, persons=some))
             data.skeleton = part
             data.metric = partial(data.metric, skeleton=part)
+            if data.new_metric().main != before.main.replace("@", f"({len(part)} joints)@"):
+                ends = " and ".join(whole.joints[joint] for joint in whole.torso or ())
+                raise PoseError(
+                    f"{before.main} is measured by {ends}: joints= has to name them too."
+                )
         return order
 
     def setup(self, stage: str | None = None) -> None:
