@@ -1,4 +1,4 @@
-"""What this process asks of the machine: threads that wait briefly, cores, freed memory that it keeps."""
+"""What this process asks of the machine: threads that wait briefly, cores, helpers, freed memory that it keeps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from featherpose.settings import choice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import ProcessPoolExecutor
 
 # How often a thread of libgomp looks for work before it sleeps, about 0.1 ms. By default it looks
 # for so long that two threads on two busy cores hold each other up: docs/training.md has figures.
@@ -60,6 +65,34 @@ def threads_by_the_user() -> bool:
 def cores() -> int:
     """How many cores this process may really use: those it may run on, within a container's share."""
     return max(1, math.ceil(min(_allowed(), _quota())))
+
+
+def one_process() -> ProcessPoolExecutor:
+    """A fresh process for some calls; it ends with this one, also where this one is killed."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent)
+
+
+def elsewhere(function: Callable[..., Any], *arguments: object) -> Any:
+    """Calls it in a fresh process; its error is raised here."""
+    with one_process() as process:
+        return process.submit(function, *arguments).result()
+
+
+def _end_with_parent() -> None:
+    from multiprocessing import parent_process
+    from threading import Thread
+
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def processor() -> str:

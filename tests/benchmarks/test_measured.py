@@ -136,12 +136,12 @@ def test_everything_in_one_file_and_what_fails_is_said(
     page = (out / "benchmarks.md").read_text()
     assert "## evaluation" in page and "It failed" in page
     # One part again: the others stay; those of another machine are not mixed in
-    good["commit"] = "a" * 40
+    good |= {"commit": "a" * 40 + "+", "started": "2026-01-02T03:04:05"}
     measured.write(measured.begin() | {"parts": [good, bad]}, out / "benchmarks.json")
     with pytest.raises(PoseError, match="Not measured: data"):
         everything.run(parts, only="data", out=str(out))
     assert measured.read(out / "benchmarks.json")["parts"][0] == good
-    assert ", commit aaaaaaaaa." in (out / "benchmarks.md").read_text()
+    assert "; commit aaaaaaaaa+; 2026-01-02." in (out / "benchmarks.md").read_text()
     elsewhere = measured.begin() | {"machine": {"cores": 512}, "parts": [good]}
     measured.write(elsewhere, out / "benchmarks.json")
     with pytest.raises(PoseError, match="another machine"):

@@ -26,7 +26,7 @@ def test_each_step_is_said_when_it_is_done(
         said.append(capsys.readouterr().out)
         return scale.Cost(1.0, 2.0)
 
-    monkeypatch.setattr(scale, "_alone", alone)
+    monkeypatch.setattr(scale, "elsewhere", alone)
     scale.run([10], form="mpii")
     assert said == ["10 people are made\n", "  first read: 1.000 s      2 MB\n"]
 

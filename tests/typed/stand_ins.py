@@ -61,11 +61,15 @@ SMALLER = {
     r"(.*benchmark\.py data)$": r"\1 rounds=1 samples=16 workers=0",
     r"(.*benchmark\.py evaluation)( json=\S+)?$": r"\1 rounds=1 people=16 persons=50 detections=500\2",
     r"(.*benchmark\.py all)( only=evaluation out=mine)?$": (
-        r"\1\2 parts.training=null parts.latency=null parts.export=null parts.runtimes=null parts.logging=null"
+        r"\1\2 parts.threads=null parts.training=null parts.latency=null parts.export=null parts.runtimes=null"
+        r" parts.logging=null"
         r""" 'parts.evaluation=["rounds=1","people=16","persons=50","detections=500"]'"""
     ),
     r"(.*benchmark\.py export)( rounds=\d+)?$": (
         r"\1 network=simple_baseline_mobilenetv2 input_size=[64,64] rounds=1 warmup=1 threads=[1] openvino=false"
+    ),
+    r"(.*benchmark\.py threads)$": (
+        r"\1 network=lapx_fast input_size=[64,64] batch_size=2 rounds=1 steps=1 ~settings.passive"
     ),
     r"(.*benchmark\.py logging)$": r"\1 rounds=2 steps=2 every=2 batch_size=2",
     r"(.*benchmark\.py training)( input_size=.*)?$": (

@@ -41,12 +41,12 @@ def run(
         if words is not None and (not wanted or name in wanted)
     }
     console, folder = Console(), Path(out)
-    found = measured.begin()
-    others = kept(folder / "benchmarks.json", found) if wanted else []
-    made = {each["name"]: each for each in others}
+    now = measured.begin()
+    found = (kept(folder / "benchmarks.json", now) if wanted else None) or now
+    made = {each["name"]: each for each in found["parts"]}
     for number, (name, words) in enumerate(chosen.items(), start=1):
         console.rule(f"{number} of {len(chosen)}: {name}")
-        made[name] = one(name, words) | {"commit": found["commit"]}
+        made[name] = one(name, words) | {key: now[key] for key in ("commit", "started")}
         found["parts"] = [made[each] for each in parts if each in made]
         measured.write(found, folder / "benchmarks.json")
         write_atomically(folder / "benchmarks.md", measured.tables(found))
@@ -56,14 +56,14 @@ def run(
         raise PoseError(f"Not measured: {', '.join(failed)}. What they said stands above.")
 
 
-def kept(file: Path, now: measured.Row) -> list[measured.Row]:
-    """The parts that an earlier file has; PoseError where they come from another machine or other versions."""
+def kept(file: Path, now: measured.Row) -> measured.Row | None:
+    """What an earlier file has; PoseError where it comes from another machine or other versions."""
     if not file.is_file():
-        return []
+        return None
     earlier = measured.read(file)
     if any(earlier[key] != now[key] for key in ("machine", "versions")):
         raise PoseError(f"{file} is of another machine or of other versions: name another out=.")
-    return earlier["parts"]
+    return earlier
 
 
 def one(name: str, words: Sequence[str]) -> measured.Row:

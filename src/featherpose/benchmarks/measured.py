@@ -47,19 +47,29 @@ class Measured:
         return row | ({"facts": dict(self.facts)} if self.facts else {})
 
 
-def beside_first(what: str, seconds: Mapping[str, Sequence[float]]) -> list[Measured]:
-    """CPU milliseconds of each but the first, beside the first; `what` has a {} for the name."""
+def beside_first(
+    what: str, seconds: Mapping[str, Sequence[float]], unit: str = "CPU ms"
+) -> list[Measured]:
+    """Milliseconds of each but the first, beside the first; `what` has a {} for the name."""
     scaled = {name: [1e3 * each for each in rounds] for name, rounds in seconds.items()}
     base, *others = scaled
-    return [
-        Measured(what.format(name), "CPU ms", scaled[name], base, scaled[base]) for name in others
-    ]
+    return [Measured(what.format(name), unit, scaled[name], base, scaled[base]) for name in others]
 
 
 def begin() -> Row:
     """The head of a file: when, where, and with which versions."""
     head = {"schema": SCHEMA, "started": now(), "machine": machine(), "versions": known_versions()}
-    return head | {"commit": git_state().commit, "parts": []}
+    return head | {"commit": commit(), "parts": []}
+
+
+def commit() -> str | None:
+    """With a + where tracked files differed from it; None outside of a checkout."""
+    state = git_state()
+    return state.commit and state.commit + "+" * bool(state.dirty)
+
+
+def short(commit: str | None) -> str:
+    return "unknown" if commit is None else commit[:9] + "+" * commit.endswith("+")
 
 
 def known_versions() -> dict[str, str]:
@@ -117,7 +127,7 @@ def tables(found: Row) -> str:
         "# Benchmarks of one machine",
         "",
         f"{here['processor']}, {here['cores']} cores, {here['memory_gib']:g} GiB; {', '.join(known)}; "
-        f"commit {(found['commit'] or 'unknown')[:9]}; {found['started'][:10]}.",
+        f"commit {short(found['commit'])}; {found['started'][:10]}.",
         "",
     ]
     for each in found["parts"]:
@@ -127,11 +137,10 @@ def tables(found: Row) -> str:
             continue
         before, after = each["load"]
         busy = "" if before is None else f", load {before:g} before and {after:g} at the end"
-        other = (
-            ""
-            if each.get("commit") in (None, found["commit"])
-            else f", commit {each['commit'][:9]}"
-        )
+        other = ""
+        if each.get("commit") not in (None, found["commit"]):  # measured again, later than the rest
+            other = f"; commit {short(each['commit'])}"
+            other += f"; {each['started'][:10]}" if "started" in each else ""
         lines += [f"{each['seconds']:.0f} s{busy}{other}.", ""]
         lines += ["| what | median | quartiles | beside | ratio |", "|---|---:|---:|---|---:|"]
         lines += ["| " + " | ".join(cells(row)) + " |" for row in each["rows"]]

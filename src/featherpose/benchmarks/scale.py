@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from rich.table import Table
 from featherpose.benchmarks.made import COCO_FILE, FORMS
 from featherpose.data.sampler import PersonSampler
 from featherpose.errors import PoseError
+from featherpose.machine import elsewhere
 from featherpose.metrics.oks import OKS
 from featherpose.person import People
 from featherpose.runs.predictions import keep_predictions
@@ -130,11 +129,11 @@ def run(
             console.print(f"{count:,} people are made")
             FORMS[form].make(case.folder, count)
             for name in steps:
-                costs[name].append(_alone(measured, name, case))
+                costs[name].append(elsewhere(measured, name, case))
                 console.print(f"  {name}: {costs[name][-1]}")
             for method in METHODS if workers else ():
                 console.print(f"  {workers} workers by {method}")
-                shared[count, method] = _alone(_shared, case, workers, method)
+                shared[count, method] = elsewhere(_shared, case, workers, method)
     report(console, counts, costs)
     if shared:
         from featherpose.benchmarks.sharing import report as report_sharing
@@ -159,12 +158,6 @@ def _write(
                 writer.writerow((name, count, cost.seconds, cost.megabytes))
         for (count, method), one in shared.items():
             writer.writerow((f"a worker, {method}", count, one.seconds, one.added))
-
-
-def _alone(step: Callable[..., Any], *arguments: object) -> Any:
-    """What the step gives in a fresh process, which may start others."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(step, *arguments).result()
 
 
 def _shared(case: Case, workers: int, method: str) -> Sharing:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
-import multiprocessing
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from featherpose.benchmarks.measured import Measured, beside_first
-from featherpose.machine import keep_freed_memory
+from featherpose.machine import elsewhere, keep_freed_memory
 from featherpose.overrides.as_dict import as_dict
 from featherpose.pixels import normalise
 from featherpose.place import CONF
@@ -125,10 +123,7 @@ def run(
     rows = []
     for network in track(networks, "networks", console=console, transient=True):
         # A process of its own: the peak of its memory is not another network's
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            rows.append(
-                pool.submit(measure_network, network, words, network_steps, network_rounds).result()
-            )
+        rows.append(elsewhere(measure_network, network, words, network_steps, network_rounds))
     print_networks(console, rows)
     found += [in_rounds(row) for row in rows]
     if out:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -15,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from featherpose.errors import UsageError
+from featherpose.machine import elsewhere
 from featherpose.overrides import unread
 from featherpose.sweeps.job import Job
 from featherpose.targets import build
@@ -71,12 +70,6 @@ def refuse_what_none_can_run(jobs: Iterable[Job]) -> None:
             datasets[json.dumps(node, sort_keys=True, default=str)] = node
     for node in datasets.values():
         elsewhere(_read, node)
-
-
-def elsewhere(function: Any, *arguments: Any) -> None:
-    """Calls it in a fresh process; its error is raised here."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(function, *arguments).result()
 
 
 def _read(node: dict[str, Any]) -> None:
