@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP) ## Make .venv with every pinned package
 
 .PHONY: train
-train: $(STAMP) ## Train LAPX on built-in synthetic people, some seven minutes on 2 cores; with ARGS what these say
+train: $(STAMP) ## Train LAPX on built-in synthetic people, some four minutes on 2 cores; with ARGS what these say
 	$(BIN)/python src/train.py $(or $(ARGS),experiment=first_look)
 
 .PHONY: test
