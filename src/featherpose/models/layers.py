@@ -6,8 +6,11 @@ the residual stream stays bf16: left alone, a float32 scale would promote every 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from featherpose.errors import PoseError
 
@@ -76,16 +79,58 @@ class DepthwiseBlock(nn.Module):
         return y + (skip if self.alpha is None else self.alpha.to(skip.dtype) * skip)
 
 
+def trains_eagerly(x: Tensor) -> bool:
+    """On a CPU: of GPUs and compilers nothing of what follows was measured, and files keep the simple form."""
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return x.requires_grad and x.is_cpu and not recorded
+
+
+def mean(x: Tensor, dims: tuple[int, ...], keepdim: bool = False) -> Tensor:
+    """As `x.mean`, bit for bit, whose gradient divides the whole tensor, in another memory layout than the features."""
+    if not trains_eagerly(x):
+        return x.mean(dims, keepdim)
+    # in float32 at least: a sum in bfloat16 would be rounded before it is divided
+    total = x.sum(dims, keepdim, dtype=torch.promote_types(x.dtype, torch.float32))
+    return (total / torch.Size(x.shape[dim] for dim in dims).numel()).to(x.dtype)
+
+
+def highest(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """As `x.amax`, bit for bit, whose gradient counts ties in int64. Keeps the dimensions."""
+    return Highest.apply(x, dims) if trains_eagerly(x) else x.amax(dims, keepdim=True)
+
+
+class Highest(torch.autograd.Function):
+    """Equal maxima share the gradient, as those of `amax` do."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dims: tuple[int, ...]) -> Tensor:
+        ctx.dims, top = dims, x.amax(dims, keepdim=True)
+        ctx.save_for_backward(x, top)
+        return top
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        x, top = ctx.saved_tensors
+        there = torch.eq(x, top, out=torch.empty_like(x))  # 1 and 0 at once, as numbers
+        return there.mul_(grad / there.sum(ctx.dims, keepdim=True)), None
+
+
+def average(x: Tensor, layer: nn.AdaptiveAvgPool2d) -> Tensor:
+    """Over all places, (B, C, 1, 1); by the layer where it does not train, so that counters of MACs see one."""
+    return mean(x, (2, 3), keepdim=True) if layer.training and trains_eagerly(x) else layer(x)
+
+
 class ECA(nn.Module):
     """Efficient channel attention over the sum of average and maximum: 7 weights whatever the width."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.average = nn.AdaptiveAvgPool2d(1)  # a module, so that counters of MACs see it
+        self.average = nn.AdaptiveAvgPool2d(1)
         self.conv = nn.Conv1d(1, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.average(x) + x.amax((2, 3), keepdim=True)
+        pooled = average(x, self.average) + highest(x, (2, 3))
         weights = self.conv(pooled.flatten(1).unsqueeze(1)).sigmoid()
         return x * weights.transpose(1, 2).unsqueeze(3)
 
@@ -104,7 +149,7 @@ class ChannelMLP(nn.Module):
         self.expand = nn.Linear(channels // reduction, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.stack((self.average(x).flatten(1), x.amax((2, 3))))
+        pooled = torch.stack((average(x, self.average).flatten(1), highest(x, (2, 3)).flatten(1)))
         each = self.expand(self.reduce(pooled).relu())  # (2, B, C)
         weights = each.sigmoid().sum(0) if self.apart else each.sum(0).sigmoid()
         return x * weights[:, :, None, None]
@@ -138,10 +183,8 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (
-            x
-            * self.conv(torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)).sigmoid()
-        )
+        pooled = torch.cat((highest(x, (1,)), mean(x, (1,), keepdim=True)), 1)
+        return x * self.conv(pooled).sigmoid()
 
 
 def attended(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from featherpose.models.layers import mean
+
 GROUPS = 32
 
 
@@ -86,7 +88,7 @@ class MultiscaleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        strips = torch.cat((x.mean(3), x.mean(2)), 2).unflatten(1, (GROUPS, -1))
+        strips = torch.cat((mean(x, (3,)), mean(x, (2,))), 2).unflatten(1, (GROUPS, -1))
         rows, columns = self.conv1(strips).sigmoid().flatten(1, 2).split([height, width], 2)
         x1 = self.norm(x * rows.unsqueeze(3) * columns.unsqueeze(2))
         x2 = self.conv3(x)
@@ -94,7 +96,7 @@ class MultiscaleAttention(nn.Module):
             return x * (x1 + x2).sigmoid()
         # Of a channel that is normalised over its pixels, the average is the norm's shift.
         shares1 = self.norm.bias.softmax(0).repeat(GROUPS).view(-1, 1, 1).to(x2.dtype)
-        shares2 = x2.mean((2, 3), keepdim=True).unflatten(1, (GROUPS, -1)).softmax(2).flatten(1, 2)
+        shares2 = mean(x2, (2, 3), keepdim=True).unflatten(1, (GROUPS, -1)).softmax(2).flatten(1, 2)
         weighted = (shares1 * x2 + shares2.to(x1.dtype) * x1).unflatten(1, (GROUPS, -1))
         weights = weighted.sum(2, keepdim=True).sigmoid().to(x.dtype)
         return (x.unflatten(1, (GROUPS, -1)) * weights).flatten(1, 2)
