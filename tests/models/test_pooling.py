@@ -53,7 +53,7 @@ def test_gradients_are_those_of_differences(form: str) -> None:
     torch.autograd.gradcheck(FORMS[form][0], x)
 
 
-def test_what_is_recorded_or_does_not_train_is_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_recorded_or_does_not_train_is_torchs_own() -> None:
     x = features("NCHW", torch.float32)
     assert not layers.trains_eagerly(x)
     x.requires_grad_()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 
 import cv2
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from featherpose.crop import apply, crop_matrix
 from featherpose.data.baseline import mean_pose, predict_mean_pose
 from featherpose.errors import PoseError
+from featherpose.machine import one_process
 from featherpose.person import People
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton, skeleton_of
 from featherpose.synthetic import bodies, painted, scenes
@@ -36,7 +35,7 @@ def test_a_person_depends_on_seed_split_and_index_only(people: People) -> None:
 def test_pictures_are_the_same_in_any_process_and_order(people: People) -> None:
     chosen = people.persons[:6]
     here = [painted.load(person) for person in chosen]
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with one_process() as pool:
         there = list(pool.map(painted.load, chosen[::-1]))[::-1]
     for ours, theirs in zip(here, there, strict=True):
         np.testing.assert_array_equal(ours, theirs)
