@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,11 @@ from featherpose.person import People, Person
 from featherpose.skeletons import Skeleton
 
 Load = Callable[[Person], np.ndarray]
+
+if hasattr(os, "register_at_fork"):
+    # A forked worker must not tidy up what its parent dropped: the end of a session of ONNX Runtime or OpenVINO waits
+    # for threads that exist in the parent alone, for ever.
+    os.register_at_fork(after_in_child=gc.freeze)
 
 
 class CropDataset(Dataset):
