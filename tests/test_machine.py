@@ -29,7 +29,7 @@ def settled(root: Path, **own: str) -> list[str | None]:
 
 
 def test_threads_spin_briefly_by_default(root: Path) -> None:
-    assert settled(root)[:3] == ["5000", "1", None]
+    assert settled(root)[:3] == ["3000", "1", None]
 
 
 def test_what_a_user_set_stays(root: Path) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ProcessPoolExecutor
 
-# How often a thread of libgomp looks for work before it sleeps, about 0.1 ms. By default it looks
+# How often a thread of libgomp looks for work before it sleeps, under 0.1 ms. By default it looks
 # for so long that two threads on two busy cores hold each other up: docs/training.md has figures.
-SPINS = "5000"
+SPINS = "3000"
 BLOCK_MILLISECONDS = "1"  # the same of Intel's and LLVM's runtimes, which wait 200 by default
 SHARE = "FEATHERPOSE_THREADS"  # the number of threads where it was set here, not by the user
 CGROUP = Path("/sys/fs/cgroup")

@@ -82,11 +82,14 @@ def known_versions() -> dict[str, str]:
 
 
 def machine() -> Row:
+    import torch
+
     return {
         "processor": processor(),
         "cores": cores(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),  # AVX2, AVX512: names alone hide it
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
 
 
@@ -123,10 +126,11 @@ def tables(found: Row) -> str:
     known = [
         f"{name} {made[name]}" for name in ("torch", "onnxruntime", "openvino") if name in made
     ]
+    vectors = f" with {here['vectors']}" if "vectors" in here else ""
     lines = [
         "# Benchmarks of one machine",
         "",
-        f"{here['processor']}, {here['cores']} cores, {here['memory_gib']:g} GiB; {', '.join(known)}; "
+        f"{here['processor']}, {here['cores']} cores{vectors}, {here['memory_gib']:g} GiB; {', '.join(known)}; "
         f"commit {short(found['commit'])}; {found['started'][:10]}.",
         "",
     ]
