@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 from featherpose.overrides.quoting import quoted
 from featherpose.runs.record import mark
 from featherpose.sweeps.command import child_command
-from featherpose.sweeps.display import duration
+from featherpose.sweeps.display import Progress, duration
 from featherpose.sweeps.job import Job, Slots, visible_gpus
 from featherpose.sweeps.launcher import Processes
+from featherpose.sweeps.sweep_file import SweepFile
 
 REAL = {"python": sys.executable, "PYTHON": sys.executable}  # submitit knows its jobs by their pids
 ENDS = enumerate(("finished", "failed", "finished"))
@@ -54,6 +55,11 @@ def main(cfg):
         time.sleep(60)
     if cfg.how == "slow":
         time.sleep(2)
+    if cfg.how == "last" and folder.name == "0":  # until three others are there
+        until = time.monotonic() + 60
+        while len(list(folder.parent.glob("*/run.json"))) < 4:
+            assert time.monotonic() < until, "the next trials wait for this one"
+            time.sleep(0.05)
     mark(folder, state="finished", exit_code=0, best={"score": 10 * cfg.x})
 
 if __name__ == "__main__":
@@ -266,6 +272,56 @@ def test_a_search_whose_launcher_is_killed_goes_on(program: Path, tmp_path: Path
     assert sorted(jobs(folder)) == [str(n) for n in range(6)]
     assert {r["state"] for r in jobs(folder).values()} == {"finished"}
     assert "6 finished" in out
+
+
+@pytest.mark.slow
+def test_a_search_leaves_no_slot_idle(program: Path, tmp_path: Path) -> None:
+    """A trial takes the first slot that is free, whatever else runs."""
+    pytest.importorskip("optuna")
+    folder = tmp_path / "sweeps" / "first"
+    words = [
+        "-m",
+        "hydra/sweeper=search",
+        "x=interval(0,10)",
+        "hydra.sweeper.n_trials=5",
+        "how=last",
+    ]
+    code, out, err = run(program, *words, "hydra.launcher.n_jobs=2")
+    assert code == 0, out + err
+    assert sorted(jobs(folder)) == [str(n) for n in range(5)]
+    assert out.index("#3 starts") < out.index("#0 finished")
+    assert len(json.loads((folder / "sweep.json").read_text())["jobs"]) == 5
+
+
+def test_a_feed_that_fails_leaves_running_jobs_their_end(tmp_path: Path) -> None:
+    class Broken:
+        trials = 3
+
+        def ended(self, number: int, folder: Path) -> None:
+            raise ValueError("no such luck")
+
+    processes = Processes(None, OmegaConf.create())  # ty: ignore
+    processes.feed = Broken()
+    running = [ended_after(n, tmp_path) for n in (1, 4)]
+    processes.trials = dict.fromkeys(running, 0)
+    slots = Slots(2, 0, [], None)
+    progress = Progress(tmp_path, 3, 0, 2)
+    with pytest.raises(ValueError, match="no such luck"):
+        processes._run(list(running), slots, SweepFile(tmp_path), progress)
+    assert [job.state for job in running] == ["finished", "finished"]
+
+
+def ended_after(looks: int, folder: Path) -> Job:
+    """A job without a process that has ended when it was looked at so often."""
+    job = Job(looks, [f"x={looks}"], folder / str(looks), [], OmegaConf.create())
+    answers = iter([False] * (looks - 1) + [True])
+
+    def ended() -> bool:
+        job.state = "finished" if (found := next(answers)) else job.state
+        return found
+
+    job.start, job.ended = lambda slot: None, ended  # ty: ignore
+    return job
 
 
 @pytest.mark.slow

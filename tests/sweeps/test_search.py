@@ -26,7 +26,8 @@ from optuna.trial import TrialState
 from featherpose.errors import PoseError, UsageError
 from featherpose.runs.record import RunRecord, mark
 from featherpose.sweeps import search, study
-from featherpose.sweeps.search import Search, neighbours
+from featherpose.sweeps.search import Search
+from featherpose.training.callbacks import halving
 from hydra_plugins.featherpose_search.search import SearchSweeper
 
 Point = dict[str, str]
@@ -138,6 +139,20 @@ def test_the_same_point_is_trained_once(tmp_path: Path) -> None:
     assert [state for _, state, _ in told(tmp_path)] == [TrialState.COMPLETE] * 8
 
 
+def test_a_point_whose_training_was_broken_off_is_not_trained_again(tmp_path: Path) -> None:
+    """It has a score by then, of the epoch after which it ended."""
+
+    def pruned(point: Point) -> str:
+        trial = halving.trial_of(tmp_path, len(told(tmp_path)) - 1, first=1, keep=3)
+        trial.report(float(point["x"]), 1)
+        return "pruned"
+
+    jobs = Functions(tmp_path, pruned)
+    searched(tmp_path, "x=choice(1,2)", jobs=jobs, sampler="random", n_trials=8)
+    assert sum(jobs.batches) == 2
+    assert [state for _, state, _ in told(tmp_path)] == [TrialState.PRUNED] * 8
+
+
 def test_sweep_limit_ends_it_early_and_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,9 +237,15 @@ def test_wrong_settings_are_one_sentence(
     assert not (tmp_path / "s").exists()
 
 
-def test_neighbours_are_launched_together() -> None:
-    numbers = [search.Proposal(n, {}) for n in (0, 1, 3, 5, 6)]
-    assert [[p.number for p in group] for group in neighbours(numbers)] == [[0, 1], [3], [5, 6]]
+def test_a_launcher_gets_trials_whose_numbers_follow_each_other(tmp_path: Path) -> None:
+    """It counts on from the first; trials 0, 1 and 3 failed at first."""
+    jobs = Functions(tmp_path, lambda point: "failed" if point["x"] != "2" else 0.0)
+    settings = {"sampler": "grid", "n_jobs": 4}
+    with pytest.raises(PoseError, match="3 of 4 jobs did not finish"):
+        searched(tmp_path, "x=0,1,2,3", jobs=jobs, **settings)
+    again = Functions(tmp_path, lambda _: 1.0)
+    searched(tmp_path, "x=0,1,2,3", jobs=again, resume=str(tmp_path), **settings)
+    assert (jobs.batches, again.batches) == ([4], [2, 1])
 
 
 KILLED = {"n_trials": 3, "n_jobs": 2, "first": {"x": 4.0}}

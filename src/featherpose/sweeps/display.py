@@ -66,6 +66,10 @@ class Progress:
         )
         self.bar.advance(self.task)
 
+    def completed(self, jobs: int) -> None:
+        """How far it is where other processes help, or jobs need not be run."""
+        self.bar.update(self.task, completed=jobs)
+
 
 def print_table(jobs: list[Job], folder: Path) -> None:
     """Number, what varies, how it ended, score and time of every job; below it the errors and where to read more."""

@@ -192,6 +192,10 @@ class Slots:
     def take(self) -> Slot | None:
         return self._free.pop(0) if self._free else None
 
+    @property
+    def free(self) -> int:
+        return len(self._free)
+
     def give_back(self, slot: Slot) -> None:
         self._free.append(slot)
 

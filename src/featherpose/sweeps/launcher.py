@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -26,6 +26,16 @@ from featherpose.sweeps.refusals import (
     training_of,
 )
 from featherpose.sweeps.sweep_file import SweepFile, earlier_sweep
+
+
+class Feed(Protocol):
+    """Who has more jobs for free slots: a search, which learns from each that has ended."""
+
+    trials: int  # how many there will be
+
+    def next(self) -> tuple[int, list[str]] | None: ...
+    def ended(self, number: int, folder: Path) -> None: ...
+    def closed(self) -> int: ...
 
 
 class Processes:
@@ -55,6 +65,8 @@ class Processes:
         self.threads = threads
         self.stopping: int | None = None
         self.running: list[Job] = []
+        self.feed: Feed | None = None
+        self.trials: dict[Job, int] = {}  # which of the feed's each job is
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -70,6 +82,7 @@ class Processes:
             print(f"sweep.limit={limit}: the first {limit} of {len(job_overrides)} jobs")
             job_overrides = job_overrides[:limit]
         sweep, planned = self.plan(job_overrides, initial_job_idx)
+        self.trials = {job: number for number, job in enumerate(planned, start=initial_job_idx)}
         jobs = list(dict.fromkeys(planned))  # two that are the same training are one job
         waiting = [job for job in jobs if job.to_run()]
         searching = self.searching
@@ -79,7 +92,8 @@ class Processes:
         # Run them; a signal asks them to save and stop
         slots = Slots(self.n_jobs, self.gpus_per_job, visible_gpus(), self.threads)
         done = len(jobs) - len(waiting)
-        progress = Progress(sweep.folder, len(jobs), done, slots.count, head=not searching)
+        total = self.feed.trials if self.feed else len(jobs)
+        progress = Progress(sweep.folder, total, done, slots.count, head=not searching)
         before = {
             number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
         }
@@ -168,6 +182,7 @@ class Processes:
         return cfg
 
     def _run(self, waiting: list[Job], slots: Slots, sweep: SweepFile, progress: Progress) -> None:
+        trouble = None
         while self.running or (waiting and self.stopping is None):
             while waiting and self.stopping is None and (slot := slots.take()) is not None:
                 job = waiting.pop(0)
@@ -180,7 +195,34 @@ class Processes:
                 sweep.add(job)
                 sweep.write()
                 progress.ended(job)
+                try:
+                    waiting += self._further(job, slots, sweep, progress)
+                except Exception as error:  # the others come to their end first
+                    trouble, self.feed = trouble or error, None
             time.sleep(0.1)
+        if trouble is not None:
+            raise trouble
+
+    def _further(self, ended: Job, slots: Slots, sweep: SweepFile, progress: Progress) -> list[Job]:
+        """The feed's next jobs, as many as there is room for."""
+        found: list[Job] = []
+        if self.feed is None:
+            return found
+        self.feed.ended(self.trials[ended], ended.folder)
+        with open_dict(self.config):
+            self.config.sweep.resume = True  # of this sweep
+        while len(found) < slots.free and self.stopping is None and (asked := self.feed.next()):
+            number, overrides = asked
+            _, (job,) = self.plan([overrides], number)
+            self.trials[job] = number
+            if job.to_run():
+                sweep.add(job)
+                found.append(job)
+            else:
+                self.feed.ended(number, job.folder)
+        sweep.write()
+        progress.completed(self.feed.closed())
+        return found
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """The jobs are in sessions of their own: the first signal asks each to save and stop, the second kills them."""

@@ -82,6 +82,7 @@ class Search:
         self.seed = seed
         self.objectives = list(objectives)
         self.params, self.when, self.first = dict(params or {}), dict(when or {}), dict(first or {})
+        self.claims: dict[int, ExitStack] = {}  # of the trials that this process runs
         self.refuse_settings()
 
     def refuse_settings(self) -> None:
@@ -128,6 +129,9 @@ class Search:
         except (SystemExit, KeyboardInterrupt):  # what the launcher tells is where it stopped
             commands.status(self.folder, console)
             raise
+        finally:
+            for claim in self.claims.values():
+                claim.close()
         self.end()
 
     @contextmanager
@@ -152,12 +156,11 @@ class Search:
         self.tried: set[int] = set()
         shown: list[int] = []
         while True:
-            with ExitStack() as claims:
-                with self.alone():
-                    left, elsewhere = self.left_open(claims)
-                    batch = left or self.proposed(claims)
-                if batch:
-                    self.launch(batch)
+            with self.alone():
+                left, elsewhere = self.left_open(self.at_once)
+                batch = left or self.proposed(self.at_once)
+            if batch:
+                self.launch(batch)
             if batch or not self.all_proposed():
                 continue
             if not elsewhere:
@@ -168,7 +171,7 @@ class Search:
                 shown = elsewhere
             time.sleep(PAUSE)
 
-    def left_open(self, claims: ExitStack) -> tuple[list[Proposal], list[int]]:
+    def left_open(self, most: int) -> tuple[list[Proposal], list[int]]:
         """Trials that were proposed and not told: those to run here, and those that run elsewhere.
 
         A kill leaves them, of this search's process or of another's; some have ended meanwhile.
@@ -176,7 +179,7 @@ class Search:
         here: list[Proposal] = []
         elsewhere: list[int] = []
         for number in self.open_numbers():
-            claim = self.claim(number)
+            claim = None if number in self.claims else self.claim(number)
             if claim is None:
                 elsewhere.append(number)
                 continue
@@ -188,18 +191,18 @@ class Search:
                     continue
                 if self.twin_at_work(proposal):
                     elsewhere.append(number)
-                elif len(here) < self.at_once:
+                elif len(here) < most:
                     here.append(proposal)
-                    claims.push(claim.pop_all())
+                    self.claims[number] = claim.pop_all()
         return here, elsewhere
 
-    def proposed(self, claims: ExitStack) -> list[Proposal]:
-        """New trials, as many as run at a time; one that is the same as an earlier one waits for that."""
+    def proposed(self, most: int) -> list[Proposal]:
+        """New trials; one that is the same as an earlier one waits for that."""
         if self.all_proposed():
             return []
         asked = len(studies.started(self.study))
         batch = []
-        for number in range(asked, min(asked + self.at_once, self.trials)):
+        for number in range(asked, min(asked + most, self.trials)):
             studies.propose(self.study, self.sampler_of(number))
             claim = self.claim(number)
             assert claim is not None, "no other process has seen it"
@@ -207,7 +210,7 @@ class Search:
                 proposal = self.completed(number)
                 if not self.told_by_twin(proposal) and not self.twin_at_work(proposal):
                     batch.append(proposal)
-                    claims.push(claim.pop_all())
+                    self.claims[number] = claim.pop_all()
         return batch
 
     def open_numbers(self) -> list[int]:
@@ -259,20 +262,25 @@ class Search:
         for known in studies.twins(self.study, self.space, proposal.point, proposal.number):
             if known.state in studies.CLOSED:
                 console.print(f"  #{proposal.number} is the same as #{known.number}")
-                self.study.tell(proposal.number, known.values, known.state)
+                values = known.values if known.state == TrialState.COMPLETE else None
+                self.study.tell(proposal.number, values, known.state)
                 return True
         return False
 
     def twin_at_work(self, proposal: Proposal) -> bool:
         for known in studies.twins(self.study, self.space, proposal.point, proposal.number):
-            claim = self.claim(known.number)
+            claim = None if known.number in self.claims else self.claim(known.number)
             if claim is None:
                 return True
             claim.close()
         return False
 
     def launch(self, proposals: Sequence[Proposal]) -> None:
-        """Runs them, and tells the study of every job that has ended."""
+        """Runs the first of them whose numbers follow each other, for a launcher counts on from the first.
+
+        A launcher that has a `feed` asks for the next trial where one of its slots becomes free, and tells of each
+        that has ended at once; any other ends with its last job.
+        """
         typed, place = self.config.hydra.overrides, f"hydra.sweep.dir={quoted(str(self.folder))}"
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(self.folder)
@@ -281,13 +289,38 @@ class Search:
             self.config.sweep.limit = None
             # The launcher goes on with the jobs that it knows
             self.config.sweep.resume = (self.folder / "sweep.json").is_file()
-        for group in neighbours(proposals):  # a job's number is its trial's
-            jobs = [self.space.overrides(each.point) for each in group]
-            results = self.launcher(self.config).launch(jobs, initial_job_idx=group[0].number)
-            with self.alone():  # so that nobody who looks for what is open takes it up now
-                for each, result in zip(group, results, strict=True):
-                    self.tried.add(each.number)
-                    self.tell(each.number, self.folder_of(each.number) or Path(result.working_dir))
+        first = proposals[0].number  # a job's number is its trial's
+        group = [each for i, each in enumerate(proposals) if each.number == first + i]
+        for each in proposals[len(group) :]:
+            self.claims.pop(each.number).close()
+        launcher = self.launcher(self.config)
+        if hasattr(launcher, "feed"):
+            launcher.feed = self
+        jobs = [self.space.overrides(each.point) for each in group]
+        for each, result in zip(group, launcher.launch(jobs, initial_job_idx=first), strict=True):
+            if each.number in self.claims:
+                self.ended(each.number, Path(result.working_dir))
+
+    def ended(self, number: int, folder: Path) -> None:
+        """Tells the study how a job has ended that this process ran."""
+        with self.alone():  # so that nobody who looks for what is open takes it up now
+            self.tried.add(number)
+            self.tell(number, self.folder_of(number) or folder)
+            self.claims.pop(number).close()
+
+    def next(self) -> tuple[int, list[str]] | None:
+        """Number and overrides of one more trial to run beside those that run; None where there is none now."""
+        batch: list[Proposal] = []
+        with self.alone():
+            if len(self.claims) < self.at_once:
+                batch, _ = self.left_open(1)
+                while not batch and not self.all_proposed():
+                    batch = self.proposed(1)
+        return (batch[0].number, self.space.overrides(batch[0].point)) if batch else None
+
+    def closed(self) -> int:
+        """How many trials have come to their end."""
+        return sum(each.state in studies.CLOSED for each in studies.started(self.study))
 
     def tell(self, number: int, folder: Path | None) -> bool:
         """Whether a job has come to its end. One that failed stays open: `sweep.resume` runs it again."""
@@ -367,17 +400,6 @@ def write_multirun(config: DictConfig, folder: Path) -> None:
     path = folder / "multirun.yaml"
     if not path.is_file():
         write_atomically(path, OmegaConf.to_yaml(config))
-
-
-def neighbours(proposals: Sequence[Proposal]) -> list[list[Proposal]]:
-    """Proposals whose numbers follow each other: a launcher counts on from the first."""
-    groups: list[list[Proposal]] = []
-    for each in proposals:
-        if groups and groups[-1][-1].number + 1 == each.number:
-            groups[-1].append(each)
-        else:
-            groups.append([each])
-    return groups
 
 
 def is_job(record: Path, number: int) -> bool:

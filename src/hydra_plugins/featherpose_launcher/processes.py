@@ -16,6 +16,7 @@ class ProcessLauncher(Launcher):
 
     def __init__(self, **slots: Any) -> None:
         self.slots = slots
+        self.feed: Any = None  # of more jobs than `launch` is given; a search sets it
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -28,6 +29,6 @@ class ProcessLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         from featherpose.sweeps.launcher import Processes
 
-        return Processes(self.hydra_context, self.config, **self.slots).launch(
-            job_overrides, initial_job_idx
-        )
+        processes = Processes(self.hydra_context, self.config, **self.slots)
+        processes.feed = self.feed
+        return processes.launch(job_overrides, initial_job_idx)
