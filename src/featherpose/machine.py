@@ -72,7 +72,7 @@ def one_process() -> ProcessPoolExecutor:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent)
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent)
 
 
 def elsewhere(function: Callable[..., Any], *arguments: object) -> Any:
@@ -81,7 +81,8 @@ def elsewhere(function: Callable[..., Any], *arguments: object) -> Any:
         return process.submit(function, *arguments).result()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """For a process that multiprocessing has started: it ends where its parent ends, however that is."""
     from multiprocessing import parent_process
     from threading import Thread
 

@@ -34,7 +34,7 @@ from featherpose.data.dataset import CropDataset, calm_worker
 from featherpose.data.device import DeviceCrops, DeviceLoader, to_device
 from featherpose.data.sampler import PersonSampler
 from featherpose.files import write_atomically
-from featherpose.machine import processor
+from featherpose.machine import end_with_parent, processor
 from featherpose.models.count import count
 from featherpose.models.network import PoseNetwork, lay_out, natural_height_of
 from featherpose.pixels import normalise
@@ -521,6 +521,7 @@ def compile_apart(wanted: Wanted, network: str, left: float) -> Row:
 
 
 def compiled_rate(wanted: Wanted, network: str, answers: Any) -> None:
+    end_with_parent()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     try:
