@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from omegaconf import OmegaConf
@@ -296,19 +297,27 @@ def test_a_search_leaves_no_slot_idle(program: Path, tmp_path: Path) -> None:
 def test_a_feed_that_fails_leaves_running_jobs_their_end(tmp_path: Path) -> None:
     class Broken:
         trials = 3
+        told: ClassVar[list[int]] = []
 
         def ended(self, number: int, folder: Path) -> None:
-            raise ValueError("no such luck")
+            self.told.append(number)
 
-    processes = Processes(None, OmegaConf.create())  # ty: ignore
+        def next(self) -> None:
+            if self.told:
+                raise ValueError("no such luck")
+
+        def closed(self) -> int:
+            return len(self.told)
+
+    processes = Processes(None, OmegaConf.create({"sweep": {}}))  # ty: ignore
     processes.feed = Broken()
-    running = [ended_after(n, tmp_path) for n in (1, 4)]
-    processes.trials = dict.fromkeys(running, 0)
-    slots = Slots(2, 0, [], None)
-    progress = Progress(tmp_path, 3, 0, 2)
+    running = [ended_after(looks, tmp_path) for looks in (1, 4)]
+    processes.trials = {job: number for number, job in enumerate(running)}
+    slots, progress = Slots(2, 0, [], None), Progress(tmp_path, 3, 0, 2)
     with pytest.raises(ValueError, match="no such luck"):
         processes._run(list(running), slots, SweepFile(tmp_path), progress)
     assert [job.state for job in running] == ["finished", "finished"]
+    assert Broken.told == [0], "the search goes on by what lies in the folders"
 
 
 def ended_after(looks: int, folder: Path) -> Job:

@@ -182,8 +182,15 @@ class Processes:
         return cfg
 
     def _run(self, waiting: list[Job], slots: Slots, sweep: SweepFile, progress: Progress) -> None:
-        trouble = None
+        room, trouble = self.feed is not None, None
         while self.running or (waiting and self.stopping is None):
+            if room and self.feed is not None and self.stopping is None:
+                room = False  # until the next job has ended
+                try:
+                    waiting += self._further(self.feed, slots.free - len(waiting), sweep)
+                    progress.completed(self.feed.closed())
+                except Exception as error:  # the others come to their end first
+                    trouble, self.feed = error, None
             while waiting and self.stopping is None and (slot := slots.take()) is not None:
                 job = waiting.pop(0)
                 self.running.append(job)
@@ -195,23 +202,18 @@ class Processes:
                 sweep.add(job)
                 sweep.write()
                 progress.ended(job)
-                try:
-                    waiting += self._further(job, slots, sweep, progress)
-                except Exception as error:  # the others come to their end first
-                    trouble, self.feed = trouble or error, None
+                if self.feed is not None:
+                    self.feed.ended(self.trials[job], job.folder)
+                    room = True
             time.sleep(0.1)
         if trouble is not None:
             raise trouble
 
-    def _further(self, ended: Job, slots: Slots, sweep: SweepFile, progress: Progress) -> list[Job]:
-        """The feed's next jobs, as many as there is room for."""
+    def _further(self, feed: Feed, room: int, sweep: SweepFile) -> list[Job]:
         found: list[Job] = []
-        if self.feed is None:
-            return found
-        self.feed.ended(self.trials[ended], ended.folder)
         with open_dict(self.config):
             self.config.sweep.resume = True  # of this sweep
-        while len(found) < slots.free and self.stopping is None and (asked := self.feed.next()):
+        while len(found) < room and (asked := feed.next()):
             number, overrides = asked
             _, (job,) = self.plan([overrides], number)
             self.trials[job] = number
@@ -219,9 +221,8 @@ class Processes:
                 sweep.add(job)
                 found.append(job)
             else:
-                self.feed.ended(number, job.folder)
+                feed.ended(number, job.folder)
         sweep.write()
-        progress.completed(self.feed.closed())
         return found
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
