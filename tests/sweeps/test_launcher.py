@@ -219,6 +219,31 @@ def test_a_stop_is_handed_on_and_nothing_more_is_started(program: Path, tmp_path
     assert "waiting" in out
 
 
+def test_a_second_signal_kills_what_is_still_saving(program: Path, tmp_path: Path) -> None:
+    """And does not call it short of memory."""
+    program.write_text(
+        program.read_text().replace(
+            'mark(folder, state="interrupted", exit_code=143)', "time.sleep(60)"
+        )
+    )
+    process = start(program, "-m", "how=wait", "x=1", "hydra.launcher.n_jobs=2")
+    folder = tmp_path / "sweeps" / "first"
+    until = time.monotonic() + 60
+    while not jobs(folder) and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    out, _ = process.communicate(timeout=50)
+    (record,) = jobs(folder).values()
+    assert (record["state"], record["error"]) == (
+        "interrupted",
+        "killed by a second signal before it had saved",
+    )
+    assert "interrupted" in out and "out of memory" not in out
+
+
 def test_one_job_that_is_killed_leaves_the_others_and_is_run_again(
     program: Path, tmp_path: Path
 ) -> None:

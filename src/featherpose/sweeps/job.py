@@ -49,6 +49,7 @@ class Job:
     force: bool = False  # also where it seems to run elsewhere
     slot: Slot = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
+    _killed: bool = False  # by this process, not from outside
     _began: float = 0.0
 
     def __post_init__(self) -> None:
@@ -114,17 +115,19 @@ class Job:
         elif code == 0:
             self.state = FINISHED if said in (None, FINISHED) else FAILED
             self.error = None if self.state == FINISHED else f"ended with run.json at {said}"
+        elif code == -signal.SIGKILL and self._killed:
+            self.state, self.error = INTERRUPTED, "killed by a second signal before it had saved"
         else:
             told = record if record and said in (FAILED, INTERRUPTED) and record.exit_code else None
             self.state = told.state if told else FAILED
             self.error = told.error if told else death(code, self.folder / LOG)
-        if self.state == FAILED and said != FAILED:
+        if self.state in (FAILED, INTERRUPTED) and said != self.state:
             finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
             first = {"name": self.folder.name, "group": self.folder.parent.name}
             mark(
                 self.folder,
                 **({} if record else first),
-                state=FAILED,
+                state=self.state,
                 error=self.error,
                 exit_code=self.exit_code,
                 finished=finished,
@@ -136,6 +139,7 @@ class Job:
                 os.killpg(self._process.pid, number)
 
     def kill(self) -> None:
+        self._killed = True
         self.signal(signal.SIGKILL)
 
     def score(self) -> float | None:
