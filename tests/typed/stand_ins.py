@@ -95,7 +95,7 @@ SMALLER = {
     r"(python src/export\.py|featherpose export) (.*)\bweb=(\S+)(.*)": r"\1 \2web=\3\4 ort=ort",
     r"python -m http\.server .*": "python -m http.server --help",  # until it is stopped
     r"(python tests/metrics/test_average_precision\.py) 10000": r"\1 5",
-    r"(python -m pytest tests/sweeps/test_search\.py) -m slow -s": r"\1 -k neighbours",  # a minute
+    r"(python -m pytest tests/sweeps/test_search\.py) -m slow -s": r"\1 -k follow_each_other",  # a minute
     r"python -m pytest tests/export/test_web\.py": (
         "python -m pytest tests/export/test_web.py -m 'not slow'"
     ),
