@@ -23,6 +23,7 @@ from featherpose.sweeps.launcher import Processes
 from featherpose.sweeps.sweep_file import SweepFile
 
 REAL = {"python": sys.executable, "PYTHON": sys.executable}  # submitit knows its jobs by their pids
+SEARCH = ["-m", "hydra/sweeper=search", "x=interval(0,10)"]
 ENDS = enumerate(("finished", "failed", "finished"))
 
 PROGRAM = """
@@ -279,7 +280,7 @@ def test_a_search_whose_launcher_is_killed_goes_on(program: Path, tmp_path: Path
     """SIGKILL while two jobs run, which end by themselves; then a Ctrl-C; then it comes to its end."""
     pytest.importorskip("optuna")
     folder = tmp_path / "sweeps" / "first"
-    words = ["-m", "hydra/sweeper=search", "x=interval(0,10)", "hydra.sweeper.n_trials=6"]
+    words = [*SEARCH, "hydra.sweeper.n_trials=6"]
     words += ["hydra.launcher.n_jobs=2", f"sweep.resume={folder}"]
     for number, deadly in ((2, signal.SIGKILL), (4, signal.SIGINT)):
         process = start(program, *words[: -1 if number == 2 else None])
@@ -305,13 +306,7 @@ def test_a_search_leaves_no_slot_idle(program: Path, tmp_path: Path) -> None:
     """A trial takes the first slot that is free, whatever else runs."""
     pytest.importorskip("optuna")
     folder = tmp_path / "sweeps" / "first"
-    words = [
-        "-m",
-        "hydra/sweeper=search",
-        "x=interval(0,10)",
-        "hydra.sweeper.n_trials=5",
-        "how=last",
-    ]
+    words = [*SEARCH, "hydra.sweeper.n_trials=5", "how=last"]
     code, out, err = run(program, *words, "hydra.launcher.n_jobs=2")
     assert code == 0, out + err
     assert sorted(jobs(folder)) == [str(n) for n in range(5)]
@@ -336,8 +331,7 @@ def test_a_feed_that_fails_leaves_running_jobs_their_end(tmp_path: Path) -> None
 
     processes = Processes(None, OmegaConf.create({"sweep": {}}))  # ty: ignore
     processes.feed = Broken()
-    running = [ended_after(looks, tmp_path) for looks in (1, 4)]
-    processes.trials = {job: number for number, job in enumerate(running)}
+    running = [ended_after(looks, number, tmp_path) for number, looks in enumerate((1, 4))]
     slots, progress = Slots(2, 0, [], None), Progress(tmp_path, 3, 0, 2)
     with pytest.raises(ValueError, match="no such luck"):
         processes._run(list(running), slots, SweepFile(tmp_path), progress)
@@ -345,9 +339,9 @@ def test_a_feed_that_fails_leaves_running_jobs_their_end(tmp_path: Path) -> None
     assert Broken.told == [0], "the search goes on by what lies in the folders"
 
 
-def ended_after(looks: int, folder: Path) -> Job:
+def ended_after(looks: int, number: int, folder: Path) -> Job:
     """A job without a process that has ended when it was looked at so often."""
-    job = Job(looks, [f"x={looks}"], folder / str(looks), [], OmegaConf.create())
+    job = Job(number, [f"x={number}"], folder / str(number), [], OmegaConf.create())
     answers = iter([False] * (looks - 1) + [True])
 
     def ended() -> bool:
@@ -366,13 +360,7 @@ def test_a_search_of_two_processes_outlives_one_of_them(
     """A job outlives a killed search and is waited for; one that a Ctrl-C has stopped goes on at the other's."""
     pytest.importorskip("optuna")
     folder = tmp_path / "sweeps" / "first"
-    words = [
-        "-m",
-        "hydra/sweeper=search",
-        "x=interval(0,10)",
-        "hydra.sweeper.n_trials=5",
-        "how=slow",
-    ]
+    words = [*SEARCH, "hydra.sweeper.n_trials=5", "how=slow"]
     first = start(program, *words, "hydra.launcher.n_jobs=2")
     until = time.monotonic() + 120
     while not (folder / "sweep.json").is_file() and time.monotonic() < until:

@@ -29,7 +29,7 @@ from featherpose.sweeps.sweep_file import SweepFile, earlier_sweep
 
 
 class Feed(Protocol):
-    """Who has more jobs for free slots: a search, which learns from each that has ended."""
+    """Who has more jobs for free slots: a search, whose trials' numbers are those of its jobs."""
 
     trials: int  # how many there will be
 
@@ -66,7 +66,6 @@ class Processes:
         self.stopping: int | None = None
         self.running: list[Job] = []
         self.feed: Feed | None = None
-        self.trials: dict[Job, int] = {}  # which of the feed's each job is
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -82,7 +81,6 @@ class Processes:
             print(f"sweep.limit={limit}: the first {limit} of {len(job_overrides)} jobs")
             job_overrides = job_overrides[:limit]
         sweep, planned = self.plan(job_overrides, initial_job_idx)
-        self.trials = {job: number for number, job in enumerate(planned, start=initial_job_idx)}
         jobs = list(dict.fromkeys(planned))  # two that are the same training are one job
         waiting = [job for job in jobs if job.to_run()]
         searching = self.searching
@@ -182,10 +180,10 @@ class Processes:
         return cfg
 
     def _run(self, waiting: list[Job], slots: Slots, sweep: SweepFile, progress: Progress) -> None:
-        room, trouble = self.feed is not None, None
+        ask, trouble = True, None
         while self.running or (waiting and self.stopping is None):
-            if room and self.feed is not None and self.stopping is None:
-                room = False  # until the next job has ended
+            if ask and self.feed is not None and self.stopping is None:
+                ask = False  # until the next job has ended
                 try:
                     waiting += self._further(self.feed, slots.free - len(waiting), sweep)
                     progress.completed(self.feed.closed())
@@ -203,8 +201,8 @@ class Processes:
                 sweep.write()
                 progress.ended(job)
                 if self.feed is not None:
-                    self.feed.ended(self.trials[job], job.folder)
-                    room = True
+                    self.feed.ended(job.number, job.folder)
+                    ask = True
             time.sleep(0.1)
         if trouble is not None:
             raise trouble
@@ -216,7 +214,6 @@ class Processes:
         while len(found) < room and (asked := feed.next()):
             number, overrides = asked
             _, (job,) = self.plan([overrides], number)
-            self.trials[job] = number
             if job.to_run():
                 sweep.add(job)
                 found.append(job)

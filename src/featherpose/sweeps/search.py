@@ -179,7 +179,7 @@ class Search:
         here: list[Proposal] = []
         elsewhere: list[int] = []
         for number in self.open_numbers():
-            claim = None if number in self.claims else self.claim(number)
+            claim = self.claim(number)
             if claim is None:
                 elsewhere.append(number)
                 continue
@@ -217,10 +217,12 @@ class Search:
         return [each.number for each in studies.started(self.study) if each.state == studies.OPEN]
 
     def claim(self, number: int) -> ExitStack | None:
-        """Holds a trial for this process until it is closed; None where another one runs it.
+        """Holds a trial for this process until it is closed; None where it runs, here or elsewhere.
 
         A job may outlive the search that has started it.
         """
+        if number in self.claims:
+            return None
         (self.folder / CLAIMS).mkdir(exist_ok=True)
         claim = ExitStack()
         try:
@@ -269,7 +271,7 @@ class Search:
 
     def twin_at_work(self, proposal: Proposal) -> bool:
         for known in studies.twins(self.study, self.space, proposal.point, proposal.number):
-            claim = None if known.number in self.claims else self.claim(known.number)
+            claim = self.claim(known.number)
             if claim is None:
                 return True
             claim.close()
