@@ -48,23 +48,31 @@ def test_scores_stand_beside_size_and_speed_a_column_for_each_way_of_measuring(
         return Entry(str(run.run.folder), Candidate(run.name, convolution, 64, 48), 10**6, 10**8)
 
     monkeypatch.setattr(latency, "entry_of_run", entry)
+    of_lapx = {"model": {"stages": 3}, "schedule": {"batch_size": 8}}
     for seed, score in enumerate((80.0, 82.0)):
-        write_run(f"lapx-seed{seed}", seed=seed, score=score, config={"model": {"stages": 3}})
+        lapx = write_run(f"lapx-seed{seed}", seed=seed, score=score, config=of_lapx)
+        epochs = "epoch,step,images_per_s\n0,3,1\n1,7,0.8\n"  # 32 people in 32 s, 32 in 40 s
+        (lapx / "metrics.csv").write_text(epochs)
     lap = write_run("lap-seed0", score=79.0, config={"model": {"stages": 2}})
     write_run("broken", state="failed")
     own = Run(lap).own_score
     replace(own, values={"score": 79.5}, protocol=own.protocol | {"flip": True}).write(lap)
     latency.run([], [], runs=str(tmp_path / "train"), out=str(tmp_path / "out"), **QUICK)
-    head, _, lapx, lap_row, *notes = (tmp_path / "out" / "latency.md").read_text().splitlines()
-    assert head.startswith("| network | input | PCKh@0.5 [1] | PCKh@0.5 [2] | params | GMACs |")
-    assert lapx.startswith("| lapx | 64x48 | 81.00 ± 1.41 |  | 1.00M | 0.10 |")
-    assert lap_row.startswith("| lap | 64x48 | 79.00 | 79.50 | 1.00M | 0.10 |")
+    head, _, lapx_row, lap_row, *notes = (tmp_path / "out" / "latency.md").read_text().splitlines()
+    assert head.startswith(
+        "| network | input | PCKh@0.5 [1] | PCKh@0.5 [2] | people seen | hours | params | GMACs |"
+    )
+    assert lapx_row.startswith("| lapx | 64x48 | 81.00 ± 1.41 |  | 64 | 0.02 | 1.00M | 0.10 |")
+    assert lap_row.startswith("| lap | 64x48 | 79.00 | 79.50 |  |  | 1.00M | 0.10 |")
     assert "The paper has" not in "\n".join(notes)  # a run's name is no network of the paper
     assert "[2]: PCKh@0.5 on mpii, 2958 persons, 256x256, flip + shift" in "\n".join(notes)
     with (tmp_path / "out" / "latency.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert float(rows["lapx"]["score_1"]) == 81 and rows["lapx"]["score_2"] == "nan"
     assert float(rows["lap"]["fps_1"]) > 0
+    assert rows["lapx"]["people_seen"] == "64" and float(rows["lapx"]["hours"]) == 72 / 3600
+    assert rows["lap"]["people_seen"] == ""  # its batch is not known
+    assert (tmp_path / "out" / "scores.png").stat().st_size > 10_000
     printed = capsys.readouterr()
     assert "left out, without a final score: broken" in printed.err
     assert "PCKh@0.5 [1]" in printed.out

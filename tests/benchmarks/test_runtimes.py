@@ -65,6 +65,9 @@ def test_every_format_and_a_strangers_file_in_one_table(
     assert max(off["lapx, onnx"], off["lapx, openvino"]) < 1e-4
     assert 1e-4 < off["lapx, half"] < off["lapx, int8"]
     assert rows["mine, onnx"]["from_float64"] == rows["mine, onnx"]["score"] == ""
+    size, of_mine = rows["lapx, half"], rows["mine, onnx"]
+    assert int(size["parameters"]) > 0 and int(size["macs"]) > 0 and of_mine["parameters"] == ""
+    assert not (Path(keys["out"]) / "runtimes.png").exists()
     for row in rows.values():
         assert float(row["ms_threads_1_batch_1"]) > 0 and float(row["ms_threads_1_batch_2"]) > 0
     assert float(rows["lapx, onnx"]["times_first_threads_1_batch_2"]) == 1
@@ -128,6 +131,24 @@ def test_a_score_is_of_files_with_the_datasets_joints(tmp_path: Path) -> None:
     assert sample.score(model(tmp_path / "detector.onnx")) is None
     assert Sample(["data=synthetic"], 8).score(shipped.FOLDER / "light.onnx") is None
     assert Sample([], 8).score(shipped.FOLDER / "light.onnx") is None
+
+
+@pytest.mark.slow
+def test_scores_have_intervals_differences_and_a_picture(tmp_path: Path) -> None:
+    light = shipped.FOLDER / "light.onnx"
+    same = tmp_path / "same.onnx"
+    same.write_bytes(light.read_bytes())
+    keys: dict[str, Any] = {"threads": [1], "batches": [1], "rounds": 1, "memory": False}
+    keys["dataset"] = ["data=synthetic", "data.skeleton=coco", "data.joints=17"]
+    out = str(tmp_path / "out")
+    runtimes.run(extra=[str(light), str(same)], score_on=8, out=out, **keys)
+    first, second = read(out).values()
+    assert float(first["score_low"]) < float(first["score"]) < float(first["score_high"])
+    assert first["beside_first"] == ""
+    assert float(second["beside_first"]) == float(second["beside_first_low"]) == 0
+    table = (Path(out) / "runtimes.md").read_text()
+    assert "| PCKh@0.5 | beside first |" in table and "| +0.00 [+0.00, +0.00] noise |" in table
+    assert (Path(out) / "runtimes.png").stat().st_size > 10_000
 
 
 def test_a_file_of_a_fixed_batch_is_run_in_parts(tmp_path: Path) -> None:

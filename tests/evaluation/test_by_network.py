@@ -61,7 +61,12 @@ def data() -> PoseDataModule:
 def test_a_sample_is_scored_in_picture_coordinates(data: PoseDataModule) -> None:
     found = score_sample(Estimator(Perfect(data)), data, 5)
     assert found == SampleScore("PCKh@0.5", 100.0, 5)
-    assert score_sample(Estimator(Perfect(data, off=30)), data, 5).score < 50
+    worse = score_sample(Estimator(Perfect(data, off=30)), data, 5)
+    assert worse.score < 50
+    gain = worse.against(found)
+    assert gain is not None and gain.value == worse.score - 100 and not gain.noise
+    assert worse.interval is not None and worse.interval.low <= worse.score <= worse.interval.high
+    assert worse.against(SampleScore("AP", 100.0, 5)) is None
 
 
 def test_people_who_are_not_in_the_sample_are_not_looked_for(data: PoseDataModule) -> None:

@@ -6,6 +6,7 @@ import csv
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from featherpose.benchmarks.latency_files import Entry, entries_of, entry_of_file, entry_of_run
-from featherpose.benchmarks.latency_scores import ScoredRun, scored_runs, ways
+from featherpose.benchmarks.latency_scores import Effort, ScoredRun, effort, scored_runs, ways
 from featherpose.benchmarks.measured import Measured
 from featherpose.benchmarks.stopwatch import (
     BUSY,
@@ -29,6 +30,7 @@ from featherpose.benchmarks.stopwatch import (
 from featherpose.errors import PoseError, UsageError
 from featherpose.machine import cores, processor
 from featherpose.runs.published import rows as published_rows
+from featherpose.runs.score_plot import draw_scores
 from featherpose.runs.speed_plot import draw
 
 YARDSTICK = "lapx"
@@ -49,6 +51,11 @@ class NetworkRow:
     @property
     def name(self) -> str:
         return self.entry.candidate.name
+
+    @cached_property
+    def effort(self) -> Effort | None:
+        """What the training of its first run took."""
+        return effort(self.scored.run) if self.scored else None
 
     def reached(self, measurement: Measurement) -> float | None:
         """Share of the machine's peak."""
@@ -108,9 +115,9 @@ def run(
         rows = rows_of(entries, measurements, trained)
         if memory:
             measure_memory(rows, progress)
-    write(rows, measurements, Path(out))
+    scores = ", scores.png" if write(rows, measurements, Path(out)) else ""
     show(rows, measurements)
-    Console().print(f"Written to {out}: latency.md, latency.csv, latency.png")
+    Console().print(f"Written to {out}: latency.md, latency.csv, latency.png{scores}")
     return [each for m in measurements for each in in_rounds(rows, m)]
 
 
@@ -202,7 +209,9 @@ def scores_of(rows: Sequence[NetworkRow]) -> dict[str, str]:
 
 
 def headings(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> list[str]:
-    titles = ["network", "input", *scores_of(rows), "params", "GMACs"]
+    scores = scores_of(rows)
+    titles = ["network", "input", *scores, *(("people seen", "hours") if scores else ())]
+    titles += ["params", "GMACs"]
     for m in measurements:
         threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
         titles += [f"ms, {threads}", "p95", "FPS", "FPS, flip", "x LAPX", "of peak"]
@@ -217,8 +226,11 @@ def cells(
         row.name,
         f"{entry.candidate.height}x{entry.candidate.width}",
         *("" if row.scored is None else row.scored.text(how) for how in scores_of(rows).values()),
-        f"{entry.parameters / 1e6:.2f}M",
     ]
+    if scores_of(rows):
+        took = row.effort
+        texts += [f"{took.people:,}", f"{took.hours:.2f}"] if took else ["", ""]
+    texts.append(f"{entry.parameters / 1e6:.2f}M")
     texts.append("" if entry.macs is None else f"{entry.macs / 1e9:.2f}")
     for m in measurements:
         timing = row.timings[m.threads]
@@ -238,7 +250,7 @@ def cells(
 
 
 TERMINAL = ("ms", "FPS", "FPS, flip", "x LAPX", "paper x LAPX", "MB")
-SCORED = ("params", "GMACs", "FPS", "FPS, flip", "MB")  # beside scores, as in Table 2
+SCORED = ("params", "GMACs", "FPS", "MB")  # beside scores, as in Table 2
 
 
 def show(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> None:
@@ -257,6 +269,7 @@ def show(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> Non
                 justify="left" if first else "right",
                 no_wrap=not first,
                 overflow="fold",
+                min_width=min(12, max(len(row.name) for row in rows)) if first else None,
             )
         for row in rows:
             texts = cells(rows, row, [m])
@@ -285,6 +298,8 @@ def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> li
         lines.append(
             f"{column}: {how}. [low, high] is its 95% interval, ± its deviation over seeds."
         )
+    if any(row.effort for row in rows):
+        lines.append("people seen, hours: in training, of one run; without validation.")
     for row in rows:
         claimed = published_ratio(rows, row)
         if claimed is None or row.entry.candidate.name == YARDSTICK or row.entry.key == YARDSTICK:
@@ -303,7 +318,8 @@ def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> li
     return lines
 
 
-def write(rows: Sequence[NetworkRow], measurements: Sequence[Measurement], out: Path) -> None:
+def write(rows: Sequence[NetworkRow], measurements: Sequence[Measurement], out: Path) -> bool:
+    """All files; whether there was a picture of scores to draw."""
     out.mkdir(parents=True, exist_ok=True)
     titles = headings(rows, measurements)
     lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
@@ -316,6 +332,23 @@ def write(rows: Sequence[NetworkRow], measurements: Sequence[Measurement], out: 
         writer.writeheader()
         writer.writerows(records)
     draw(records, [m.threads for m in measurements], out / "latency.png")
+    return draw_best(rows, measurements[0], out / "scores.png")
+
+
+def draw_best(rows: Sequence[NetworkRow], measurement: Measurement, path: Path) -> bool:
+    """Scores against milliseconds, by the way of measuring that most networks have."""
+    threads, scored = measurement.threads, [row for row in rows if row.scored]
+    found = {
+        how: [
+            row.scored.point(how, row.timings[threads].median)
+            for row in scored
+            if row.scored and how in row.scored.groups
+        ]
+        for how in scores_of(rows).values()
+    }
+    how = max(found, key=lambda each: len(found[each]), default="")
+    times = f"{threads} thread{'s' * (threads > 1)}"
+    return draw_scores(found.get(how, []), how, times, path)
 
 
 def record(
@@ -331,6 +364,9 @@ def record(
     for n, how in enumerate(scores_of(rows).values(), start=1):
         value = None if row.scored is None else row.scored.value(how)
         facts |= {f"score_{n}": value, f"measured_{n}": how}
+    if scores_of(rows):
+        took = row.effort
+        facts |= {"people_seen": took and took.people, "hours": took and took.hours}
     facts |= {"parameters": entry.parameters, "macs": entry.macs}
     for m in measurements:
         timing, end = (

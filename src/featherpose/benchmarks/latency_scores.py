@@ -12,6 +12,7 @@ from pathlib import Path
 from featherpose.errors import PoseError
 from featherpose.runs.commands import select
 from featherpose.runs.folder import Run
+from featherpose.runs.score_plot import Scored
 from featherpose.runs.table import Group, tables
 
 
@@ -35,6 +36,32 @@ class ScoredRun:
 
     def value(self, how: str) -> float:
         return self.groups[how].mean("score") if how in self.groups else math.nan
+
+    def point(self, how: str, ms: float) -> Scored:
+        """For the picture of scores: its bar is the interval of one run, the deviation over seeds."""
+        group, value = self.groups.get(how), self.value(how)
+        if group is None:
+            return Scored(self.name, ms, math.nan)
+        spread = group.deviation("score")
+        low, high = group.interval or (value - spread, value + spread)
+        return Scored(self.name, ms, value, low, high)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What training took until it ended: people seen, each as often as it was, and hours of training epochs."""
+
+    people: int
+    hours: float
+
+
+def effort(run: Run) -> Effort | None:
+    """Of a run's metrics.csv, by its pictures a second; None where it does not say."""
+    batch, rows = run.select("schedule.batch_size"), run.metrics
+    if not isinstance(batch, int) or not {"step", "images_per_s"} <= set(rows.columns):
+        return None
+    people = rows["step"].add(1).diff().fillna(rows["step"].iloc[0] + 1) * batch
+    return Effort(int(people.sum()), float((people / rows["images_per_s"]).sum()) / 3600)
 
 
 def scored_runs(

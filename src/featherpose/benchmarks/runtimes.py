@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
@@ -55,7 +55,10 @@ from featherpose.inference.backends import (
 from featherpose.inference.by_name import for_joints
 from featherpose.inference.litert import LiteRT
 from featherpose.inference.ncnn import Ncnn
+from featherpose.intervals import Interval
 from featherpose.machine import cores, processor
+from featherpose.models.count import macs
+from featherpose.runs.score_plot import Scored, draw_scores
 from featherpose.settings import choice, whole
 from featherpose.skeletons import Skeleton
 
@@ -77,6 +80,8 @@ class Row:
     megabytes: float | None = None
     distance: Distance | None = None
     score: SampleScore | None = None
+    parameters: int | None = None
+    macs: int | None = None  # of the convolutions
 
     @property
     def name(self) -> str:
@@ -169,7 +174,8 @@ def run(
     lines += notes(rows, cells)
     write(rows, cells, lines, Path(out))
     show(rows, cells, lines)
-    Console().print(f"Written to {out}: runtimes.md, runtimes.csv")
+    picture = ", runtimes.png" if draw(rows, cells[0], Path(out)) else ""
+    Console().print(f"Written to {out}: runtimes.md, runtimes.csv{picture}")
     first = rows[0]
     return [
         Measured(
@@ -195,8 +201,12 @@ def in_format(
     except PoseError as error:
         lines.append(f"{network.name}, {kind}: {error}")
         return []
-    score = None if network.random else sample.score(path, network.trained.skeleton)
-    return [Row(network.name, kind, path, distance=off, score=score)]
+    about = network.trained
+    score = None if network.random else sample.score(path, about.skeleton)
+    size = sum(each.numel() for each in about.network.parameters())
+    operations = macs(about.network, *about.input_size)
+    row = Row(network.name, kind, path, parameters=size, macs=operations)
+    return [replace(row, distance=off, score=score)]
 
 
 def check_names(rows: Sequence[Row]) -> None:
@@ -278,12 +288,37 @@ def measure(rows: Sequence[Row], cells: Sequence[Cell], rounds: int, progress: P
                     row.wall.setdefault((threads, batch), []).append(wall / batch)
 
 
-FIXED = ("network", "format", "runs in", "input", "MB of file", "MB of memory", "from float64", "off, px")  # fmt: skip
+FIXED = ("network", "format", "runs in", "input", "params", "GMACs", "MB of file", "MB of memory")
+OFF = ("from float64", "off, px")
 
 
 def headings(rows: Sequence[Row], cells: Sequence[Cell]) -> list[str]:
     times = [text for cell in cells for text in (f"ms, {words(cell)}", "x first")]
-    return [*FIXED, *([score_name(rows)] if score_name(rows) else []), *times]
+    return [*FIXED, *OFF, *([score_name(rows), "beside first"] if score_name(rows) else []), *times]
+
+
+def draw(rows: Sequence[Row], cell: Cell, out: Path) -> bool:
+    """runtimes.png: scores against the milliseconds of the first threads and batch."""
+    found = [
+        Scored(row.name, row.median(cell), row.score.score, *bounds(row.score))
+        for row in rows
+        if row.score
+    ]
+    return draw_scores(found, score_name(rows), words(cell), out / "runtimes.png")
+
+
+def bounds(score: SampleScore | None) -> tuple[float | None, float | None]:
+    """Of its 95% interval."""
+    found = score.interval if score else None
+    return (found.low, found.high) if found else (None, None)
+
+
+def gain(rows: Sequence[Row], row: Row) -> Interval | None:
+    """The row's score minus the first scored one's, paired by pictures."""
+    first = next((each for each in rows if each.score), row)
+    return (
+        row.score.against(first.score) if first is not row and row.score and first.score else None
+    )
 
 
 def words(cell: Cell) -> str:
@@ -298,24 +333,32 @@ def score_name(rows: Sequence[Row]) -> str:
 def cells_of(rows: Sequence[Row], row: Row, cells: Sequence[Cell]) -> list[str]:
     off, score = row.distance, row.score
     texts = [row.network, row.format, row.runtime, "x".join(map(str, row.input_size))]
+    texts.append("" if row.parameters is None else f"{row.parameters / 1e6:.2f}M")
+    texts.append("" if row.macs is None else f"{row.macs / 1e9:.2f}")
     texts += [f"{row.size:.1f}", number(row.megabytes, ".0f")]
     texts += [f"{off.heatmaps:.1e}", f"{off.keypoints:.3f}"] if off else ["", ""]
     if score_name(rows):
-        texts.append(f"{score.score:.2f}" if score else "")
+        low, high = bounds(score)
+        interval = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+        more = gain(rows, row)
+        texts += [f"{score.score:.2f}{interval}" if score else "", more.judged() if more else ""]
     for cell in cells:
         texts += [f"{row.median(cell):.1f}", f"{row.times(rows[0], cell):.2f}"]
     return texts
 
 
 def show(rows: Sequence[Row], cells: Sequence[Cell], lines: Sequence[str]) -> None:
-    """What each file is, and how long it takes; the columns that a terminal has room for."""
+    """What each file is, how long it takes and how good it is: columns for which a terminal has room."""
     console, titles = Console(), headings(rows, cells)
     words_first = ("network", "format")
-    times = len(titles) - 2 * len(cells)
-    left_out = [titles.index(title) for title in ("runs in", "input")]
-    for chosen in (range(times), [0, 1, *range(times, len(titles))]):
+    times, scores = len(titles) - 2 * len(cells), len(FIXED) + len(OFF)
+    left_out = [titles.index(title) for title in ("runs in", "input", "params", "GMACs")]
+    blocks = [[column for column in range(scores) if column not in left_out]]
+    blocks.append([0, 1, *range(times, len(titles))])
+    if score_name(rows):
+        blocks.append([0, 1, *range(scores, times)])
+    for columns in blocks:
         table = Table(box=SIMPLE_HEAD)
-        columns = [column for column in chosen if column not in left_out]
         for column in columns:
             title = titles[column]
             table.add_column(escape(title), justify="left" if title in words_first else "right")
@@ -340,7 +383,9 @@ def notes(rows: Sequence[Row], cells: Sequence[Cell]) -> list[str]:
     ]
     for score in dict.fromkeys(row.score.persons for row in rows if row.score):
         lines.append(
-            f"{score_name(rows)}: on {score} people, without flip test, by the very file whose time stands beside."
+            f"{score_name(rows)}: on {score} people, without flip test, by the very file whose time stands beside; "
+            "[low, high] is its 95% interval over pictures. beside first: the score minus the first one's, of the same "
+            "people, paired, and noise where 0 lies inside."
         )
     single = [cell for cell in cells if cell[0] == 1]
     busy = [np.median(row.wall[cell]) / row.median(cell) for row in rows for cell in single]
@@ -380,13 +425,16 @@ def write(rows: Sequence[Row], cells: Sequence[Cell], lines: Sequence[str], out:
 
 def record(rows: Sequence[Row], row: Row, cells: Sequence[Cell]) -> dict[str, Any]:
     """Everything in plain numbers."""
-    off, score = row.distance, row.score
+    off, score, more = row.distance, row.score, gain(rows, row)
+    low, high = bounds(score)
     facts: dict[str, Any] = {
         "network": row.network,
         "format": row.format,
         "runtime": row.runtime,
         "height": row.input_size[0],
         "width": row.input_size[1],
+        "parameters": row.parameters,
+        "macs": row.macs,
         "megabytes_file": row.size,
         "megabytes_memory": row.megabytes,
         "from_float64": off and off.heatmaps,
@@ -395,6 +443,11 @@ def record(rows: Sequence[Row], row: Row, cells: Sequence[Cell]) -> dict[str, An
         "measure": score and score.name,
         "score": score and score.score,
         "people": score and score.persons,
+        "score_low": low,
+        "score_high": high,
+        "beside_first": more and more.value,
+        "beside_first_low": more and more.low,
+        "beside_first_high": more and more.high,
     }
     for cell in cells:
         end = "threads_{}_batch_{}".format(*cell)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
 from featherpose.evaluation.predictions import Predictions
 from featherpose.inference.estimator import Estimator
+from featherpose.intervals import Evidence, Interval, difference, interval
 from featherpose.person import spread
 
 BATCH = 8  # people at a time of a sample
@@ -52,6 +54,18 @@ class SampleScore:
     name: str
     score: float
     persons: int
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """The score with its 95% interval over pictures."""
+        return interval(self.evidence) if self.evidence else None
+
+    def against(self, other: SampleScore) -> Interval | None:
+        """This score minus another's, paired by pictures; None where they are not of the same."""
+        if not self.evidence or not other.evidence or self.name != other.name:
+            return None
+        return difference([other.evidence], [self.evidence])
 
 
 def score_sample(estimator: Estimator, data: PoseDataModule, most: int) -> SampleScore:
@@ -64,4 +78,5 @@ def score_sample(estimator: Estimator, data: PoseDataModule, most: int) -> Sampl
     metric = data.new_metric(estimator.protocol.mean, picked.persons)
     last = (found.index, found.keypoints[-1], found.confidence[-1])
     metric.update(*map(torch.from_numpy, last))
-    return SampleScore(metric.main, float(metric.compute()[metric.main]), len(chosen))
+    score = float(metric.compute()[metric.main])
+    return SampleScore(metric.main, score, len(chosen), metric.evidence())

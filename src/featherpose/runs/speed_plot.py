@@ -52,7 +52,7 @@ def draw(records: Sequence[Mapping[str, Any]], threads: Sequence[int], path: Pat
         panel.set_xlabel("GMACs of one pass")
         panel.grid(True, which="major", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)
-        plain(panel)
+        plain((panel.xaxis, panel.yaxis))
     axes[0][0].set_ylabel("frames per second, without the flip test")
     seen = {family_of(r["name"]) for r in counted}
     handles = [
@@ -91,10 +91,10 @@ def label(panel: Any, names: Sequence[str], points: Sequence[tuple[float, float]
         )
 
 
-def plain(panel: Any) -> None:
+def plain(axes: Sequence[Any]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    for axis in (panel.xaxis, panel.yaxis):
+    for axis in axes:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
