@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,10 @@ def draw_scores(found: Sequence[Scored], measure: str, times: str, path: Path) -
     panel.set_xlim(right=high * (high / low) ** 0.25)  # room for the names of the slowest
     label(panel, [each.name for each in found], [(each.ms, each.score) for each in found])
     panel.set_xlabel(f"milliseconds of a picture, {times}")
-    panel.set_ylabel(measure)
-    panel.set_title("filled: no other is as good in both", fontsize=9)
+    name, _, how = measure.partition(" on ")
+    panel.set_ylabel(name)
+    about = [*textwrap.wrap(how, 100), "filled: no other is as good in both"]
+    panel.set_title("\n".join(about), fontsize=8)
     panel.grid(True, which="major", color="#dddddd", linewidth=0.6)
     panel.set_axisbelow(True)
     plain((panel.xaxis,))
