@@ -89,6 +89,9 @@ def test_runs_of_one_name_are_told_apart_and_nothing_to_measure_is_said(
     write_run("lapx", place="failed", state="failed")
     with pytest.raises(PoseError, match=r"None of the 1 runs of runs=.*failed has a final score"):
         scored_runs(str(tmp_path / "failed"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PoseError, match=r"There is no run in runs=.*empty\."):
+        scored_runs(str(tmp_path / "empty"))
     with pytest.raises(PoseError, match="nothing to measure: name finished runs"):
         latency.run([], [], out=str(tmp_path / "out"), **QUICK)
 

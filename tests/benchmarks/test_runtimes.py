@@ -194,6 +194,7 @@ def test_memory_of_files_of_other_runtimes(tmp_path: Path) -> None:
         ({"batches": [0]}, "batches"),
         ({"rounds": 0}, "rounds"),
         ({"threads": [1000]}, "threads takes"),
+        ({"networks": ["lihgt"]}, "networks=lihgt is no name .* Did you mean light"),
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any], says: str) -> None:

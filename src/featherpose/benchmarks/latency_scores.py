@@ -69,6 +69,8 @@ def scored_runs(
 ) -> tuple[list[ScoredRun], list[Run]]:
     """The runs of folders, sweeps or names, each with all its scores, and those without a final score."""
     found, left = tables(select([places] if isinstance(places, str) else places, root))
+    if not found and not left:
+        raise PoseError(f"There is no run in runs={places}.")
     if not found:
         raise PoseError(f"None of the {len(left)} runs of runs={places} has a final score yet.")
     networks: dict[Path, ScoredRun] = {}

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from featherpose.benchmarks.latency_files import digest, model_config, settle
 from featherpose.benchmarks.sizes import composed
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
+from featherpose.errors import PoseError
 from featherpose.export.half import halve, values_of
 from featherpose.export.litert import export_litert
 from featherpose.export.litert_smaller import halve_litert, quantise_litert
@@ -88,6 +90,13 @@ def open_network(name: str, size: tuple[int, int]) -> Network:
             torch.manual_seed(0)
             network = settle(build(model_config(name, size)), size)
         return Network(name, Loaded(network, COCO, network.stride, Protocol(), size), random=True)
+    if not Path(name).exists():
+        own = [path.stem for path in (CONF / "model").glob("[!_]*.yaml")]
+        near = get_close_matches(name, [*known(), *own], n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise PoseError(
+            f"networks={name} is no name of the zoo, no network of conf/model, no run and no checkpoint.{hint}"
+        )
     return Network(Path(name).stem, from_checkpoint(name), random=False)
 
 
