@@ -488,9 +488,16 @@ def test_names_that_people_can_read(config: dict, choices: dict, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "mode", ["RUN", "MULTIRUN"]
-)  # the launcher of one process per job gives each the mode RUN
-def test_what_a_sweep_varies_is_in_the_names(mode: str, root: Path, tmp_path: Path) -> None:
+    ("mode", "experiment", "named"),  # the launcher of one process per job gives each the mode RUN
+    [
+        ("RUN", [], "lapx-s3-synthetic-g0.2-learning_rate0.0005-none"),
+        ("MULTIRUN", [], "lapx-s3-synthetic-g0.2-learning_rate0.0005-none"),
+        ("RUN", ["experiment=first_look"], "first_look-learning_rate0.0005-none-stages3"),
+    ],
+)
+def test_what_a_sweep_varies_is_in_the_names(
+    mode: str, experiment: list[str], named: str, root: Path, tmp_path: Path
+) -> None:
     asked = [
         "schedule.learning_rate=0.001,0.0005",
         "augment=none,lapx",
@@ -505,6 +512,7 @@ def test_what_a_sweep_varies_is_in_the_names(mode: str, root: Path, tmp_path: Pa
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         overrides = [
             *job,
+            *experiment,
             f"hydra.sweep.dir={tmp_path}",
             output,
             f"hydra.mode={mode}",
@@ -516,6 +524,6 @@ def test_what_a_sweep_varies_is_in_the_names(mode: str, root: Path, tmp_path: Pa
         name, group, tags = dashboards.describe_run(cfg, dict(cfg.hydra.runtime.choices))
     finally:
         HydraConfig.instance().cfg = None
-    assert name == "lapx-s3-synthetic-g0.2-learning_rate0.0005-none-seed0"
+    assert name == f"{named}-seed0"
     assert group == tmp_path.name
     assert {"lapx", "synthetic", "paper_no_tta"} <= set(tags)

@@ -26,7 +26,8 @@ _GAMMA = (
     "callbacks.gamma_warmup.target",
     "schedule.gamma.target",
 )  # what acts, then what the recipe says
-_ALREADY_NAMED = ("model", "model.stages", "data", "experiment", "seed", *_GAMMA)
+_NAMED = ("experiment", "seed")  # always
+_NAMED_WITHOUT_EXPERIMENT = ("model", "model.stages", "data", *_GAMMA)
 _LONGEST_NAME = 96
 
 
@@ -95,7 +96,7 @@ def _name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
         None,
         "null",
     ):  # a row of a published table: its file's name says more than its values
-        return f"{'-'.join([str(experiment), *_swept_values()])[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
+        return f"{'-'.join([str(experiment), *_swept_values(_NAMED)])[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
     parts = [str(choices.get("model", "model"))]
     stages = OmegaConf.select(cfg, "model.stages")
     if isinstance(stages, int):
@@ -104,7 +105,7 @@ def _name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     gamma = _gamma(cfg)
     if gamma is not None:
         parts.append(f"g{gamma:g}")
-    parts += _swept_values()
+    parts += _swept_values((*_NAMED, *_NAMED_WITHOUT_EXPERIMENT))
     return f"{'-'.join(parts)[:_LONGEST_NAME]}-seed{cfg.get('seed', 0)}"
 
 
@@ -119,15 +120,15 @@ def _gamma(cfg: DictConfig) -> float | None:
     return None
 
 
-def _swept_values() -> list[str]:
-    """The values that tell this run from the others of its sweep, e.g. `learning_rate0.001`."""
+def _swept_values(named: Sequence[str]) -> list[str]:
+    """The values that tell this run from the others of its sweep, e.g. `learning_rate0.001`, but for those `named`."""
     if not HydraConfig.initialized():
         return []
     swept = _swept_keys(HydraConfig.get())
     values = []
     for override in HydraConfig.get().overrides.task:
         key, _, value = override.lstrip("+~").partition("=")
-        if key in swept and key not in _ALREADY_NAMED:
+        if key in swept and key not in named:
             clean = "".join(c for c in value if c.isalnum() or c in ".-_,")
             values.append(f"{key.rpartition('.')[2]}{clean}" if "." in key else clean)
     return values
