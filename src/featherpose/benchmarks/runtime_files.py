@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from featherpose.inference.backends import Backend, FileBackend
 from featherpose.inference.checkpoints import Loaded, Trained, from_checkpoint, from_weights
 from featherpose.inference.description import Description
 from featherpose.inference.estimator import Estimator
+from featherpose.models.count import macs
 from featherpose.overrides.as_dict import as_dict
 from featherpose.person import People, spread
 from featherpose.pixels import normalise
@@ -65,6 +67,13 @@ class Network:
 
     def __post_init__(self) -> None:
         self.deployed = Deployed(self.trained.network, self.trained.skeleton)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Parameters, and multiply-accumulates of the convolutions."""
+        network = self.trained.network
+        parameters = sum(each.numel() for each in network.parameters())
+        return parameters, macs(network, *self.trained.input_size)
 
     @property
     def description(self) -> Description:

@@ -57,7 +57,6 @@ from featherpose.inference.litert import LiteRT
 from featherpose.inference.ncnn import Ncnn
 from featherpose.intervals import Interval
 from featherpose.machine import cores, processor
-from featherpose.models.count import macs
 from featherpose.runs.score_plot import Scored, draw_scores
 from featherpose.settings import choice, whole
 from featherpose.skeletons import Skeleton
@@ -201,11 +200,9 @@ def in_format(
     except PoseError as error:
         lines.append(f"{network.name}, {kind}: {error}")
         return []
-    about = network.trained
-    score = None if network.random else sample.score(path, about.skeleton)
-    size = sum(each.numel() for each in about.network.parameters())
-    operations = macs(about.network, *about.input_size)
-    row = Row(network.name, kind, path, parameters=size, macs=operations)
+    score = None if network.random else sample.score(path, network.trained.skeleton)
+    parameters, operations = network.size
+    row = Row(network.name, kind, path, parameters=parameters, macs=operations)
     return [replace(row, distance=off, score=score)]
 
 

@@ -29,6 +29,7 @@ def draw_scores(found: Sequence[Scored], measure: str, times: str, path: Path) -
     """Which of them no other beats in both; bars are the scores' intervals. False, and no file, of fewer than two."""
     found = [each for each in found if np.isfinite(each.score)]
     if len(found) < 2:
+        path.unlink(missing_ok=True)  # of an earlier table
         return False
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
