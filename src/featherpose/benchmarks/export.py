@@ -17,7 +17,7 @@ from rich.table import Table
 
 from featherpose.benchmarks.latency_files import model_config, settle
 from featherpose.benchmarks.measured import Measured
-from featherpose.benchmarks.stopwatch import Candidate, clock_of, memory, pinned
+from featherpose.benchmarks.stopwatch import Candidate, clock_of, in_words, memory, pinned
 from featherpose.console import console
 from featherpose.export.onnx import Deployed, export, graph_of
 from featherpose.export.openvino import export_openvino
@@ -86,7 +86,7 @@ def run(
     console.print(f"written to {folder}: export.csv and the files measured")
     return [
         Measured(
-            f"{network}, {row.name}, {row.threads} thread{'s' * (row.threads > 1)}",
+            f"{network}, {row.name}, {in_words(row.threads)}",
             "ms",
             row.milliseconds,
             "" if (base := base_of(rows, row)) is row else base.name,
@@ -163,9 +163,7 @@ def timed(
         for name, each in passes.items():
             for _ in range(warmup):
                 last[name] = list(each(image).values())[-1]
-        for _ in progress.track(
-            range(rounds), description=f"{threads} thread{'s' * (threads > 1)}"
-        ):
+        for _ in progress.track(range(rounds), description=in_words(threads)):
             for name, each in passes.items():
                 wall, start = time.perf_counter(), clock()
                 each(image)

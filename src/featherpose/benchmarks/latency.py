@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,7 @@ from featherpose.benchmarks.stopwatch import (
     BUSY,
     Measurement,
     Timing,
+    in_words,
     measure,
     memory,
     thread_counts,
@@ -108,7 +110,7 @@ def run(
         candidates = [entry.candidate for entry in entries]
         measurements = []
         for count in counts:
-            title = "Timing, 1 thread" if count == 1 else f"Timing, {count} threads"
+            title = f"Timing, {in_words(count)}"
             task = progress.add_task(title, total=rounds * len(candidates))
             step = lambda task=task: progress.advance(task)  # noqa: E731
             measurements.append(measure(candidates, count, rounds, repeats, warmup, step))
@@ -125,7 +127,7 @@ def in_rounds(rows: Sequence[NetworkRow], measurement: Measurement) -> list[Meas
     """Every network's passes, beside those of LAPX where it was measured."""
     threads = measurement.threads
     base = next((row for row in rows if row.name == YARDSTICK), None)
-    end = f"{threads} thread{'s' * (threads > 1)}"
+    end = in_words(threads)
     return [
         Measured(
             f"{row.name}, {row.entry.candidate.height}x{row.entry.candidate.width}, {end}",
@@ -213,7 +215,7 @@ def headings(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) ->
     titles = ["network", "input", *scores, *(("people seen", "hours") if scores else ())]
     titles += ["params", "GMACs"]
     for m in measurements:
-        threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
+        threads = in_words(m.threads)
         titles += [f"ms, {threads}", "p95", "FPS", "FPS, flip", "x LAPX", "of peak"]
     return [*titles, "paper x LAPX", "MB", "MB, small", "paper MB"]
 
@@ -257,7 +259,7 @@ def show(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> Non
     """The columns that a terminal has room for, a block for each number of threads; the rest is in the files."""
     console = Console()
     for m in measurements:
-        threads = f"{m.threads} thread{'s' if m.threads > 1 else ''}"
+        threads = in_words(m.threads)
         titles, scores = headings(rows, [m]), list(scores_of(rows))
         shown = ["network", *scores, *(SCORED if scores else TERMINAL)]
         chosen = [titles.index(f"ms, {threads}" if title == "ms" else title) for title in shown]
@@ -289,7 +291,7 @@ def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> li
     ]
     for m in measurements:
         kept = "on as many cores" if m.pinned else "not pinned: this system cannot"
-        line = f"{m.threads} thread{'s' if m.threads > 1 else ''}, {kept}: peak {m.peak / 1e9:.0f} GFLOP/s (a product)."
+        line = f"{in_words(m.threads)}, {kept}: peak {m.peak / 1e9:.0f} GFLOP/s (a product)."
         if m.threads == 1 and m.busy > BUSY:
             line += f" The machine was busy (wall time {m.busy:.1f} times CPU time): "
             line += "times of more threads are too high."
@@ -305,9 +307,7 @@ def notes(rows: Sequence[NetworkRow], measurements: Sequence[Measurement]) -> li
         if claimed is None or row.entry.candidate.name == YARDSTICK or row.entry.key == YARDSTICK:
             continue
         here = [(m.threads, ratio(rows, row, m.threads) or 0.0) for m in measurements]
-        texts = " and ".join(
-            f"{value:.2f} at {n} thread{'s' if n > 1 else ''}" for n, value in here
-        )
+        texts = " and ".join(f"{value:.2f} at {in_words(n)}" for n, value in here)
         held = sum(1 / NEAR <= value / claimed <= NEAR for _, value in here)
         verdict = "holds here" if held == len(here) else "holds here in part"
         if held == 0:
@@ -337,18 +337,12 @@ def write(rows: Sequence[NetworkRow], measurements: Sequence[Measurement], out: 
 
 def draw_best(rows: Sequence[NetworkRow], measurement: Measurement, path: Path) -> bool:
     """Scores against milliseconds, by the way of measuring that most networks have."""
-    threads, scored = measurement.threads, [row for row in rows if row.scored]
-    found = {
-        how: [
-            row.scored.point(how, row.timings[threads].median)
-            for row in scored
-            if row.scored and how in row.scored.groups
-        ]
-        for how in scores_of(rows).values()
-    }
-    how = max(found, key=lambda each: len(found[each]), default="")
-    times = f"{threads} thread{'s' * (threads > 1)}"
-    return draw_scores(found.get(how, []), how, times, path)
+    threads = measurement.threads
+    scored = [(row.scored, row.timings[threads].median) for row in rows if row.scored]
+    often = Counter(how for network, _ in scored for how in network.groups)
+    how = max(often, key=lambda each: often[each], default="")
+    found = [network.point(how, ms) for network, ms in scored if how in network.groups]
+    return draw_scores(found, how, in_words(threads), path)
 
 
 def record(

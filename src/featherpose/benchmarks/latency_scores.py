@@ -39,9 +39,7 @@ class ScoredRun:
 
     def point(self, how: str, ms: float) -> Scored:
         """For the picture of scores: its bar is the interval of one run, the deviation over seeds."""
-        group, value = self.groups.get(how), self.value(how)
-        if group is None:
-            return Scored(self.name, ms, math.nan)
+        group, value = self.groups[how], self.value(how)
         spread = group.deviation("score")
         low, high = group.interval or (value - spread, value + spread)
         return Scored(self.name, ms, value, low, high)

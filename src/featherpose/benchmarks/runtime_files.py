@@ -7,7 +7,6 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ from featherpose.protocol import Protocol
 from featherpose.skeletons import COCO
 from featherpose.synthetic import painted
 from featherpose.targets import build
-from featherpose.zoo.known import known, path_of_name
+from featherpose.zoo.known import hint, known, path_of_name
 
 Writer = Callable[["Network", Path, "Crops"], object]
 
@@ -101,10 +100,9 @@ def open_network(name: str, size: tuple[int, int]) -> Network:
         return Network(name, Loaded(network, COCO, network.stride, Protocol(), size), random=True)
     if not Path(name).exists():
         own = [path.stem for path in (CONF / "model").glob("[!_]*.yaml")]
-        near = get_close_matches(name, [*known(), *own], n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise PoseError(
-            f"networks={name} is no name of the zoo, no network of conf/model, no run and no checkpoint.{hint}"
+            f"networks={name} is no name of the zoo, no network of conf/model, no run and no checkpoint."
+            f"{hint(name, [*known(), *own])}"
         )
     return Network(Path(name).stem, from_checkpoint(name), random=False)
 

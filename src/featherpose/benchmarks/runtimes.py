@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
@@ -38,6 +38,7 @@ from featherpose.benchmarks.stopwatch import (
     BUSY,
     Candidate,
     clock_of,
+    in_words,
     pinned,
     thread_counts,
     timed,
@@ -79,6 +80,7 @@ class Row:
     megabytes: float | None = None
     distance: Distance | None = None
     score: SampleScore | None = None
+    more: Interval | None = None  # the score minus the first scored row's
     parameters: int | None = None
     macs: int | None = None  # of the convolutions
 
@@ -166,6 +168,7 @@ def run(
         for path in progress.track(others, description="Scoring other files"):
             rows.append(Row(path.stem, path.suffix[1:], path, score=sample.score(path)))
         check_names(rows)
+        compare(rows)
         prepare(rows, size)
         if memory:
             measure_memory(rows, progress)
@@ -201,9 +204,9 @@ def in_format(
         lines.append(f"{network.name}, {kind}: {error}")
         return []
     score = None if network.random else sample.score(path, network.trained.skeleton)
-    parameters, operations = network.size
-    row = Row(network.name, kind, path, parameters=parameters, macs=operations)
-    return [replace(row, distance=off, score=score)]
+    row = Row(network.name, kind, path, distance=off, score=score)
+    row.parameters, row.macs = network.size
+    return [row]
 
 
 def check_names(rows: Sequence[Row]) -> None:
@@ -213,6 +216,13 @@ def check_names(rows: Sequence[Row]) -> None:
         raise PoseError(f"Two rows are called {twice[0]}: rename one of the files.")
     if not rows:
         raise PoseError("No file passed its gate, so there is nothing to measure.")
+
+
+def compare(rows: Sequence[Row]) -> None:
+    """Each score beside the first one's, paired by pictures."""
+    scored = [(row, row.score) for row in rows if row.score]
+    for row, score in scored[1:]:
+        row.more = score.against(scored[0][1])
 
 
 class Pass:
@@ -276,7 +286,7 @@ def measure(rows: Sequence[Row], cells: Sequence[Cell], rounds: int, progress: P
                 (row, batch, Pass(row.path, threads, batch, row.input_size))
                 for row, batch in product(rows, batches)
             ]
-            title = f"Timing, {threads} thread{'s' * (threads > 1)}"
+            title = f"Timing, {in_words(threads)}"
             for _ in progress.track(range(rounds), description=title):
                 for row, batch, each in passes:
                     each()
@@ -310,17 +320,9 @@ def bounds(score: SampleScore | None) -> tuple[float | None, float | None]:
     return (found.low, found.high) if found else (None, None)
 
 
-def gain(rows: Sequence[Row], row: Row) -> Interval | None:
-    """The row's score minus the first scored one's, paired by pictures."""
-    first = next((each for each in rows if each.score), row)
-    return (
-        row.score.against(first.score) if first is not row and row.score and first.score else None
-    )
-
-
 def words(cell: Cell) -> str:
     threads, batch = cell
-    return f"{threads} thread{'s' * (threads > 1)}, batch {batch}"
+    return f"{in_words(threads)}, batch {batch}"
 
 
 def score_name(rows: Sequence[Row]) -> str:
@@ -337,8 +339,8 @@ def cells_of(rows: Sequence[Row], row: Row, cells: Sequence[Cell]) -> list[str]:
     if score_name(rows):
         low, high = bounds(score)
         interval = "" if low is None else f" [{low:.1f}, {high:.1f}]"
-        more = gain(rows, row)
-        texts += [f"{score.score:.2f}{interval}" if score else "", more.judged() if more else ""]
+        texts.append(f"{score.score:.2f}{interval}" if score else "")
+        texts.append(row.more.judged() if row.more else "")
     for cell in cells:
         texts += [f"{row.median(cell):.1f}", f"{row.times(rows[0], cell):.2f}"]
     return texts
@@ -422,7 +424,7 @@ def write(rows: Sequence[Row], cells: Sequence[Cell], lines: Sequence[str], out:
 
 def record(rows: Sequence[Row], row: Row, cells: Sequence[Cell]) -> dict[str, Any]:
     """Everything in plain numbers."""
-    off, score, more = row.distance, row.score, gain(rows, row)
+    off, score, more = row.distance, row.score, row.more
     low, high = bounds(score)
     facts: dict[str, Any] = {
         "network": row.network,

@@ -109,6 +109,10 @@ def thread_counts(threads: Sequence[int]) -> list[int]:
     return counts
 
 
+def in_words(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
 def size_of(path: Path, default: tuple[int, int]) -> tuple[int | None, int, int]:
     """The batch (None where it is open), height and width that an ONNX file takes."""
     inputs = open_session(path, 1).get_inputs()

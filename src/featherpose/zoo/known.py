@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -66,11 +66,17 @@ def cache() -> Path:
     return Path(asked) if asked else Path.home() / ".cache" / "featherpose"
 
 
+def hint(name: str, options: Iterable[str]) -> str:
+    """` Did you mean light?`, or nothing."""
+    near = get_close_matches(name, list(options), n=3, cutoff=0.4)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
 def by_name(name: str) -> Known:
     if name not in known():
-        near = get_close_matches(name, known(), n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise PoseError(f"The zoo has no {name}.{hint} featherpose zoo list shows them all.")
+        raise PoseError(
+            f"The zoo has no {name}.{hint(name, known())} featherpose zoo list shows them all."
+        )
     return known()[name]
 
 
