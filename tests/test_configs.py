@@ -191,6 +191,18 @@ def resolved_training(experiment: str) -> str:
     return json.dumps(plain, sort_keys=True, default=str)
 
 
+def test_what_people_fill_with_names_of_their_own_takes_them() -> None:
+    """Hydra adds no key to a mapping that is there: one that starts as {} could not be given without a +."""
+    cfg = composed("train", "data=people17", "data.read.weights={lspet: 2, human_v2: 0.5}")
+    assert dict(cfg.data.read.weights) == {"lspet": 2, "human_v2": 0.5}
+    empty = [
+        path.relative_to(CONF)
+        for path in CONF.rglob("*.yaml")
+        if re.search(r"^[^#\n]*: \{\}", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert empty == [Path("benchmark/threads.yaml")]  # a mapping of named lists, {} is one of them
+
+
 @pytest.mark.parametrize("primary", PRIMARY)
 def test_every_verb_composes(primary: str) -> None:
     check(composed(primary))

@@ -22,6 +22,7 @@ from featherpose.teaching.sieve import Rules
 from featherpose.teaching.sources import Places
 from featherpose.teaching.teacher import Teacher, Views, teach
 
+from .test_snapshots import write_snapshot
 from .test_teacher import write_teacher
 
 
@@ -54,6 +55,8 @@ def world(tmp_path, monkeypatch) -> tuple[Places, dict[str, Listing], list[str]]
     held = [labelled[0].image]
     monkeypatch.setattr(sources, "listing", lambda name, places: listings[name])
     monkeypatch.setattr(sources, "held_out", lambda places: held)
+    for repository in ("DomChey/ORIU_Project", "bearpaw/clothing-co-parsing"):
+        write_snapshot(tmp_path, repository, {"photos/1.jpg": b"one"})
     monkeypatch.setattr(room, "DEV", {"mpii": 2})
     monkeypatch.setattr(prepare, "Teacher", lambda path: None)
     monkeypatch.setattr(prepare, "teach", sure_teacher)
@@ -165,6 +168,15 @@ def test_a_real_teachers_file_on_painted_people(world, tmp_path, monkeypatch):
     confidence = read_index(tmp_path / "out").confidence
     assert np.isfinite(confidence).all()
     assert confidence.max() > 0
+
+
+@pytest.mark.parametrize("source", ["stanford40", "coco_more"])
+def test_a_missing_snapshot_is_said_before_the_slow_steps(world, tmp_path, source):
+    places, _, _ = world
+    said: list[str] = []
+    with pytest.raises(PoseError, match="There is no snapshot"):
+        room.build(tmp_path / "out", places, ["mpii", source], Rules(), said.append)
+    assert said == []
 
 
 def test_nothing_is_packed_of_nobody(world, tmp_path):

@@ -17,7 +17,7 @@ from featherpose.person import spread
 from featherpose.teaching import sieve
 from featherpose.teaching.prepare import Found, Say, held_out, prepare
 from featherpose.teaching.snapshots import ORIGINS
-from featherpose.teaching.sources import Places
+from featherpose.teaching.sources import Places, unpacked
 
 DEV = {"coco_more": 250, "lspet": 500, "mpii": 93}  # pictures; MPII's 93 hold about 150 people
 HIPS = {"lspet": (0.034, 0.037)}  # above and outside COCO's place, in torso lengths
@@ -32,6 +32,7 @@ def build(
 ) -> dict:
     """Writes the packs, the index and about.json; gives what about.json says."""
     places.work.mkdir(parents=True, exist_ok=True)
+    unpacked(names, places)
     found = {name: prepare(name, places, say) for name in names}
     held = held_out(places)
     dev = {name: in_dev(each, DEV.get(name, 0), held, rules) for name, each in found.items()}

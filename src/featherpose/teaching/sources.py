@@ -17,7 +17,7 @@ from featherpose.inference.detector import Detector
 from featherpose.person import Person, Persons
 from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 from featherpose.teaching.listing import Listing, of_boxes, of_persons
-from featherpose.teaching.snapshots import unpack
+from featherpose.teaching.snapshots import ORIGINS, unpack
 
 LABELLED = ("coco_part", "coco_more", "lspet", "mpii")
 UNLABELLED = ("stanford40", "ccp", "human_v2")
@@ -65,6 +65,13 @@ def listing(name: str, places: Places) -> Listing:
         "ccp": _ccp,
         "human_v2": _human_v2,
     }[name](places)
+
+
+def unpacked(names: list[str], places: Places) -> None:
+    """The pictures of these sources and of the held-out people, so that a missing snapshot is said before hours of work."""
+    for name in ORIGINS:
+        if name in names or name == "mpii" or (name == "human_v2" and "coco_more" in names):
+            places.pictures(name)
 
 
 def held_out(places: Places) -> list[str]:
