@@ -6,8 +6,6 @@ import asyncio
 import base64
 import functools
 import http.server
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from featherpose.benchmarks.browser import headless
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -37,10 +35,6 @@ def served(folder: Path) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def program() -> str | None:
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 class Page:
@@ -98,10 +92,8 @@ class Page:
 
 async def visit(address: str, profile: Path, talk: Any) -> Any:
     """Opens the address and gives what the coroutine function `talk` makes of the page."""
-    command = [program() or "chromium", "--headless=new", "--no-sandbox", "--disable-gpu"]
-    command += ["--remote-debugging-port=0", f"--user-data-dir={profile}", "--no-first-run"]
-    command += ["--use-fake-device-for-media-stream", "--disable-dev-shm-usage", "about:blank"]
-    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    more = ("--remote-debugging-port=0", "--use-fake-device-for-media-stream")
+    browser = headless(profile, "about:blank", *more)
     try:
         port = profile / "DevToolsActivePort"
         for _ in range(1200):

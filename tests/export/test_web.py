@@ -15,6 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from featherpose import Pose
+from featherpose.benchmarks.browser import program
 from featherpose.errors import PoseError
 from featherpose.export import web
 from featherpose.export.web import Source, card_html, facts_of, page_texts, write_page
@@ -28,7 +29,7 @@ from featherpose.skeletons import COCO
 from featherpose.synthetic import painted
 from featherpose.zoo.shipped import DEFAULT, FINDER, FOLDER
 
-from .chromium import Page, program, served, visit
+from .chromium import Page, served, visit
 
 LIGHT = Source(FOLDER / f"{DEFAULT}.onnx", (FOLDER / f"{DEFAULT}.md").read_text(encoding="utf-8"))
 

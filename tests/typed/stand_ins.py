@@ -130,6 +130,7 @@ REFUSED = {
     r"bash scripts/reproduce_lspet\.sh gpu .*": "GPU",
     r"pip install hydra-ray-launcher .*": "No matching distribution|Could not find",
     r"(python src/export\.py|featherpose export) .*format=\S*(litert|ncnn).*": "needs (litert-torch|pnnx)",
+    r"python src/benchmark\.py runtimes .*browser=true.*": "npm gave no onnxruntime-web|needs a browser on the PATH",
     r"wandb login|wandb sync .*": "No API key",
     r"wandb agent": "SWEEP_ID",
     r"wandb leet .*": "TTY",

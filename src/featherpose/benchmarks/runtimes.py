@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -20,6 +21,7 @@ from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from featherpose.benchmarks import stopwatch
+from featherpose.benchmarks.browser import Browser
 from featherpose.benchmarks.latency import number
 from featherpose.benchmarks.measured import Measured
 from featherpose.benchmarks.runtime_files import (
@@ -77,12 +79,14 @@ class Row:
     wall: dict[Cell, list[float]] = field(default_factory=dict)  # the same, whatever the clock
     runtime: str = ""
     input_size: tuple[int, int] = (0, 0)
+    takes_bytes: bool = False
     megabytes: float | None = None
     distance: Distance | None = None
     score: SampleScore | None = None
     more: Interval | None = None  # the score minus the first scored row's
     parameters: int | None = None
     macs: int | None = None  # of the convolutions
+    browser: list[float] = field(default_factory=list)  # milliseconds there, by round
 
     @property
     def name(self) -> str:
@@ -138,6 +142,8 @@ def run(
     calibrate: int = 64,
     score_on: int = 256,
     memory: bool = True,
+    browser: bool = False,
+    ort: str | None = None,
     cache: str = ".cache/runtimes",
     out: str = "runs/runtimes",
     **_: Any,
@@ -157,7 +163,9 @@ def run(
     sample, lines = Sample(dataset, score_on), []
     rows: list[Row] = []
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with ExitStack() as opened:
+        page = opened.enter_context(Browser(Path(ort) if ort else None)) if browser else None
+        progress = opened.enter_context(Progress(*columns, console=Console(stderr=True)))
         task = progress.add_task("Writing files", total=len(networks) * len(formats))
         for name in networks:
             network = open_network(name, size)
@@ -173,6 +181,8 @@ def run(
         if memory:
             measure_memory(rows, progress)
         measure(rows, cells, rounds, progress)
+        if page:
+            lines += measure_browser(rows, rounds, page, progress)
     lines += notes(rows, cells)
     write(rows, cells, lines, Path(out))
     show(rows, cells, lines)
@@ -267,6 +277,7 @@ def prepare(rows: Sequence[Row], size: tuple[int, int]) -> None:
     for row in rows:
         opened = Pass(row.path, 1, 1, size)
         row.runtime, row.input_size = opened.kind, opened.input_size
+        row.takes_bytes = opened.runtime.takes_bytes
 
 
 def measure_memory(rows: Sequence[Row], progress: Progress) -> None:
@@ -295,12 +306,31 @@ def measure(rows: Sequence[Row], cells: Sequence[Cell], rounds: int, progress: P
                     row.wall.setdefault((threads, batch), []).append(wall / batch)
 
 
+def measure_browser(
+    rows: Sequence[Row], rounds: int, page: Browser, progress: Progress
+) -> list[str]:
+    """The .onnx files in a browser, in turn; gives what there is to say of it."""
+    there = [row for row in rows if row.path.suffix == ".onnx"]
+    lines = [f"ms, browser: wall time of a picture in {page.name}, the files in turn."]
+    for _ in progress.track(range(rounds), description="Timing, browser"):
+        for row in list(there):
+            shape = (1, 3, *row.input_size)
+            try:
+                page.milliseconds(row.path, shape, row.takes_bytes)  # to warm up
+                row.browser.append(page.milliseconds(row.path, shape, row.takes_bytes))
+            except PoseError as error:
+                lines.append(str(error))
+                there.remove(row)
+    return lines
+
+
 FIXED = ("network", "format", "runs in", "input", "params", "GMACs", "MB of file", "MB of memory")
 OFF = ("from float64", "off, px")
 
 
 def headings(rows: Sequence[Row], cells: Sequence[Cell]) -> list[str]:
     times = [text for cell in cells for text in (f"ms, {words(cell)}", "x first")]
+    times += ["ms, browser"] if any(row.browser for row in rows) else []
     return [*FIXED, *OFF, *([score_name(rows), "beside first"] if score_name(rows) else []), *times]
 
 
@@ -343,6 +373,8 @@ def cells_of(rows: Sequence[Row], row: Row, cells: Sequence[Cell]) -> list[str]:
         texts.append(row.more.judged() if row.more else "")
     for cell in cells:
         texts += [f"{row.median(cell):.1f}", f"{row.times(rows[0], cell):.2f}"]
+    if any(each.browser for each in rows):
+        texts.append(f"{np.median(row.browser):.1f}" if row.browser else "")
     return texts
 
 
@@ -350,7 +382,8 @@ def show(rows: Sequence[Row], cells: Sequence[Cell], lines: Sequence[str]) -> No
     """What each file is, how long it takes and how good it is: columns for which a terminal has room."""
     console, titles = Console(), headings(rows, cells)
     words_first = ("network", "format")
-    times, scores = len(titles) - 2 * len(cells), len(FIXED) + len(OFF)
+    scores = len(FIXED) + len(OFF)
+    times = scores + (2 if score_name(rows) else 0)
     left_out = [titles.index(title) for title in ("runs in", "input", "params", "GMACs")]
     blocks = [[column for column in range(scores) if column not in left_out]]
     blocks.append([0, 1, *range(times, len(titles))])
@@ -456,4 +489,5 @@ def record(rows: Sequence[Row], row: Row, cells: Sequence[Cell]) -> dict[str, An
             f"wall_ms_{end}": float(np.median(row.wall[cell])),
             f"times_first_{end}": row.times(rows[0], cell),
         }
+    facts["ms_browser"] = float(np.median(row.browser)) if row.browser else None
     return facts

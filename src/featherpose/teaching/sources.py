@@ -68,7 +68,7 @@ def listing(name: str, places: Places) -> Listing:
 
 
 def unpacked(names: list[str], places: Places) -> None:
-    """The pictures of these sources and of the held-out people, so that a missing snapshot is said before hours of work."""
+    """The pictures of these sources and of the held-out people, first: a missing snapshot is said at once."""
     for name in ORIGINS:
         if name in names or name == "mpii" or (name == "human_v2" and "coco_more" in names):
             places.pictures(name)
