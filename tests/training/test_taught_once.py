@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,24 @@ def test_what_was_kept_lies_where_each_augmented_crop_has_its_joints(tmp_path: P
     assert knows.asked == asked == 6
     taught_once(Teacher(Knows(data), COCO, COCO.joints, SIZE), "another teacher", data)
     assert len(list(tmp_path.glob("taught-*.npy"))) == 2
+
+
+def test_who_is_shown_more_often_is_asked_about_once(tmp_path: Path) -> None:
+    """And the file serves whatever the weights of the sources are."""
+    once = some_people(tmp_path)
+    kept = taught_once(Teacher(Knows(once), COCO, COCO.joints, SIZE), "abc", once)
+    often = some_people(tmp_path)
+    people = often.train_people
+    often.__dict__["train_people"] = replace(
+        people, persons=people.persons[[0, 0, 1, 2, 2, 2, 3, 4, 5]]
+    )
+    knows = Knows(often)
+    again = taught_once(Teacher(knows, COCO, COCO.joints, SIZE), "abc", often)
+    assert knows.asked == 0 and again.path == kept.path
+    matrix = again.frames.float()
+    maps, _ = again(torch.arange(9), matrix, (16, 12), 4)
+    plain, _ = kept(torch.arange(6), kept.frames.float(), (16, 12), 4)
+    torch.testing.assert_close(maps, plain[[0, 0, 1, 2, 2, 2, 3, 4, 5]])
 
 
 def test_a_student_of_another_size_reads_the_same_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from featherpose.files import locked, replacing
 from featherpose.pixels import normalise
 from featherpose.training.teachers import Teacher, chained, inverse, scaled, warp
 
-FORMAT = 1  # raise it when what is kept gets another meaning
+FORMAT = 2  # raise it when what is kept gets another meaning
 AT_ONCE = 16  # people
 
 
@@ -30,7 +30,8 @@ class TaughtOnce:
 
     Args:
         path: where they are kept.
-        maps: (N, K, h, w) float16, in the student's joints, of each person's plain crop.
+        maps: (M, K, h, w) float16, in the student's joints, of each plain crop.
+        row: (N,) which of them is each person's.
         frames: (N, 2, 3) from each person's picture to that crop.
         stride: of the maps in it.
         teacher: which joints it knows.
@@ -41,12 +42,14 @@ class TaughtOnce:
         self,
         path: Path,
         maps: np.ndarray,
+        row: np.ndarray,
         frames: Tensor,
         stride: float,
         teacher: Teacher,
         flip_order: tuple[int, ...],
     ) -> None:
         self.path, self.maps, self.frames, self.stride = path, maps, frames, stride
+        self.row = row
         self.taught = teacher.taught
         self.flip_order = list(flip_order)
 
@@ -58,7 +61,7 @@ class TaughtOnce:
     ) -> tuple[Tensor, Tensor]:
         """Heatmaps (B, K, *size) of augmented crops, and peaks (B, K). `matrix` (B, 2, 3): from picture to crop."""
         people = index.cpu()
-        maps = torch.from_numpy(self.maps[people.numpy()]).to(matrix.device).float()
+        maps = torch.from_numpy(self.maps[self.row[people.numpy()]]).to(matrix.device).float()
         frames = self.frames[people].to(matrix.device)
         mirrored = torch.linalg.det(matrix[:, :, :2]) < 0
         maps = torch.where(mirrored[:, None, None, None], maps[:, self.flip_order], maps)
@@ -68,21 +71,28 @@ class TaughtOnce:
 
 
 def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOnce:
-    """What the teacher says of the training people: from disk, or asked now and kept there."""
+    """What the teacher says of the training people: from disk, or asked now and kept there.
+
+    Each crop is asked about once, however often an epoch shows it, so that other weights of sources need no asking.
+    """
     people = data.train_people
     size = teacher.input_size or data.input_size
     persons = people.persons
     frames = crop.upright_matrices(persons.centre, persons.scale, (size[1], size[0]))
     key = hashlib.sha256(f"{FORMAT} {sha256} {size} {data.skeleton.joints}".encode())
-    key.update(repr(list(zip(persons.images(), persons.person_id.tolist(), strict=True))).encode())
+    pictures = persons.images()
+    crops = [
+        f"{name} {frame.tobytes().hex()}" for name, frame in zip(pictures, frames, strict=True)
+    ]
+    first, row = in_turn(crops)
+    key.update("\n".join(crops[i] for i in first).encode())
     key.update(repr(sorted(people.sources.items())).encode())
-    key.update(frames.tobytes())
     key.update(repr((teacher.order.tolist(), teacher.taught.tolist(), teacher.seen)).encode())
     folder = Path(data.cache_folder) if data.cache_folder is not None else Path("data") / "cache"
     path = folder / f"taught-{key.hexdigest()[:16]}.npy"
     plain = CropDataset(people, data.load, data.skeleton, size)
     if not path.is_file():
-        _ask(teacher, plain, path)
+        _ask(teacher, plain, first, path)
     try:
         maps = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
@@ -90,6 +100,7 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
     return TaughtOnce(
         path,
         maps,
+        row,
         torch.from_numpy(frames),
         size[0] / maps.shape[2],
         teacher,
@@ -97,8 +108,15 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
     )
 
 
-def _ask(teacher: Teacher, plain: CropDataset, path: Path) -> None:
-    """Everybody's heatmaps into the file, which is there once it is whole.
+def in_turn(crops: list[str]) -> tuple[list[int], np.ndarray]:
+    """Where each different one comes first, and (N,) which of these each is."""
+    place: dict[str, int] = {}
+    row = np.array([place.setdefault(each, len(place)) for each in crops], dtype=np.int64)
+    return np.unique(row, return_index=True)[1].tolist(), row
+
+
+def _ask(teacher: Teacher, plain: CropDataset, asked: list[int], path: Path) -> None:
+    """The heatmaps of those crops into the file, which is there once it is whole.
 
     Of several processes that come here together (ranks, jobs of a sweep) one asks, the others wait for it.
     """
@@ -109,12 +127,12 @@ def _ask(teacher: Teacher, plain: CropDataset, path: Path) -> None:
             if path.is_file():
                 return
             done = 0
-            batches = DataLoader(plain, batch_size=AT_ONCE)
+            batches = DataLoader(plain, batch_size=AT_ONCE, sampler=asked)
             with replacing(path) as beside:
                 for batch in track(batches, "asking the teacher", transient=True):
                     said, _ = teacher.say(normalise(batch["image"]))
                     if maps is None:
-                        shape = (len(plain), *said.shape[1:])
+                        shape = (len(asked), *said.shape[1:])
                         print(f"{path}: {gigabytes(2 * np.prod(shape))}", flush=True)
                         maps = np.lib.format.open_memmap(
                             beside, mode="w+", dtype=np.float16, shape=shape
