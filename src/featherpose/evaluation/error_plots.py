@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from featherpose import crop, image
 from featherpose.draw import contact_sheet, draw_pose
+from featherpose.errors import PoseError
 from featherpose.metrics.pck import PercentageOfCorrectKeypoints, pck
 from featherpose.person import Person
 from featherpose.skeletons import Skeleton
@@ -110,9 +110,11 @@ def worst(
         person = metric.persons[index[at]]
         if len(tiles) == count:
             break
-        if not (person.image.startswith("synthetic") or os.path.isfile(person.image)):
+        try:
+            picture = load(person)
+        except (OSError, PoseError):  # predictions can be scored without the pictures
             continue
-        tiles.append(pair(load(person), person, keypoints[place[at]], skeleton))
+        tiles.append(pair(picture, person, keypoints[place[at]], skeleton))
         labels.append(
             f"person {index[at]}: error {error[at]:.2f}  (left: annotated, right: predicted)"
         )
