@@ -34,12 +34,16 @@ FOR_RESUMING = (
 )
 
 
-def write_light(source: str | Path, target: str | Path) -> None:
-    """A checkpoint without what only a resume needs: a quarter of the size, and everything else works with it."""
+def write_light(source: str | Path, target: str | Path, **instead: Any) -> None:
+    """A checkpoint without what only a resume needs: a quarter of the size, and everything else works with it.
+
+    `instead` takes the place of what it holds, e.g. other weights.
+    """
     try:
         checkpoint = torch.load(source, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise PoseError(f"{source} is no checkpoint that can be read: {error}.") from error
     light = {key: value for key, value in checkpoint.items() if key not in FOR_RESUMING}
+    light |= instead
     with replacing(target) as beside, beside.open("wb") as file:
         torch.save(light, file)
