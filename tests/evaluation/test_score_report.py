@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from featherpose.evaluation.score_report import UNKNOWN, conditions, differences, wrong
@@ -47,7 +48,8 @@ def test_how_it_was_measured_in_one_line() -> None:
     assert conditions(record(annotations={})).endswith("annotations drawn on demand")
 
 
-def test_what_goes_wrong_fits_a_terminal(capsys: Any) -> None:
+@pytest.mark.parametrize("main", ["AP", "PCKh@0.5", "PCKh(12 joints)@0.5"])
+def test_what_goes_wrong_fits_a_terminal(capsys: Any, main: str) -> None:
     shares = {"right": 60.0, "jitter": 20.0, "inversion": 10.0, "swap": 5.0, "miss": 5.0}
     parts = [
         {"by": by, "name": name, "joints": 12345, "score": 61.25, **shares}
@@ -55,10 +57,11 @@ def test_what_goes_wrong_fits_a_terminal(capsys: Any) -> None:
     ]
     counts = {"right": 6, "jitter": 2, "inversion": 1, "swap": 1, "miss": 0}
     found = {"joints": {"wrist": counts}, "gain": {"jitter": 1.5, "miss": 0.0}, "parts": parts}
-    for each in wrong(record(errors=found)):
+    for each in wrong(record(errors=found, main=main)):
         Console(width=80).print(each)
     lines = capsys.readouterr().out.splitlines()
-    assert "jitter 20.0% (+1.50)" in " ".join(lines[:2])
+    assert "jitter 20.0% (+1.50)" in " ".join(lines[:3])
+    assert "…" not in "".join(lines)
     assert any(
         line.split() == "size 100 to 250 px 12,345 61.2 60.0 20.0 10.0 5.0 5.0".split()
         for line in lines

@@ -139,7 +139,8 @@ def _parts(parts: Sequence[Mapping[str, Any]], main: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)  # 80 columns wide
     table.add_column("by", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for name in ("joints", main, "correct", *shares[1:]):  # beside joints of the right side
+    score = main if len(main) <= len("PCKh@0.5") else "score"  # a long name stands two lines up
+    for name in ("joints", score, "correct", *shares[1:]):  # beside joints of the right side
         table.add_column(name, justify="right", no_wrap=True)
     before = parts[0]["by"]
     for part in parts:

@@ -102,3 +102,9 @@ def test_the_trainer_crops_from_regions(tmp_path):
     truth = [person.joints for person in data.val_people.persons]
     metric.update(torch.arange(2), torch.tensor(np.array(truth)), torch.ones(2, 17))
     assert metric.compute()["AP"] == pytest.approx(100)
+
+
+def test_without_the_folder_its_builder_is_named(tmp_path):
+    says = r"missing \(.* is not there\)\. Build it with: python scripts/build_people17\.py .*; or set data\.root"
+    with pytest.raises(PoseError, match=says):
+        people17.read(tmp_path / "none", "train")

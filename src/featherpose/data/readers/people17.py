@@ -15,7 +15,7 @@ from featherpose.data.readers import source
 from featherpose.errors import PoseError
 from featherpose.person import People, Person, Persons, Texts
 
-PAGE = "nowhere: it is built by scripts/build_people17.py"
+BUILT_BY = "python scripts/build_people17.py data/people17 --data FOLDER --snapshots FOLDER"
 CONTENTS = "index.npz and pack_0.bin, pack_1.bin, ..."
 TEACHER = 2  # of Columns.origin
 
@@ -39,7 +39,7 @@ def read(
         teacher: whether to learn joints that the teacher placed; else only what humans did.
         least_confidence: the teacher's joints below it are left out.
     """
-    base = source.folder(root, "people17", PAGE, CONTENTS)
+    base = source.folder(root, "people17", "", CONTENTS, BUILT_BY)
     columns = read_index(base)
     there = present(base, columns)
     wanted = columns.split == ("train" if split == "train" else "val")

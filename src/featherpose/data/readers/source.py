@@ -27,14 +27,22 @@ def check(dataset: str) -> str:
     return command(f"data check data={dataset}")
 
 
-def folder(root: str | Path | None, dataset: str, page: str, contents: str) -> Path:
-    """The dataset's folder; if it is missing, the error says what to fetch, from where, and what to do then."""
+def folder(
+    root: str | Path | None, dataset: str, page: str, contents: str, built_by: str | None = None
+) -> Path:
+    """The dataset's folder; if it is missing, the error says what to fetch, from where, and what to do then.
+
+    `built_by` is the command that makes it, of one that lies on no page.
+    """
     path = Path(root).expanduser() if root is not None else None
     if path is None or not path.is_dir():
         where = "data.root is not set" if path is None else f"{path} is not there"
+        get = f"{_how_to_get(dataset)} {page} and unpack it so that this folder holds {contents}"
+        if built_by:
+            get = f"Build it with: {built_by}"
         raise PoseError(
-            f"The {dataset} data is missing ({where}). {_how_to_get(dataset)} {page} and unpack it so that this folder "
-            f"holds {contents}; or set data.root=FOLDER. Then check it with: {check(dataset)}"
+            f"The {dataset} data is missing ({where}). {get}; or set data.root=FOLDER. "
+            f"Then check it with: {check(dataset)}"
         )
     return path
 
