@@ -17,14 +17,17 @@ sys.path.insert(0, str(ROOT / "src"))  # works without an installation too
 
 
 def main() -> int:
+    from featherpose.data.readers.people17 import LABELLED, UNLABELLED
     from featherpose.teaching.build_set import build
     from featherpose.teaching.command import done, parser_of
     from featherpose.teaching.sieve import Rules
-    from featherpose.teaching.sources import LABELLED, UNLABELLED
 
     parser = parser_of(__doc__, data="labelled sets, teacher, detector")
     every = [*LABELLED, *UNLABELLED]
-    parser.add_argument("--sources", nargs="+", choices=every, default=every, metavar="SOURCE")
+    of = f"of {', '.join(every)}; all where none is named"
+    parser.add_argument(
+        "--sources", nargs="+", choices=every, default=every, metavar="SOURCE", help=of
+    )
     options = parser.parse_args()
     names = [name for name in every if name in options.sources]
     return done(lambda places: build(options.out, places, names, Rules()), options)

@@ -19,8 +19,6 @@ from featherpose.skeletons import COCO, LSP, MPII, Skeleton
 from featherpose.teaching.listing import Listing, of_boxes, of_persons
 from featherpose.teaching.snapshots import ORIGINS, unpack
 
-LABELLED = ("coco_part", "coco_more", "lspet", "mpii")
-UNLABELLED = ("stanford40", "ccp", "human_v2")
 LSPET_TRAIN = ((1, 3500), (4501, 8000))  # 3501 to 4500 are held out
 LEAST_COSINE = -0.5  # conf/data/lspet.yaml's rule against left and right mixed up
 GROW = 0.1  # LSPET and MPII have no boxes: the joints' extent, so much larger, reaches hands, feet and hair

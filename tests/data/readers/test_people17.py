@@ -52,6 +52,9 @@ def test_weights_repeat_and_thin_out(tmp_path):
     }
     assert count == {"lspet": 20, "mpii": 4}  # of 8 each
     assert painted_sources(tmp_path, {"lspet": 0}) == ["mpii"] * 8
+    assert (
+        len(painted_sources(tmp_path, {"ccp": 2})) == 16
+    )  # nobody's here, as in a set built without it
     with pytest.raises(PoseError, match="the sources are lspet, mpii"):
         people17.read(tmp_path, "train", weights={"coco": 1})
     with pytest.raises(PoseError, match="can be 0 or more"):

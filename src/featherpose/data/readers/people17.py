@@ -18,6 +18,9 @@ from featherpose.person import People, Person, Persons, Texts
 BUILT_BY = "python scripts/build_people17.py data/people17 --data FOLDER --snapshots FOLDER"
 CONTENTS = "index.npz and pack_0.bin, pack_1.bin, ..."
 TEACHER = 2  # of Columns.origin
+# What it may be built of; a set may lack some of them
+LABELLED = ("coco_part", "coco_more", "lspet", "mpii")
+UNLABELLED = ("stanford40", "ccp", "human_v2")
 
 
 def read(
@@ -73,14 +76,14 @@ def _used(columns: Columns, teacher: bool, least_confidence: float) -> np.ndarra
 
 def repeated(rows: np.ndarray, names: np.ndarray, weights: Mapping[str, float]) -> np.ndarray:
     """Rows as often as their source's weight says: whole copies of all, and an even selection for the rest."""
-    known = set(np.unique(names).tolist())
-    unknown = sorted(set(weights) - known)
+    there = set(np.unique(names).tolist())
+    unknown = sorted(set(weights) - there - {*LABELLED, *UNLABELLED})
     if unknown:
         raise PoseError(
-            f"data.read.weights names {unknown[0]!r}; the sources are {', '.join(sorted(known))}."
+            f"data.read.weights names {unknown[0]!r}; the sources are {', '.join(sorted(there))}."
         )
     parts = []
-    for name in sorted(known):
+    for name in sorted(there):
         own = rows[names[rows] == name]
         weight = float(weights.get(name, 1.0))
         if not weight >= 0:
