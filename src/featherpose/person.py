@@ -233,11 +233,16 @@ class Persons(Sequence[Person]):
 _COLUMNS = [each.name for each in fields(Persons) if each.name not in ("pictures", "names")]
 
 
-def _table(texts: Iterable[str | None]) -> tuple[Texts, np.ndarray]:
-    """Each text once, and the place of each (N,) in them; -1 for None."""
+def numbered(texts: Iterable[str | None]) -> tuple[list[str], np.ndarray]:
+    """Each text once, in the order in which they come, and the place of each (N,) in them; -1 for None."""
     places: dict[str, int] = {}
     place = [-1 if text is None else places.setdefault(text, len(places)) for text in texts]
-    return Texts.of(places), np.array(place, np.int64)
+    return list(places), np.array(place, np.int64)
+
+
+def _table(texts: Iterable[str | None]) -> tuple[Texts, np.ndarray]:
+    once, place = numbered(texts)
+    return Texts.of(once), place
 
 
 def _joined(parts: Sequence[tuple[Texts, np.ndarray]]) -> tuple[Texts, np.ndarray]:

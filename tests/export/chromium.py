@@ -92,7 +92,7 @@ class Page:
 
 async def visit(address: str, profile: Path, talk: Any) -> Any:
     """Opens the address and gives what the coroutine function `talk` makes of the page."""
-    more = ("--remote-debugging-port=0", "--use-fake-device-for-media-stream")
+    more = ("--no-sandbox", "--remote-debugging-port=0", "--use-fake-device-for-media-stream")
     browser = headless(profile, "about:blank", *more)
     try:
         port = profile / "DevToolsActivePort"

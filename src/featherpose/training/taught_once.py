@@ -18,6 +18,7 @@ from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
 from featherpose.files import locked, replacing
+from featherpose.person import numbered
 from featherpose.pixels import normalise
 from featherpose.training.teachers import Teacher, chained, inverse, scaled, warp
 
@@ -84,15 +85,15 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
     crops = [
         f"{name} {frame.tobytes().hex()}" for name, frame in zip(pictures, frames, strict=True)
     ]
-    first, row = in_turn(crops)
-    key.update("\n".join(crops[i] for i in first).encode())
+    once, row = numbered(crops)
+    key.update("\n".join(once).encode())
     key.update(repr(sorted(people.sources.items())).encode())
     key.update(repr((teacher.order.tolist(), teacher.taught.tolist(), teacher.seen)).encode())
     folder = Path(data.cache_folder) if data.cache_folder is not None else Path("data") / "cache"
     path = folder / f"taught-{key.hexdigest()[:16]}.npy"
     plain = CropDataset(people, data.load, data.skeleton, size)
     if not path.is_file():
-        _ask(teacher, plain, first, path)
+        _ask(teacher, plain, np.unique(row, return_index=True)[1].tolist(), path)
     try:
         maps = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
@@ -106,13 +107,6 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
         teacher,
         data.skeleton.flip_order,
     )
-
-
-def in_turn(crops: list[str]) -> tuple[list[int], np.ndarray]:
-    """Where each different one comes first, and (N,) which of these each is."""
-    place: dict[str, int] = {}
-    row = np.array([place.setdefault(each, len(place)) for each in crops], dtype=np.int64)
-    return np.unique(row, return_index=True)[1].tolist(), row
 
 
 def _ask(teacher: Teacher, plain: CropDataset, asked: list[int], path: Path) -> None:

@@ -20,7 +20,7 @@ from featherpose.data.readers import mpii_files, source
 from featherpose.data.readers.kept import kept
 from featherpose.data.readers.mpii_files import Record, Table, Truth
 from featherpose.errors import PoseError
-from featherpose.person import SC_BIAS, People, Persons, Texts
+from featherpose.person import SC_BIAS, People, Persons, Texts, numbered
 
 PAGE = "http://human-pose.mpi-inf.mpg.de/#download (images, 12.9 GB, and annotations)"
 CONTENTS = (
@@ -230,9 +230,8 @@ def _persons(table: Table, folder: Path, path: Path) -> Persons:
     side = (table.scale * PADDING)[:, None]
     box = np.concatenate([centre - side * PIXEL_STD / 2, *[side * PIXEL_STD] * 2], axis=1)
     number = np.arange(len(table))
-    places: dict[str, int] = {}
-    picture = np.array([places.setdefault(each, len(places)) for each in table.image], np.int64)
-    stems = [Path(file).stem for file in places]
+    files, picture = numbered(table.image)
+    stems = [Path(file).stem for file in files]
     ids = np.array([int(stem) if stem.isdigit() else -1 for stem in stems], np.int64)[picture]
     first = np.unique(picture, return_index=True)[1].tolist()
     return Persons.from_columns(
@@ -245,7 +244,7 @@ def _persons(table: Table, folder: Path, path: Path) -> Persons:
         person_id=number,
         pictures=Texts.of(
             source.picture_path(folder, file, path, table.name[row])
-            for file, row in zip(places, first, strict=True)
+            for file, row in zip(files, first, strict=True)
         ),
         picture=picture,
         head_size=_head_sizes(table, joints, seen),
