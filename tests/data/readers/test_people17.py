@@ -61,6 +61,20 @@ def test_weights_repeat_and_thin_out(tmp_path):
         people17.read(tmp_path, "train", weights={"mpii": -1})
 
 
+def test_one_source_alone_is_learned_from_and_scored(tmp_path):
+    painted_set(tmp_path, people=24)
+    names = people17.read_index(tmp_path).source
+    everybody = people17.read(tmp_path, "val").persons
+    for split in ("train", "val"):
+        people = people17.read(tmp_path, split, sources=["lspet"]).persons
+        assert {str(names[person.image_id]) for person in people} == {"lspet"}
+    assert 0 < len(people) < len(everybody)
+    with pytest.raises(
+        PoseError, match=r"data\.read\.sources names 'lsp'; the sources are lspet, mpii"
+    ):
+        people17.read(tmp_path, "val", sources=["lsp"])
+
+
 def painted_sources(folder, weights) -> list[str]:
     people = people17.read(folder, "train", weights=weights).persons
     names = people17.read_index(folder).source

@@ -5,7 +5,7 @@ Every person is a small upright picture of its surroundings, a picture of its ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ def read(
     weights: Mapping[str, float] | None = None,
     teacher: bool = True,
     least_confidence: float = 0.0,
+    sources: Sequence[str] | None = None,
 ) -> People:
     """The people of one split whose packs are there; those of other packs are counted.
 
@@ -41,11 +42,15 @@ def read(
             given.
         teacher: whether to learn joints that the teacher placed; else only what humans did.
         least_confidence: the teacher's joints below it are left out.
+        sources: only these, for training and validation; None: all.
     """
     base = source.folder(root, "people17", "", CONTENTS, BUILT_BY)
     columns = read_index(base)
     there = present(base, columns)
     wanted = columns.split == ("train" if split == "train" else "val")
+    if sources is not None:
+        _check_names("sources", sources, columns.source)
+        wanted &= np.isin(columns.source, list(sources))
     skipped: dict[str, int] = {}
     if (wanted & ~there).any():
         skipped["in a pack that is not there"] = int((wanted & ~there).sum())
@@ -76,14 +81,8 @@ def _used(columns: Columns, teacher: bool, least_confidence: float) -> np.ndarra
 
 def repeated(rows: np.ndarray, names: np.ndarray, weights: Mapping[str, float]) -> np.ndarray:
     """Rows as often as their source's weight says: whole copies of all, and an even selection for the rest."""
-    there = set(np.unique(names).tolist())
-    unknown = sorted(set(weights) - there - {*LABELLED, *UNLABELLED})
-    if unknown:
-        raise PoseError(
-            f"data.read.weights names {unknown[0]!r}; the sources are {', '.join(sorted(there))}."
-        )
     parts = []
-    for name in sorted(there):
+    for name in _check_names("weights", weights, names):
         own = rows[names[rows] == name]
         weight = float(weights.get(name, 1.0))
         if not weight >= 0:
@@ -93,6 +92,17 @@ def repeated(rows: np.ndarray, names: np.ndarray, weights: Mapping[str, float]) 
         )
         parts.append(np.repeat(own, steps.astype(int)))
     return np.sort(np.concatenate(parts)) if parts else rows
+
+
+def _check_names(key: str, named: Iterable[str], names: np.ndarray) -> list[str]:
+    """The sources that are there, once it is sure that only sources are named."""
+    there = np.unique(names).tolist()
+    unknown = sorted({*named} - {*there, *LABELLED, *UNLABELLED})
+    if unknown:
+        raise PoseError(
+            f"data.read.{key} names {unknown[0]!r}; the sources are {', '.join(there)}."
+        )
+    return there
 
 
 def _persons(base: Path, columns: Columns, visible: np.ndarray, rows: np.ndarray) -> Persons:
