@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -93,6 +94,16 @@ def test_diff_shows_config_commit_and_scores_only_where_they_differ(write_run) -
     assert not {"model.depth", "paths.runs", "run.versions.torch"} & set(table.index)
     assert "paths.runs" in diff([first, second], incidental=True).index
     assert config_frame([first, first]).shape[1] == 2  # runs of one name keep their columns apart
+
+
+def test_runs_of_one_name_in_folders_of_one_name_keep_apart(write_run, tmp_path) -> None:
+    """As jobs of two sweeps: each folder is `0_lapx-mpii`."""
+    first = write_run("a", score=80.0)
+    others = [
+        Run(shutil.copytree(first, tmp_path / sweep / first.name)) for sweep in ("one", "two")
+    ]
+    table = diff([Run(first), *others], incidental=True)
+    assert list(table.columns) == ["a", "a (0_a)", "a (two/0_a)"]
 
 
 def test_settings_and_results_stand_apart_and_are_rounded(write_run, capsys) -> None:

@@ -16,7 +16,7 @@ from featherpose.intervals import difference
 from featherpose.place import command
 from featherpose.runs import repeat
 from featherpose.runs import table as tables
-from featherpose.runs.dataframes import diff, made_by, rounded
+from featherpose.runs.dataframes import diff, made_by, names_apart, rounded
 from featherpose.runs.folder import DONE, Run, epochs, find_run, find_runs
 from featherpose.runs.listing import state as in_colour
 from featherpose.runs.published import published
@@ -137,15 +137,16 @@ def _differences(frame: pd.DataFrame) -> Grid:
 def score_differences(runs: Sequence[Run]) -> list[str]:
     """Each run's score minus the first one's, paired by pictures, where both were measured alike."""
     first, *others = runs
+    name, *names = names_apart(runs)
     lines = []
-    for run in others:
+    for own, run in zip(names, others, strict=True):
         before, after = (each.evidence(each.own_score) for each in (first, run))
         if before is None or after is None or run.protocol != first.protocol:
             continue
         found = difference([before], [after])
         if found is not None:
             verdict = "noise" if found.noise else "more than noise"
-            lines.append(f"{run.metric}: {run.name} minus {first.name}: {found}, {verdict}")
+            lines.append(f"{run.metric}: {own} minus {name}: {found}, {verdict}")
     return lines
 
 

@@ -27,9 +27,9 @@ def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
 def config_frame(runs: Sequence[Run], incidental: bool = False) -> pd.DataFrame:
     """One row per config key, one column per run."""
     columns = {}
-    for run in runs:
+    for name, run in zip(names_apart(runs), runs, strict=True):
         values = flat(run.config)
-        columns[_column(run, columns)] = {
+        columns[name] = {
             k: v for k, v in values.items() if incidental or not k.startswith(_INCIDENTAL)
         }
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
@@ -78,9 +78,9 @@ def rounded(differences: pd.DataFrame) -> pd.DataFrame:
 def curves(runs: Sequence[Run], column: str) -> pd.DataFrame:
     """One column of metrics.csv by epoch, one column per run; NaN where a run has no such value."""
     found: dict[str, pd.Series] = {}
-    for run in runs:
+    for name, run in zip(names_apart(runs), runs, strict=True):
         table = run.metrics.set_index("epoch")
-        found[_column(run, found)] = table[column] if column in table else pd.Series(dtype=float)
+        found[name] = table[column] if column in table else pd.Series(dtype=float)
     return pd.DataFrame(found)
 
 
@@ -152,9 +152,15 @@ def _facts(run: Run) -> dict[str, Any]:
     return found
 
 
-def _column(run: Run, taken: Any) -> str:
-    """The run's name, with its folder's where two runs have the same."""
-    return run.name if run.name not in taken else f"{run.name} ({run.folder.name})"
+def names_apart(runs: Sequence[Run]) -> list[str]:
+    """The runs' names, with as much of the folder's path as tells those of one name apart."""
+    found: list[str] = []
+    for run in runs:
+        parts = run.folder.resolve().parts
+        ends = ("/".join(parts[-depth:]) for depth in range(1, len(parts)))
+        names = [run.name, *(f"{run.name} ({end})" for end in ends)]
+        found.append(next((name for name in names if name not in found), f"run {len(found) + 1}"))
+    return found
 
 
 def _text(value: Any) -> str:
