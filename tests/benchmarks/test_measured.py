@@ -66,8 +66,9 @@ def test_the_file_says_when_where_and_with_what(tmp_path: Path) -> None:
     )
 
 
-def test_the_page_of_the_docs_is_made_from_the_file_beside_it(root: Path) -> None:
-    folder = root / "docs" / "measured"
+@pytest.mark.parametrize("kind", ["avx2", "avx512"])
+def test_the_page_of_the_docs_is_made_from_the_file_beside_it(root: Path, kind: str) -> None:
+    folder = root / "docs" / "measured" / kind
     found = measured.read(folder / "benchmarks.json")
     assert (folder / "benchmarks.md").read_text(encoding="utf-8") == measured.tables(found)
     parts = OmegaConf.load(CONF / "benchmark" / "all.yaml").parts

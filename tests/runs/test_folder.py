@@ -268,9 +268,12 @@ def test_the_shell_on_a_real_sweep(
     assert (
         json.loads((sweep / "2_lapx-synthetic" / "run.json").read_text())["git"]["commit"] in shown
     )
-    assert "model.stages" in said(
-        *runs, "diff", "lapx-s2-synthetic-g0.2-seed1", "lapx-s3-synthetic-g0.2-seed1"
-    )
+    names = [f"lapx-s{stages}-synthetic-g0.2-seed1" for stages in (2, 3)]
+    copy = shutil.copytree(sweep / "2_lapx-synthetic", tmp_path / "copy" / "2_lapx-synthetic")
+    told = " ".join(said(*runs, "diff", *names, str(copy)).split())
+    assert "model.stages" in told
+    assert f"PCKh@0.5: {names[1]} minus {names[0]}: " in told
+    assert f"{names[0]} (2_lapx-synthetic) minus {names[0]}: +0.00 [+0.00, +0.00], noise" in told
     out = tmp_path / "table.csv"
     said(*runs, "table", "--format", "csv", "--out", str(out))
     table = pd.read_csv(out)
