@@ -69,6 +69,7 @@ def test_one_source_alone_is_learned_from_and_scored(tmp_path):
         people = people17.read(tmp_path, split, sources=["lspet"]).persons
         assert {str(names[person.image_id]) for person in people} == {"lspet"}
     assert 0 < len(people) < len(everybody)
+    assert len(people17.read(tmp_path, "val", sources="lspet").persons) == len(people)
     with pytest.raises(
         PoseError, match=r"data\.read\.sources names 'lsp'; the sources are lspet, mpii"
     ):

@@ -29,7 +29,7 @@ def read(
     weights: Mapping[str, float] | None = None,
     teacher: bool = True,
     least_confidence: float = 0.0,
-    sources: Sequence[str] | None = None,
+    sources: str | Sequence[str] | None = None,
 ) -> People:
     """The people of one split whose packs are there; those of other packs are counted.
 
@@ -42,15 +42,16 @@ def read(
             given.
         teacher: whether to learn joints that the teacher placed; else only what humans did.
         least_confidence: the teacher's joints below it are left out.
-        sources: only these, for training and validation; None: all.
+        sources: only this or these, for training and validation; None: all.
     """
     base = source.folder(root, "people17", "", CONTENTS, BUILT_BY)
     columns = read_index(base)
     there = present(base, columns)
     wanted = columns.split == ("train" if split == "train" else "val")
     if sources is not None:
-        _check_names("sources", sources, columns.source)
-        wanted &= np.isin(columns.source, list(sources))
+        chosen = [sources] if isinstance(sources, str) else list(sources)
+        _check_names("sources", chosen, columns.source)
+        wanted &= np.isin(columns.source, chosen)
     skipped: dict[str, int] = {}
     if (wanted & ~there).any():
         skipped["in a pack that is not there"] = int((wanted & ~there).sum())
