@@ -165,6 +165,7 @@ def test_every_test_mirrors_a_source_or_says_why(root: Path) -> None:
         "test_lspet_script",
         "test_skips",
         "test_forks",  # of the tests themselves
+        "test_typed_lines",
         "test_wheel",
     }
     wholes |= {"test_documented_commands", "test_every_training"}

@@ -103,7 +103,7 @@ def test_runs_of_one_name_in_folders_of_one_name_keep_apart(write_run, tmp_path)
         Run(shutil.copytree(first, tmp_path / sweep / first.name)) for sweep in ("one", "two")
     ]
     table = diff([Run(first), *others], incidental=True)
-    assert list(table.columns) == ["a", "a (0_a)", "a (two/0_a)"]
+    assert list(table.columns) == ["a (0_a)", "a (one/0_a)", "a (two/0_a)"]
 
 
 def test_settings_and_results_stand_apart_and_are_rounded(write_run, capsys) -> None:
@@ -272,8 +272,9 @@ def test_the_shell_on_a_real_sweep(
     copy = shutil.copytree(sweep / "2_lapx-synthetic", tmp_path / "copy" / "2_lapx-synthetic")
     told = " ".join(said(*runs, "diff", *names, str(copy)).split())
     assert "model.stages" in told
-    assert f"PCKh@0.5: {names[1]} minus {names[0]}: " in told
-    assert f"{names[0]} (2_lapx-synthetic) minus {names[0]}: +0.00 [+0.00, +0.00], noise" in told
+    first = f"{names[0]} ({Run(sweep / '2_lapx-synthetic').id})"
+    assert f"PCKh@0.5: {names[1]} minus {first}: " in told
+    assert f"{names[0]} (2_lapx-synthetic) minus {first}: +0.00 [+0.00, +0.00], noise" in told
     out = tmp_path / "table.csv"
     said(*runs, "table", "--format", "csv", "--out", str(out))
     table = pd.read_csv(out)

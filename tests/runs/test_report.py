@@ -164,10 +164,24 @@ def test_outputs_are_called_what_they_are(write_run: Any) -> None:
     (folder / "metrics.csv").write_text("epoch,step,val/score,val/stage1/score\n0,3,2.0,1.5\n")
     text = page([Run(folder)])
     assert "val/before the updates/score" in text
-    drawn = charts.svg(charts.by_stage([Run(folder)], ""))
+    drawn = charts.svg(charts.by_stage({"run": Run(folder)}, ""))
     words = [each.text for each in ElementTree.fromstring(drawn).iter("text")]
     assert words[-7:] == ["before the", "updates", "after the", "updates", *names[2:], "output"]
     assert "stage" not in drawn
+
+
+def test_runs_of_one_name_are_told_apart_in_every_part(write_run: Any) -> None:
+    """Whoever types `python src/train.py` twice has two, and the better one must not be called like the other."""
+    several = {"stage1/score": 60.0, "joint/head": 1.0}
+    runs = [
+        Run(write_run("lapx", score=score, scores=several, config={"model": {"stages": stages}}))
+        for stages, score in ((1, 70.0), (2, 80.0))
+    ]
+    text = page(runs)
+    ours = re.findall(r"<(?:td|th|h2|text|/i)[^>]*>(?:<a href='#run-\d'>)?(lapx[^<]*)<", text)
+    assert set(ours) == {"lapx (0_lapx)", "lapx (1_lapx)"}
+    # overview, scores, two curves, scores by output, bars of the joints, settings, the run's own part
+    assert ours.count("lapx (0_lapx)") == ours.count("lapx (1_lapx)") == 8
 
 
 def test_what_goes_wrong_is_a_table_and_a_picture(write_run: Any) -> None:

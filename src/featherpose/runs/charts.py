@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
@@ -81,14 +81,14 @@ def _in_words(run: Run, column: str) -> str:
     return f"{found[1]}{name}{found[3]}"
 
 
-def by_stage(runs: Sequence[Run], title: str) -> Chart:
+def by_stage(runs: Mapping[str, Run], title: str) -> Chart:
     """What each further stage gains: the best checkpoint's score after every supervised output."""
     lines = []
-    for run, colour in zip(runs, cycle(COLOURS), strict=False):
+    for (name, run), colour in zip(runs.items(), cycle(COLOURS), strict=False):
         scores = output_scores(run)
         values = pd.Series(scores, index=range(1, len(scores) + 1), dtype=float)
-        lines.append(Line(run.name, values, colour))
-    return Chart(title, tuple(lines), "output", same_outputs(runs))
+        lines.append(Line(name, values, colour))
+    return Chart(title, tuple(lines), "output", same_outputs(list(runs.values())))
 
 
 def svg(chart: Chart) -> str:

@@ -152,14 +152,15 @@ def _facts(run: Run) -> dict[str, Any]:
     return found
 
 
-def names_apart(runs: Sequence[Run]) -> list[str]:
-    """The runs' names, with as much of the folder's path as tells those of one name apart."""
+def names_apart(runs: Sequence[Run], names: Sequence[str] | None = None) -> list[str]:
+    """The runs' names, or others for them; those of one name with their ids, or as much of the folder as is needed."""
     found: list[str] = []
-    for run in runs:
+    wanted = list(names or (run.name for run in runs))
+    for name, run in zip(wanted, runs, strict=True):
         parts = run.folder.resolve().parts
-        ends = ("/".join(parts[-depth:]) for depth in range(1, len(parts)))
-        names = [run.name, *(f"{run.name} ({end})" for end in ends)]
-        found.append(next((name for name in names if name not in found), f"run {len(found) + 1}"))
+        ends = (run.id, *("/".join(parts[-depth:]) for depth in range(1, len(parts))))
+        longer = [name] if wanted.count(name) == 1 else [f"{name} ({end})" for end in ends]
+        found.append(next((each for each in longer if each not in found), f"run {len(found) + 1}"))
     return found
 
 

@@ -19,7 +19,13 @@ from matplotlib.ticker import MaxNLocator
 
 from featherpose import image
 from featherpose.errors import PoseError
-from featherpose.runs.dataframes import best_curves, curves, output_scores, same_outputs
+from featherpose.runs.dataframes import (
+    best_curves,
+    curves,
+    names_apart,
+    output_scores,
+    same_outputs,
+)
 from featherpose.runs.folder import Run
 
 # Okabe and Ito's colours: told apart by people who see colours differently too.
@@ -62,19 +68,28 @@ def gamma_figure(run: Run) -> Figure:
     return stage_figure(run, r"gamma/.*", f"gamma by stage: {run.name}")
 
 
-def joint_figure(runs: Sequence[Run], title: str = "score by joint") -> Figure:
-    """The final score of each joint column, a bar per run."""
+def joint_figure(
+    runs: Sequence[Run], title: str = "score by joint", labels: Sequence[str] | None = None
+) -> Figure:
+    """The final score of each joint column, a bar per run.
+
+    Args:
+        runs: whose scores.
+        title: what stands above.
+        labels: what each run is called, as `names_apart` does it otherwise.
+    """
     names = list(dict.fromkeys(n[6:] for run in runs for n in run.scores if n.startswith("joint/")))
     figure, axes = new_axes(title, "", runs[0].metric if runs else "score")
     width = 0.8 / max(1, len(runs))
-    for i, (colour, run) in enumerate(zip(cycle(COLOURS), runs, strict=False)):
+    labelled = zip(labels or names_apart(runs), runs, strict=True)
+    for i, (colour, (label, run)) in enumerate(zip(cycle(COLOURS), labelled, strict=False)):
         values = [run.scores.get(f"joint/{name}", np.nan) for name in names]
         axes.bar(
             np.arange(len(names)) + (i + 0.5) * width - 0.4,
             values,
             width,
             color=colour,
-            label=run.name,
+            label=label,
         )
     axes.set_xticks(range(len(names)), names)
     legend(axes)
@@ -86,9 +101,9 @@ def stage_score_figure(runs: Sequence[Run]) -> Figure:
     figure, axes = new_axes(
         "score after each output", "output", runs[0].metric if runs else "score"
     )
-    for colour, run in zip(cycle(COLOURS), runs, strict=False):
+    for colour, name, run in zip(cycle(COLOURS), names_apart(runs), runs, strict=False):
         values = output_scores(run)
-        axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=run.name)
+        axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if names := same_outputs(runs):
         axes.set_xticks(range(1, len(names) + 1), names, rotation=20, ha="right")

@@ -14,18 +14,26 @@ from jinja2 import Environment
 from featherpose.errors import PoseError
 from featherpose.runs import charts, pareto, plots, samples, wrong
 from featherpose.runs.charts import Chart
-from featherpose.runs.dataframes import diff, made_by, output_scores, rounded, runs_frame
+from featherpose.runs.dataframes import (
+    diff,
+    made_by,
+    names_apart,
+    output_scores,
+    rounded,
+    runs_frame,
+)
 from featherpose.runs.folder import DONE, Run, state_of
 from featherpose.runs.grid import grid
 from featherpose.runs.repeat import repeating
 from featherpose.runs.score import PREDICTIONS
-from featherpose.runs.table import Group, signature, tables
+from featherpose.runs.table import signature, tables, without_seed
 
 # Of one page's pictures together, and of one of them at least: a mail takes the page of five runs
 _PICTURES, _LEAST = 600_000, 12_000
 _OPEN = 10  # sections of runs are folded where there are more
 
 Picture = tuple[str, str]  # what it shows, and its address
+Named = dict[str, Run]  # as the page calls them, all different
 
 
 @dataclass
@@ -57,27 +65,31 @@ def page(runs: Sequence[Run], title: str = "Runs") -> str:
     text = (files("featherpose.runs") / "report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(text)
     found, left = tables(runs)
+    named = dict(zip(names_apart(runs), runs, strict=True))
     frame_of = (charts.LEFT, charts.RIGHT, charts.WIDTH)
     return template.render(
         title=title,
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        overview=_overview(runs),
+        overview=_overview(named),
         tables=found,
-        left=[f"{run.name} ({run.state})" for run in left],
-        curves=_curves(runs),
-        joints=_joints(runs),
+        left=[f"{name} ({run.state})" for name, run in named.items() if run in left],
+        curves=_curves(named),
+        joints=_joints(named),
         sweep=grid(found),
         speeds={table.title: drawn for table in found if (drawn := pareto.svg(table))},
         differences=_settings(runs) if len(runs) > 1 else None,
-        runs=[_section(run, max(_LEAST, _PICTURES // (5 * len(runs)))) for run in runs],
+        runs=[
+            _section(name, run, max(_LEAST, _PICTURES // (5 * len(runs))))
+            for name, run in named.items()
+        ],
         folded=len(runs) > _OPEN,
         svg=charts.svg,
         frame_of=frame_of,
     )
 
 
-def _overview(runs: Sequence[Run]) -> pd.DataFrame:
-    table = runs_frame(runs)
+def _overview(runs: Named) -> pd.DataFrame:
+    table = runs_frame(list(runs.values())).assign(name=list(runs))
     table["parameters"] = [f"{p / 1e6:.2f} M" if pd.notna(p) else "" for p in table["parameters"]]
     table["macs"] = [f"{m / 1e9:.3f} G" if pd.notna(m) else "" for m in table["macs"]]
     table["minutes"] = table.pop("seconds").map(lambda s: f"{s / 60:.1f}" if pd.notna(s) else "")
@@ -89,31 +101,35 @@ def _overview(runs: Sequence[Run]) -> pd.DataFrame:
     return table[columns + (["error"] if table["error"].notna().any() else [])]
 
 
-def _curves(runs: Sequence[Run]) -> list[Chart]:
-    drawn = [charts.by_run(runs, name) for name in ("val/score", "train/loss", "val/loss")]
+def _curves(runs: Named) -> list[Chart]:
+    drawn = [
+        charts.by_run(list(runs.values()), name) for name in ("val/score", "train/loss", "val/loss")
+    ]
     scored, of = _comparable(runs)
-    if all(len(output_scores(run)) < 2 for run in scored):  # a curve of one point
+    if all(len(output_scores(run)) < 2 for run in scored.values()):  # a curve of one point
         return drawn
     return [*drawn, charts.by_stage(scored, f"score after each output{of}")]
 
 
-def _joints(runs: Sequence[Run]) -> str:
+def _joints(runs: Named) -> str:
     scored, of = _comparable(runs)
-    return plots.svg(plots.joint_figure(scored, f"score by joint{of}")) if scored else ""
+    if not scored:
+        return ""
+    return plots.svg(plots.joint_figure(list(scored.values()), f"score by joint{of}", list(scored)))
 
 
-def _comparable(runs: Sequence[Run]) -> tuple[list[Run], str]:
+def _comparable(runs: Named) -> tuple[Named, str]:
     """The runs with scores, where they were all scored alike, else none; of more than can be told apart the best ones.
 
     And how a title says so.
     """
-    scored = [run for run in runs if run.scores]
-    if len({(run.protocol, run.metric) for run in scored}) != 1:
-        return [], ""
-    best = sorted(scored, key=lambda run: -(run.score or 0))[: len(plots.COLOURS)]
+    scored = {name: run for name, run in runs.items() if run.scores}
+    if len({(run.protocol, run.metric) for run in scored.values()}) != 1:
+        return {}, ""
+    best = sorted(scored, key=lambda name: -(scored[name].score or 0))[: len(plots.COLOURS)]
     if len(best) == len(scored):
         return scored, ""
-    return best, f": the best {len(best)} of {len(scored)} runs"
+    return {name: scored[name] for name in best}, f": the best {len(best)} of {len(scored)} runs"
 
 
 def _settings(runs: Sequence[Run]) -> pd.DataFrame:
@@ -124,14 +140,13 @@ def _settings(runs: Sequence[Run]) -> pd.DataFrame:
     seeds = [f" ({len(same)} seeds)" if len(same) > 1 else "" for same in groups.values()]
     table = diff([same[0] for same in groups.values()])
     table = rounded(table[~made_by(table)].drop(index="seed", errors="ignore"))
-    table.columns = [
-        f"{Group(tuple(same), tuple(run.own_score for run in same), None).label}{more}"
-        for same, more in zip(groups.values(), seeds, strict=True)
-    ]
+    labels = [without_seed(same[0].name) for same in groups.values()]
+    labels = names_apart([same[0] for same in groups.values()], labels)
+    table.columns = [label + more for label, more in zip(labels, seeds, strict=True)]
     return table.reset_index(names="setting")
 
 
-def _section(run: Run, most: int) -> Section:
+def _section(name: str, run: Run, most: int) -> Section:
     """`most`: characters of one picture."""
     record = run.record
     changed = " with uncommitted changes" if record.git.dirty else ""
@@ -149,7 +164,7 @@ def _section(run: Run, most: int) -> Section:
         charts.by_part(run, r"gamma/.*", "gamma by stage"),
         charts.by_part(run, r"images_per_s", "images per second"),
     ]
-    section = Section(run.name, facts, drawn)
+    section = Section(name, facts, drawn)
     _add_pictures(section, run.folder / "pictures", most)
     if run.state == DONE:
         _add_parts(section, run, most)

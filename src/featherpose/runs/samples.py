@@ -11,6 +11,7 @@ from featherpose import crop
 from featherpose.draw import contact_sheet, draw_pose
 from featherpose.errors import PoseError
 from featherpose.person import Person, extent_of
+from featherpose.runs.dataframes import names_apart
 from featherpose.runs.folder import Run
 from featherpose.targets import build_listed
 
@@ -78,9 +79,9 @@ def size_of(extent: pd.Series, bins: int = 4) -> pd.Series:
 def by_stage(runs: Sequence[Run]) -> pd.DataFrame:
     """Share of joints found after each supervised output, one column per run."""
     found = {}
-    for run in runs:
+    for label, run in zip(names_apart(runs), runs, strict=True):
         names = run.output_names(len(run.predictions["keypoints"]))
-        found[run.name] = pd.Series(
+        found[label] = pd.Series(
             {name: 100 * errors(run, s)["found"].mean() for s, name in enumerate(names)}
         )
     return pd.concat(found, axis=1, sort=False)  # in the outputs' own order

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from featherpose.intervals import Evidence, Interval, difference
-from featherpose.runs.dataframes import is_incidental
+from featherpose.runs.dataframes import is_incidental, names_apart
 from featherpose.runs.flat import flat
 from featherpose.runs.folder import DONE, Run
 from featherpose.runs.published import Match, Row, nearest
@@ -46,7 +46,7 @@ class Group:
     def label(self) -> str:
         if self.row is not None and self.row.index is not None:
             return self.row.method
-        return re.sub(r"-seed\d+$", "", self.runs[0].name)
+        return without_seed(self.runs[0].name)
 
     @property
     def seeds(self) -> list[int]:
@@ -94,6 +94,11 @@ class Table:
     groups: tuple[Group, ...]
     targets: tuple[float, ...] = ()  # scores to which steps are counted
 
+    @cached_property
+    def labels(self) -> list[str]:
+        """What the groups are called, all different."""
+        return names_apart([g.runs[0] for g in self.groups], [g.label for g in self.groups])
+
     @property
     def title(self) -> str:
         return f"{self.metric} on {self.protocol}"
@@ -110,7 +115,9 @@ class Table:
 
     def frame(self) -> pd.DataFrame:
         """Numbers, unrounded: the CSV."""
-        return pd.DataFrame([_record(self, group) for group in self.groups])
+        return pd.DataFrame(
+            [_record(self, *each) for each in zip(self.labels, self.groups, strict=True)]
+        )
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Head and rows as printed: two digits, below each of ours the published row that it repeats or comes near."""
@@ -136,7 +143,7 @@ class Table:
             scores = [_two(record[name]) for name in columns.values()]
             difference = "" if math.isnan(record["difference"]) else f"{record['difference']:+.2f}"
             steps = [in_words(group.steps_to(target)) for target in self.targets]
-            row = [index, group.label, *size, *scores, total, *steps, str(len(group.runs))]
+            row = [index, record["method"], *size, *scores, total, *steps, str(len(group.runs))]
             row.append(difference)
             rows.append([*row, _paired(each)][: len(head)])
             if group.match is not None:
@@ -177,6 +184,10 @@ def tables(runs: Sequence[Run], targets: Sequence[float] = ()) -> tuple[list[Tab
 def _group(same: Sequence[tuple[Run, Score]]) -> Group:
     runs, scores = zip(*same, strict=True)
     return Group(runs, scores, nearest(*same[0]))
+
+
+def without_seed(name: str) -> str:
+    return re.sub(r"-seed\d+$", "", name)
 
 
 def signature(run: Run) -> str:
@@ -227,11 +238,11 @@ def csv(found: Sequence[Table], left: Sequence[Run] = ()) -> str:
     return pd.concat(frames).to_csv(index=False) if frames else ""
 
 
-def _record(table: Table, group: Group) -> dict[str, object]:
+def _record(table: Table, label: str, group: Group) -> dict[str, object]:
     network = group.runs[0].record.network
     record: dict[str, object] = {
         "index": None if group.row is None else group.row.index,
-        "method": group.label,
+        "method": label,
         "parameters": float(network.parameters or math.nan),
         "thop_parameters": float(network.thop_parameters or math.nan),
         "macs": float(network.thop_macs or network.macs or math.nan),
