@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from featherpose import crop
 from featherpose.data.augment import Augment
 from featherpose.data.datamodule import PoseDataModule
+from featherpose.errors import PoseError
 from featherpose.heatmaps import decode, encode
 from featherpose.metrics.pck import PCK
 from featherpose.skeletons import COCO
@@ -116,3 +119,56 @@ def test_of_two_who_come_together_one_asks(tmp_path: Path) -> None:
         first, second = pool.map(lambda teacher: taught_once(teacher, "abc", data), teachers)
     np.testing.assert_array_equal(first.maps, second.maps)
     assert sorted(each.asked for each in knows) == [0, len(data.train_people.persons)]
+
+
+class GoneAway(Knows):
+    """Interrupted before its third batch."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if self.asked >= 4:
+            raise KeyboardInterrupt
+        return super().__call__(images)
+
+
+@pytest.mark.parametrize("torn", [0, 100])
+def test_an_interrupted_teacher_is_asked_about_the_rest(
+    torn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a kill left half a row at the end."""
+    monkeypatch.setattr("featherpose.training.taught_once.AT_ONCE", 2)
+    data = some_people(tmp_path / "whole")
+    whole = taught_once(Teacher(Knows(data), COCO, COCO.joints, SIZE), "abc", data)
+    data = some_people(tmp_path / "half")
+    with pytest.raises(KeyboardInterrupt):
+        taught_once(Teacher(GoneAway(data), COCO, COCO.joints, SIZE), "abc", data)
+    assert not list(tmp_path.glob("half/*.npy"))
+    (part,) = tmp_path.glob("half/*.part")
+    os.truncate(part, part.stat().st_size - torn)
+    knows = Knows(data)
+    first = knows.asked = 3 if torn else 4
+    kept = taught_once(Teacher(knows, COCO, COCO.joints, SIZE), "abc", data)
+    assert knows.asked == len(data.train_people.persons) > first
+    np.testing.assert_array_equal(kept.maps, whole.maps)
+    assert not part.exists()
+
+
+def test_a_beginning_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
+    data = some_people(tmp_path)
+    kept = taught_once(Teacher(Knows(data), COCO, COCO.joints, SIZE), "abc", data)
+    said = np.array(kept.maps)
+    kept.path.unlink()
+    kept.path.with_suffix(".part").write_bytes(b"\x93NUM")
+    again = taught_once(Teacher(Knows(data), COCO, COCO.joints, SIZE), "abc", data)
+    np.testing.assert_array_equal(again.maps, said)
+
+
+def test_no_room_for_what_a_teacher_says_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        free = 1000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Full)
+    data = some_people(tmp_path)
+    with pytest.raises(PoseError, match="MB are free"):
+        taught_once(Teacher(Knows(data), COCO, COCO.joints, SIZE), "abc", data)

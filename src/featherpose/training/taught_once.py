@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from rich.progress import track
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -17,13 +21,14 @@ from featherpose.data.cache import gigabytes
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
-from featherpose.files import locked, replacing
+from featherpose.files import locked
 from featherpose.person import numbered
 from featherpose.pixels import normalise
 from featherpose.training.teachers import Teacher, chained, inverse, scaled, warp
 
 FORMAT = 2  # raise it when what is kept gets another meaning
 AT_ONCE = 16  # people
+_KIND = np.dtype("<f2")
 
 
 class TaughtOnce:
@@ -110,32 +115,65 @@ def taught_once(teacher: Teacher, sha256: str, data: PoseDataModule) -> TaughtOn
 
 
 def _ask(teacher: Teacher, plain: CropDataset, asked: list[int], path: Path) -> None:
-    """The heatmaps of those crops into the file, which is there once it is whole.
+    """The heatmaps of those crops into the file, which is there once it is whole; interrupted, it goes on where it was.
 
     Of several processes that come here together (ranks, jobs of a sweep) one asks, the others wait for it.
     """
-    maps = None
+    part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock")):
             if path.is_file():
                 return
-            done = 0
-            batches = DataLoader(plain, batch_size=AT_ONCE, sampler=asked)
-            with replacing(path) as beside:
-                for batch in track(batches, "asking the teacher", transient=True):
-                    said, _ = teacher.say(normalise(batch["image"]))
-                    if maps is None:
-                        shape = (len(asked), *said.shape[1:])
-                        print(f"{path}: {gigabytes(2 * np.prod(shape))}", flush=True)
-                        maps = np.lib.format.open_memmap(
-                            beside, mode="w+", dtype=np.float16, shape=shape
-                        )
-                    maps[done : done + len(said)] = said.cpu().numpy()
-                    done += len(said)
-                assert maps is not None
-                maps.flush()
+            with part.open("r+b" if part.is_file() else "w+b") as file:
+                done = _said_before(file)
+                batches = DataLoader(plain, batch_size=AT_ONCE, sampler=asked[done:])
+                console = Console(stderr=True)
+                if done:
+                    console.print(f"{done:,} of {len(asked):,} crops were asked about before.")
+                with Progress(console=console, transient=True) as bar:
+                    task = bar.add_task("asking the teacher", total=len(asked), completed=done)
+                    for batch in batches:
+                        said, _ = teacher.say(normalise(batch["image"]))
+                        if file.tell() == 0:
+                            _begin(file, (len(asked), *said.shape[1:]), path, console)
+                        file.write(said.cpu().numpy().astype(_KIND).tobytes())
+                        file.flush()
+                        os.fsync(file.fileno())  # a power cut would leave empty rows that count
+                        bar.advance(task, len(said))
+            os.replace(part, path)
     except OSError as error:
         raise PoseError(
             f"The teacher's heatmaps can't be kept in {path.parent} ({error.strerror}); set data.cache_folder."
         ) from error
+
+
+def _said_before(file: IO[bytes]) -> int:
+    """How many crops' heatmaps an interrupted file holds; it is left standing behind the last whole one."""
+    try:
+        np.lib.format.read_magic(file)
+        shape, _, kind = np.lib.format.read_array_header_1_0(file)
+        if kind != _KIND:
+            raise ValueError
+    except ValueError:  # not even the beginning
+        file.seek(0)
+        file.truncate()
+        return 0
+    row = kind.itemsize * math.prod(shape[1:])
+    start = file.tell()
+    done = (file.seek(0, os.SEEK_END) - start) // row
+    file.seek(start + done * row)
+    file.truncate()
+    return done
+
+
+def _begin(file: IO[bytes], shape: tuple[int, ...], path: Path, console: Console) -> None:
+    size, free = _KIND.itemsize * math.prod(shape), shutil.disk_usage(path.parent).free
+    if size > 0.95 * free:
+        raise PoseError(
+            f"The teacher's heatmaps would take {gigabytes(size)} in {path.parent}, where {gigabytes(free)} are free. "
+            "Choose another disk with data.cache_folder=FOLDER, or ask of every crop anew: loss.cache=false."
+        )
+    console.print(f"Teacher's heatmaps: {gigabytes(size)} in {path}. It is asked once.")
+    head = {"descr": _KIND.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, head)
