@@ -149,6 +149,8 @@ def test_many_runs_and_one_epoch_can_be_drawn(write_run: Any) -> None:
     drawn = charts.svg(chart)
     ElementTree.fromstring(drawn)
     assert drawn.count("<circle") == 50
+    along = re.findall(r"class='along'[^>]*>([^<]*)<", drawn)
+    assert along == ["0", "epoch"]  # there are no halves of one
     text = page(runs)
     assert len(text) < 1_000_000
     assert text.count("<details class='run'>") == 50  # folded, else nobody finds the end
@@ -218,6 +220,7 @@ def test_failed_runs_and_other_protocols_are_told(write_run: Any) -> None:
     text = page([Run(write_run("plain", scores=early)), flipped, failed])
     assert "do not compare" in text
     assert "broken (failed)" in text
+    assert ">nan<" not in text and ">0.0<" not in text and "? persons" not in text
     assert "<b>bad</b>" not in text
     assert "score after each output" not in text  # no plot that mixes the two
     with pytest.raises(PoseError, match="no runs"):

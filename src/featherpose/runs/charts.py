@@ -155,7 +155,7 @@ def reach(values: Sequence[float], margin: float = 0.0) -> list[float]:
 
 
 def ticks(reach: list[float], whole: bool = False) -> list[float]:
-    found = MaxNLocator(nbins=6, integer=whole).tick_values(*reach)
+    found = MaxNLocator(nbins=6, integer=whole, min_n_ticks=1).tick_values(*reach)
     return [float(value) for value in found if reach[0] <= value <= reach[1]]
 
 

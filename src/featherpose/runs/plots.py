@@ -104,7 +104,7 @@ def stage_score_figure(runs: Sequence[Run]) -> Figure:
     for colour, name, run in zip(cycle(COLOURS), names_apart(runs), runs, strict=False):
         values = output_scores(run)
         axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=name)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if names := same_outputs(runs):
         axes.set_xticks(range(1, len(names) + 1), names, rotation=20, ha="right")
     legend(axes)
@@ -175,7 +175,7 @@ def new_axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if x == "epoch":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure, axes
 
 

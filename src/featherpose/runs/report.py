@@ -26,7 +26,7 @@ from featherpose.runs.folder import DONE, Run, state_of
 from featherpose.runs.grid import grid
 from featherpose.runs.repeat import repeating
 from featherpose.runs.score import PREDICTIONS
-from featherpose.runs.table import signature, tables, without_seed
+from featherpose.runs.table import names_by_signature, signature, tables
 
 # Of one page's pictures together, and of one of them at least: a mail takes the page of five runs
 _PICTURES, _LEAST = 600_000, 12_000
@@ -93,10 +93,15 @@ def _overview(runs: Named) -> pd.DataFrame:
     table["parameters"] = [f"{p / 1e6:.2f} M" if pd.notna(p) else "" for p in table["parameters"]]
     table["macs"] = [f"{m / 1e9:.3f} G" if pd.notna(m) else "" for m in table["macs"]]
     table["minutes"] = table.pop("seconds").map(lambda s: f"{s / 60:.1f}" if pd.notna(s) else "")
+    table["best epoch"] = [f"{e:.0f}" if pd.notna(e) else "" for e in table["best epoch"]]
+    for name in ("metric", "protocol"):  # of a score
+        table[name] = table[name].where(table["score"].notna(), "")
     table["score"] = [f"{s:.2f}" if pd.notna(s) else "" for s in table["score"]]
     columns = ["name", "score", "metric", "state", "best epoch", "epochs", "parameters", "macs"]
     columns += ["minutes"]
-    if table["protocol"].nunique() > 1:  # else the head of the scores says it
+    if (
+        table["protocol"][table["protocol"] != ""].nunique() > 1
+    ):  # else the head of the scores says it
         columns += ["protocol"]
     return table[columns + (["error"] if table["error"].notna().any() else [])]
 
@@ -140,9 +145,8 @@ def _settings(runs: Sequence[Run]) -> pd.DataFrame:
     seeds = [f" ({len(same)} seeds)" if len(same) > 1 else "" for same in groups.values()]
     table = diff([same[0] for same in groups.values()])
     table = rounded(table[~made_by(table)].drop(index="seed", errors="ignore"))
-    labels = [without_seed(same[0].name) for same in groups.values()]
-    labels = names_apart([same[0] for same in groups.values()], labels)
-    table.columns = [label + more for label, more in zip(labels, seeds, strict=True)]
+    names = names_by_signature(runs)
+    table.columns = [names[key] + more for key, more in zip(groups, seeds, strict=True)]
     return table.reset_index(names="setting")
 
 

@@ -36,6 +36,7 @@ class Group:
     runs: tuple[Run, ...]
     scores: tuple[Score, ...]
     match: Match | None
+    name: str  # without the seed, told apart from those of other settings
 
     @property
     def row(self) -> Row | None:
@@ -46,7 +47,7 @@ class Group:
     def label(self) -> str:
         if self.row is not None and self.row.index is not None:
             return self.row.method
-        return without_seed(self.runs[0].name)
+        return self.name
 
     @property
     def seeds(self) -> list[int]:
@@ -171,9 +172,10 @@ def tables(runs: Sequence[Run], targets: Sequence[float] = ()) -> tuple[list[Tab
             same = alike.setdefault(signature(run), [])
             if all(other is not run for other, _ in same):  # else: what training measured, again
                 same.append((run, score))
+    called = names_by_signature(runs)
     found = []
     for (protocol, metric), grouped in measured.items():
-        groups = [_group(same) for same in grouped.values()]
+        groups = [_group(same, called[key]) for key, same in grouped.items()]
         groups.sort(
             key=lambda g: (g.row is None, (g.row.source, g.row.index or 0) if g.row else ("", 0))
         )
@@ -181,13 +183,18 @@ def tables(runs: Sequence[Run], targets: Sequence[float] = ()) -> tuple[list[Tab
     return found, left
 
 
-def _group(same: Sequence[tuple[Run, Score]]) -> Group:
+def _group(same: Sequence[tuple[Run, Score]], name: str) -> Group:
     runs, scores = zip(*same, strict=True)
-    return Group(runs, scores, nearest(*same[0]))
+    return Group(runs, scores, nearest(*same[0]), name)
 
 
-def without_seed(name: str) -> str:
-    return re.sub(r"-seed\d+$", "", name)
+def names_by_signature(runs: Sequence[Run]) -> dict[str, str]:
+    """What runs of one setting are called: their name without the seed, with an id where others have that name."""
+    firsts: dict[str, Run] = {}
+    for run in runs:
+        firsts.setdefault(signature(run), run)
+    names = [re.sub(r"-seed\d+$", "", run.name) for run in firsts.values()]
+    return dict(zip(firsts, names_apart(list(firsts.values()), names), strict=True))
 
 
 def signature(run: Run) -> str:
