@@ -103,7 +103,9 @@ def _overview(runs: Named) -> pd.DataFrame:
         table["protocol"][table["protocol"] != ""].nunique() > 1
     ):  # else the head of the scores says it
         columns += ["protocol"]
-    return table[columns + (["error"] if table["error"].notna().any() else [])]
+    if table["error"].notna().any():
+        columns += ["error"]
+    return table[columns].fillna("")
 
 
 def _curves(runs: Named) -> list[Chart]:
