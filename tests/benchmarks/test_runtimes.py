@@ -54,10 +54,16 @@ def read(out: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.slow
 def test_every_format_and_a_strangers_file_in_one_table(
-    keys: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keys: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    keys |= {"formats": ["onnx", "half", "int8", "openvino"]}
+    keys |= {"formats": ["onnx", "half", "int8", "openvino"], "threads": [1, 2]}
+    monkeypatch.setenv("COLUMNS", "80")
     runtimes.run(**keys, extra=str(model(tmp_path / "mine.onnx")))
+    said = capsys.readouterr().out
+    assert said.count("lapx      openvino") == 3 and "…" not in said  # sizes, one thread, two threads
     rows = read(keys["out"])
     assert list(rows) == [*(f"lapx, {name}" for name in keys["formats"]), "mine, onnx"]
     assert [row["runtime"] for row in rows.values()] == [*3 * ["ONNX Runtime"], "OpenVINO", "ONNX Runtime"]  # fmt: skip

@@ -386,14 +386,19 @@ def show(rows: Sequence[Row], cells: Sequence[Cell], lines: Sequence[str]) -> No
     times = scores + (2 if score_name(rows) else 0)
     left_out = [titles.index(title) for title in ("runs in", "input", "params", "GMACs")]
     blocks = [[column for column in range(scores) if column not in left_out]]
-    blocks.append([0, 1, *range(times, len(titles))])
+    together = 4  # two cells with their ratios, in 80 columns
+    blocks += [
+        [0, 1, *range(first, min(first + together, len(titles)))]
+        for first in range(times, len(titles), together)
+    ]
     if score_name(rows):
         blocks.append([0, 1, *range(scores, times)])
     for columns in blocks:
         table = Table(box=SIMPLE_HEAD)
         for column in columns:
             title = titles[column]
-            table.add_column(escape(title), justify="left" if title in words_first else "right")
+            name = title in words_first
+            table.add_column(escape(title), justify="left" if name else "right", no_wrap=name)
         for row in rows:
             texts = cells_of(rows, row, cells)
             table.add_row(*(escape(texts[column]) for column in columns))
