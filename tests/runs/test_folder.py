@@ -104,6 +104,12 @@ def test_runs_of_one_name_in_folders_of_one_name_keep_apart(write_run, tmp_path)
     ]
     table = diff([Run(first), *others], incidental=True)
     assert list(table.columns) == ["a (0_a)", "a (one/0_a)", "a (two/0_a)"]
+    # what a table shows can be pasted, a row's name without the seed too
+    found = [find_run(name, tmp_path) for name in table.columns[1:]]
+    assert found == others
+    assert find_run("a (one/0_a)", tmp_path) == others[0]
+    with pytest.raises(PoseError, match=r"fits 3 runs: 0_a.* by its folder"):
+        find_run("a (0_a)", tmp_path)
 
 
 def test_settings_and_results_stand_apart_and_are_rounded(write_run, capsys) -> None:

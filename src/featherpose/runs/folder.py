@@ -19,6 +19,7 @@ import yaml
 from featherpose import intervals
 from featherpose.errors import PoseError
 from featherpose.intervals import Evidence
+from featherpose.place import command
 from featherpose.runs import metrics_csv, score
 from featherpose.runs.heartbeat import died
 from featherpose.runs.record import FILE, RunRecord
@@ -29,6 +30,7 @@ DONE = "finished"
 # What training calls its folders: date, time, and the four digits that set two of the same second apart
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-([0-9a-f]{4})_")
 
+_SHOWN = re.compile(r"(.+) \((.+)\)")  # how `names_apart` writes it
 NEWEST = re.compile(r"last(?:-(\d+))?")
 
 
@@ -238,6 +240,8 @@ def find_run(name: str | Path, root: str | Path = "runs") -> Run:
     fitting = [run for run in runs if str(name) in (run.name, run.id)] or [
         run for run in runs if str(name) in str(run.folder) or str(name) in run.name
     ]
+    if not fitting and (shown := _SHOWN.fullmatch(str(name))):  # pasted from a table
+        fitting = [run for run in runs if run.name.startswith(shown[1]) and _ends(run, shown[2])]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
@@ -245,10 +249,15 @@ def find_run(name: str | Path, root: str | Path = "runs") -> Run:
         if damaged:
             raise PoseError(damaged[0])
         raise NoRun(f"There is no run {name!r} below {root} ({len(runs)} runs there).")
-    names = ", ".join(str(run.folder) for run in fitting[:4])
+    ids = ", ".join(run.id for run in fitting[:4])
     raise PoseError(
-        f"{name!r} fits {len(fitting)} runs: {names}{', …' if len(fitting) > 4 else ''}. Name one of the folders."
+        f"{name!r} fits {len(fitting)} runs: {ids}{', …' if len(fitting) > 4 else ''}. "
+        f"Name one by its id, as `{command('runs list')}` has it, or by its folder."
     )
+
+
+def _ends(run: Run, end: str) -> bool:
+    return run.id == end or run.folder.resolve().as_posix().endswith(f"/{end}")
 
 
 def _sound(run: Run) -> Run:
