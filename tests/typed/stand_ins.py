@@ -89,7 +89,7 @@ SMALLER = {
     r"(python scripts/mix_weights\.py mixed\.ckpt) .*": r"\1 {run}=0.5 {run}/checkpoints/best.ckpt=0.5",
     r"(python src/evaluate\.py) checkpoint=mixed\.ckpt (data=people17 .*)": r"\1 onnx=light \2",
     r"(bash scripts/reproduce_lspet\.sh (cpu|smoke) .*)": r"MODELS=lapx \1 debug=tiny",
-    r"(MODELS=\w+ bash scripts/reproduce_lspet\.sh cpu .*)": r"\1 debug=tiny trainer=cpu",
+    r'MODELS=(?:"[^"]*"|\w+) (bash scripts/reproduce_lspet\.sh cpu .*)': r"MODELS=lapx \1 debug=tiny trainer=cpu",
     r"(python src/train\.py (-m hydra/sweeper=search|sweep=lapx_budget) .*)": (  # of 30 trainings
         r"\1 debug=tiny hydra.sweeper.n_trials=2"
     ),
