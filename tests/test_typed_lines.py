@@ -8,7 +8,9 @@ from pathlib import Path
 from .typed.documented import in_page, pages
 from .typed.stand_ins import way
 
-TRAINS = re.compile(r"(src/train\.py|featherpose train|reproduce_\w+\.sh)\b(?!.*--(help|cfg))")
+TRAINS = re.compile(
+    r"(src/train\.py|featherpose train|make train|reproduce_\w+\.sh)\b(?!.*--(help|cfg))"
+)
 SMALL = re.compile(r"\bdebug=(tiny|overfit)\b")  # the second has a stand-in of its own
 
 

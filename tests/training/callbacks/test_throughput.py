@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -43,9 +45,9 @@ def test_threads_that_hold_each_other_up_are_told_once(
 ) -> None:
     clock, messages = Clock(), []
     monkeypatch.setattr(throughput, "time", clock)
-    monkeypatch.setattr(throughput, "rank_zero_info", messages.append)
+    monkeypatch.setattr("builtins.print", messages.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    trainer = SimpleNamespace(world_size=1)
+    trainer = SimpleNamespace(world_size=1, is_global_zero=True)
     module = SimpleNamespace(device=torch.device("cpu"))
     callback = throughput.Throughput()
     callback.on_train_epoch_start(trainer, module)
@@ -57,3 +59,15 @@ def test_threads_that_hold_each_other_up_are_told_once(
         callback.on_train_batch_end(trainer, module, None, {"index": [0]}, step)
     assert len(messages) == (1 if said else 0)
     assert said in "".join(messages)
+
+
+def test_somebody_who_trains_reads_it(
+    typed: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went to a logger that every run silences."""
+    monkeypatch.setattr(throughput, "JUDGED_AFTER", 0.0)
+    monkeypatch.setattr(throughput, "CROWDED", 100.0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    done = typed("train debug=tiny model=lapx_fast logger=none")
+    assert done.code == 0, done.text
+    assert done.text.count("OMP_NUM_THREADS=1") == 1

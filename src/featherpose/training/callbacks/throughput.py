@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 
 JUDGED_AFTER = 30.0  # seconds of steps
 CROWDED = 0.6  # of the time of the cores that its threads ask for
@@ -45,7 +44,7 @@ class Throughput(Callback):
     ) -> None:
         self._images += len(batch["index"]) * trainer.world_size
         self._end = self._idle_since = time.perf_counter()
-        if not self._judged and pl_module.device.type == "cpu":
+        if not self._judged and pl_module.device.type == "cpu" and trainer.is_global_zero:
             self._judge(torch.get_num_threads())
 
     def _judge(self, threads: int) -> None:
@@ -56,9 +55,9 @@ class Throughput(Callback):
         self._judged = True
         got = (time.process_time() - self._used) / seconds
         if got < CROWDED * threads:
-            rank_zero_info(
+            print(  # a rich console would write into the line of the bar
                 f"This run's {threads} threads get {got:.1f} cores: other work holds them up, and they wait for each "
-                f"other. OMP_NUM_THREADS={threads - 1} may be faster (docs/training.md)."
+                f"other. Started with OMP_NUM_THREADS={threads - 1} it may be faster (docs/training.md)."
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
