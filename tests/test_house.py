@@ -128,6 +128,14 @@ def test_rooms_do_without_what_they_need_not(where: str, root: Path) -> None:
             assert not used & WITHOUT[where], f"{module} imports {used & WITHOUT[where]}"
 
 
+def test_callbacks_print_above_the_bar(root: Path) -> None:
+    """`print` does, while it is drawn; the verbs' console writes into its line."""
+    callbacks = {name: path for name, path in modules(root).items() if ".callbacks." in f".{name}."}
+    assert len(callbacks) > 10
+    using = [name for name, path in callbacks.items() if "console" in inner(path, modules(root))]
+    assert not using
+
+
 def test_predicting_with_an_exported_file_loads_nothing_of_the_extras(root: Path) -> None:
     known = modules(root)
     waiting = ["cli.app", "cli.predict", "__init__"]

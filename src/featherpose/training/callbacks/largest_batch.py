@@ -9,7 +9,6 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from featherpose.console import console
 from featherpose.settings import whole
 from featherpose.training.module import Batch, PoseModule
 
@@ -41,7 +40,7 @@ class LargestBatch(Callback):
         pl_module.network.train()
         found = largest(lambda people: fits(trainer, pl_module, self.batch, people), self.most)
         say = f"{found} people" if found < self.most else f"{found} people or more"
-        console.print(
+        print(
             f"The largest batch that fits into this GPU's memory is {say}: schedule.batch_size={found}. A little less "
             "leaves room for validation and for what else uses it."
             if found

@@ -11,7 +11,6 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from featherpose import crop
-from featherpose.console import console
 from featherpose.data.doctor.targets import never
 from featherpose.errors import PoseError
 from featherpose.settings import number, whole
@@ -56,7 +55,7 @@ class Overfit(Callback):
         if batch_idx == 0:
             assert isinstance(pl_module, PoseModule)
             for sentence in describe(batch, pl_module):
-                console.print(sentence)
+                print(sentence)
 
     def on_train_batch_end(
         self,
@@ -80,7 +79,7 @@ class Overfit(Callback):
         assert isinstance(pl_module, PoseModule)
         if not self.learned:
             raise PoseError(f"The batch is not learned. {self.why(trainer, pl_module)}")
-        console.print(
+        print(
             f"The batch is learned after {len(self.losses):,} steps: {np.nanmean(self.found):.0%} of its "
             f"{np.isfinite(self.found).sum():,} joints lie within {self.within:.0%} of the crop of their labels. "
             "Data, network and rate hold together; train without debug=overfit."

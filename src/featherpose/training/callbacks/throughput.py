@@ -55,7 +55,7 @@ class Throughput(Callback):
         self._judged = True
         got = (time.process_time() - self._used) / seconds
         if got < CROWDED * threads:
-            print(  # a rich console would write into the line of the bar
+            print(  # the project's console would write into the line of the bar
                 f"This run's {threads} threads get {got:.1f} cores: other work holds them up, and they wait for each "
                 f"other. Started with OMP_NUM_THREADS={threads - 1} it may be faster (docs/training.md)."
             )
