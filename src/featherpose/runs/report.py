@@ -99,9 +99,7 @@ def _overview(runs: Named) -> pd.DataFrame:
     table["score"] = [f"{s:.2f}" if pd.notna(s) else "" for s in table["score"]]
     columns = ["name", "score", "metric", "state", "best epoch", "epochs", "parameters", "macs"]
     columns += ["minutes"]
-    if (
-        table["protocol"][table["protocol"] != ""].nunique() > 1
-    ):  # else the head of the scores says it
+    if len({*table["protocol"]} - {""}) > 1:  # else the head of the scores says it
         columns += ["protocol"]
     if table["error"].notna().any():
         columns += ["error"]

@@ -312,7 +312,11 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
         )
     if left:
         remarks.append(
-            "Without a final score: " + ", ".join(f"{run.name} ({run.state})" for run in left) + "."
+            "Without a final score: "
+            + ", ".join(
+                f"{name} ({run.state})" for name, run in zip(names_apart(left), left, strict=True)
+            )
+            + "."
         )
     return remarks
 
