@@ -108,7 +108,9 @@ def test_runs_of_one_name_in_folders_of_one_name_keep_apart(write_run, tmp_path)
     found = [find_run(name, tmp_path) for name in table.columns[1:]]
     assert found == others
     assert find_run("a (one/0_a)", tmp_path) == others[0]
-    with pytest.raises(PoseError, match=r"fits 3 runs: 0_a.* by its folder"):
+    with pytest.raises(
+        PoseError, match=r"fits 3 runs: .*one/0_a, .*train/0_a, .*two/0_a.* by its folder"
+    ):
         find_run("a (0_a)", tmp_path)
 
 

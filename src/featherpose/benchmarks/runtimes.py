@@ -386,11 +386,10 @@ def show(rows: Sequence[Row], cells: Sequence[Cell], lines: Sequence[str]) -> No
     times = scores + (2 if score_name(rows) else 0)
     left_out = [titles.index(title) for title in ("runs in", "input", "params", "GMACs")]
     blocks = [[column for column in range(scores) if column not in left_out]]
-    together = 4  # two cells with their ratios, in 80 columns
-    blocks += [
-        [0, 1, *range(first, min(first + together, len(titles)))]
-        for first in range(times, len(titles), together)
-    ]
+    timed = list(range(times, len(titles)))
+    while timed:  # two cells with their ratios fit into 80 columns
+        blocks.append([0, 1, *timed[:4]])
+        del timed[:4]
     if score_name(rows):
         blocks.append([0, 1, *range(scores, times)])
     for columns in blocks:

@@ -167,13 +167,9 @@ def _build(target: Path, plan: Plan, load: Load) -> None:
     ):  # of a killed build: its lock was free
         shutil.rmtree(left_over, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
-    free = shutil.disk_usage(target.parent).free
     said = f"{len(plan.regions):,} regions, {gigabytes(plan.size)} in {target}"
-    if plan.size > 0.95 * free:
-        raise PoseError(
-            f"The crop cache would hold {said}, but only {gigabytes(free)} are free there. "
-            "Choose another disk with data.cache_folder=FOLDER, or train without: data.cache=null."
-        )
+    without = "train without: data.cache=null"
+    free = room(target.parent, plan.size, f"The crop cache would hold {said}", without)
     console = Console(stderr=True)
     console.print(
         f"Crop cache: {said} ({gigabytes(free)} free). It is made once; delete the folder when done."
@@ -299,6 +295,17 @@ def _unwritable(folder: Path, error: OSError) -> PoseError:
     return PoseError(
         f"The crop cache can't be made in {folder} ({error.strerror}); set data.cache_folder."
     )
+
+
+def room(folder: Path, size: float, would: str, without: str) -> int:
+    """The bytes that are free there; where they are too few, it is said before anything is written."""
+    free = shutil.disk_usage(folder).free
+    if size > 0.95 * free:
+        raise PoseError(
+            f"{would}, but only {gigabytes(free)} are free there. "
+            f"Choose another disk with data.cache_folder=FOLDER, or {without}."
+        )
+    return free
 
 
 def gigabytes(size: float) -> str:

@@ -249,9 +249,11 @@ def find_run(name: str | Path, root: str | Path = "runs") -> Run:
         if damaged:
             raise PoseError(damaged[0])
         raise NoRun(f"There is no run {name!r} below {root} ({len(runs)} runs there).")
-    ids = ", ".join(run.id for run in fitting[:4])
+    told = [run.id for run in fitting]
+    if len(set(told)) < len(told):  # copies
+        told = [str(run.folder) for run in fitting]
     raise PoseError(
-        f"{name!r} fits {len(fitting)} runs: {ids}{', …' if len(fitting) > 4 else ''}. "
+        f"{name!r} fits {len(fitting)} runs: {', '.join(told[:4])}{', …' if len(told) > 4 else ''}. "
         f"Name one by its id, as `{command('runs list')}` has it, or by its folder."
     )
 

@@ -311,13 +311,10 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
             "Steps are those up to the first validation in training at or above the score."
         )
     if left:
-        remarks.append(
-            "Without a final score: "
-            + ", ".join(
-                f"{name} ({run.state})" for name, run in zip(names_apart(left), left, strict=True)
-            )
-            + "."
-        )
+        states = [
+            f"{name} ({run.state})" for name, run in zip(names_apart(left), left, strict=True)
+        ]
+        remarks.append(f"Without a final score: {', '.join(states)}.")
     return remarks
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from featherpose import crop
-from featherpose.data.cache import gigabytes
+from featherpose.data.cache import gigabytes, room
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.dataset import CropDataset
 from featherpose.errors import PoseError
@@ -126,26 +125,32 @@ def _ask(teacher: Teacher, plain: CropDataset, asked: list[int], path: Path) -> 
             if path.is_file():
                 return
             with part.open("r+b" if part.is_file() else "w+b") as file:
-                done = _said_before(file)
-                batches = DataLoader(plain, batch_size=AT_ONCE, sampler=asked[done:])
-                console = Console(stderr=True)
-                if done:
-                    console.print(f"{done:,} of {len(asked):,} crops were asked about before.")
-                with Progress(console=console, transient=True) as bar:
-                    task = bar.add_task("asking the teacher", total=len(asked), completed=done)
-                    for batch in batches:
-                        said, _ = teacher.say(normalise(batch["image"]))
-                        if file.tell() == 0:
-                            _begin(file, (len(asked), *said.shape[1:]), path, console)
-                        file.write(said.cpu().numpy().astype(_KIND).tobytes())
-                        file.flush()
-                        os.fsync(file.fileno())  # a power cut would leave empty rows that count
-                        bar.advance(task, len(said))
+                _go_on(teacher, plain, asked, file, path)
             os.replace(part, path)
     except OSError as error:
         raise PoseError(
             f"The teacher's heatmaps can't be kept in {path.parent} ({error.strerror}); set data.cache_folder."
         ) from error
+
+
+def _go_on(
+    teacher: Teacher, plain: CropDataset, asked: list[int], file: IO[bytes], path: Path
+) -> None:
+    """What the file does not hold yet."""
+    done = _said_before(file)
+    console = Console(stderr=True)
+    if done:
+        console.print(f"{done:,} of {len(asked):,} crops were asked about before.")
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("asking the teacher", total=len(asked), completed=done)
+        for batch in DataLoader(plain, batch_size=AT_ONCE, sampler=asked[done:]):
+            said, _ = teacher.say(normalise(batch["image"]))
+            if file.tell() == 0:
+                _begin(file, (len(asked), *said.shape[1:]), path, console)
+            file.write(said.cpu().numpy().astype(_KIND).tobytes())
+            file.flush()
+            os.fsync(file.fileno())  # a power cut would leave empty rows that count
+            bar.advance(task, len(said))
 
 
 def _said_before(file: IO[bytes]) -> int:
@@ -168,12 +173,9 @@ def _said_before(file: IO[bytes]) -> int:
 
 
 def _begin(file: IO[bytes], shape: tuple[int, ...], path: Path, console: Console) -> None:
-    size, free = _KIND.itemsize * math.prod(shape), shutil.disk_usage(path.parent).free
-    if size > 0.95 * free:
-        raise PoseError(
-            f"The teacher's heatmaps would take {gigabytes(size)} in {path.parent}, where {gigabytes(free)} are free. "
-            "Choose another disk with data.cache_folder=FOLDER, or ask of every crop anew: loss.cache=false."
-        )
+    size = _KIND.itemsize * math.prod(shape)
+    would = f"The teacher's heatmaps would take {gigabytes(size)} in {path.parent}"
+    room(path.parent, size, would, "ask of every crop anew: loss.cache=false")
     console.print(f"Teacher's heatmaps: {gigabytes(size)} in {path}. It is asked once.")
     head = {"descr": _KIND.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, head)
