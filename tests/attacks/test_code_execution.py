@@ -159,6 +159,8 @@ def test_runs_are_looked_at_without_what_they_load(
 # a run's .hydra/overrides.yaml, which both keys of `train` read
 OVERRIDES = {
     "overrides_rerun": "--experimental-rerun=FOLDER/x.pickle",
+    "overrides_shell": "callbacks.alerts.command='touch FOLDER/harm'",
+    "overrides_config": "experiment=../../../../../../../../../..FOLDER/x",
     "overrides_callback": f'+hydra.callbacks.x={{_target_: sympy.sympify, a: "{PYTHON_HARM}"}}',
 }
 GOES_ON = {

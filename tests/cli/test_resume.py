@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featherpose.cli.resume import first_overrides
+from featherpose.cli.resume import expand, first_overrides
 from featherpose.errors import PoseError
 
 
@@ -30,12 +30,27 @@ def folder_with(tmp_path: Path, text: str) -> Path:
         "trainer._target_=os.system",
         "+callbacks.x._target_=${name}",
         "no override at all",
+        "callbacks.alerts.command=ls",
+        "+callbacks.alerts={command: ls, finished: true}",
+        "callbacks.resume.path=/home/me/thesis.tex",
+        "callbacks.best.dirpath=/home/me",
+        "paths.output=/home/me",
+        "trainer.default_root_dir=/home/me",
+        "experiment=../../../stranger/evil",
+        "callbacks=[alerts,../../../stranger/evil]",
+        "experiment=.${oc.decode:.}/stranger/evil",
     ],
 )
 def test_a_run_folder_says_neither_options_nor_what_to_run(word: str, tmp_path: Path) -> None:
     folder = folder_with(tmp_path, f"- '{word}'\n")
     with pytest.raises(PoseError, match="not taken from a file"):
         first_overrides(folder)
+
+
+def test_what_is_said_at_the_prompt_need_not_be_taken_from_the_file(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, "- callbacks.alerts.command=theirs\n- seed=3\n")
+    words = expand([f"resume={folder}", "callbacks.alerts.command=mine"])
+    assert words[:2] == ["seed=3", "callbacks.alerts.command=mine"]
 
 
 @pytest.mark.parametrize("text", ["a: {", "abc", "[" * 100_000, "\x00"])
@@ -52,6 +67,10 @@ def test_values_choices_and_parts_of_featherpose_are_taken(tmp_path: Path) -> No
         "~callbacks.previews",
         "schedule.optimiser={_target_: torch.optim.SGD, _partial_: true}",
         "data.metric._target_=featherpose.metrics.pck.PCKh",
+        "data.root=../../mpii",
+        "init=../other/run",
+        "callbacks=[ema,alerts]",
+        "callbacks.alerts.finished=true",
     ]
     text = "".join(f"- '{word}'\n" for word in words)
     assert first_overrides(folder_with(tmp_path, text)) == words

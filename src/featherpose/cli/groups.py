@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from featherpose.cli.own_conf import own_conf
 from featherpose.place import CONF
 
@@ -12,6 +14,13 @@ def listed(*groups: str) -> str:
 
 
 def choices(group: str) -> list[str]:
-    places = [CONF, own_conf() or CONF]
-    found = {path.stem for place in places for path in (place / group).glob("*.yaml")}
+    found = {path.stem for place in _places() for path in (place / group).glob("*.yaml")}
     return sorted(name for name in found if not name.startswith("_"))
+
+
+def is_group(key: str) -> bool:
+    return any((place / key.partition("@")[0]).is_dir() for place in _places())
+
+
+def _places() -> list[Path]:
+    return [CONF, own_conf() or CONF]

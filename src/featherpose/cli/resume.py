@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 from featherpose.errors import PoseError, UsageError
 from featherpose.overrides.experiments import renamed
 from featherpose.overrides.quoting import quoted
 
+# Values that run a command, or choose the place of what a run writes
+_ACTS = re.compile(
+    r"(.+\.)?command|callbacks\..+\.(path|folder|dirpath|filename)|paths\.output|trainer\.default_root_dir"
+)
 RESUMED = ".resumed"  # what Hydra writes of a run that goes on, until it has been found to fit
 
 
@@ -27,11 +33,10 @@ def expand(arguments: list[str]) -> list[str]:
         raise UsageError(
             "resume= goes on with one run; for a sweep say the same -m command with sweep.resume=true."
         )
-    then = first_overrides(folder)
     now = [a for a in arguments if not a.startswith(("resume=", "ckpt_path="))]
-    changed = {key_of(a) for a in now}
+    said = {"resume", "ckpt_path", *(key_of(a) for a in now)}
+    kept = first_overrides(folder, said)
     checkpoint = given.get("ckpt_path", "").strip("'\"")
-    kept = [a for a in then if key_of(a) not in changed | {"resume", "ckpt_path"}]
     words = [*kept, *now, f"resume={quoted(str(folder))}", f"hydra.run.dir={quoted(str(folder))}"]
     words.append(f"hydra.output_subdir={RESUMED}")
     return (
@@ -72,8 +77,8 @@ def run_folder(given: dict[str, str]) -> Path | None:
     )
 
 
-def first_overrides(folder: Path) -> list[str]:
-    """The words that the run was started with, as far as a file may say them."""
+def first_overrides(folder: Path, said: Container[str] = ()) -> list[str]:
+    """The words that the run was started with, as far as a file may say them, without those `said` now."""
     import yaml
 
     path = folder / ".hydra" / "overrides.yaml"
@@ -83,17 +88,20 @@ def first_overrides(folder: Path) -> list[str]:
         words = None
     if not isinstance(words, list):
         raise PoseError(f"{path} is damaged: it has to be a list of overrides.")
-    for word in words:
+    kept = [word for word in words if not isinstance(word, str) or key_of(word) not in said]
+    for word in kept:
         check_word(word, path)
-    return renamed(words)
+    return renamed(kept)
 
 
 def check_word(word: object, path: Path) -> None:
-    """A run folder may set values and choose from groups; it may neither steer Hydra nor name what to run."""
+    """A run folder may set values and choose from groups; what is run, what is written where, and Hydra, it may not."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     from featherpose import targets
+    from featherpose.cli import groups
+    from featherpose.runs.flat import flat
 
     try:
         if not isinstance(word, str) or word.startswith("-"):
@@ -105,10 +113,14 @@ def check_word(word: object, path: Path) -> None:
         value = override.value()
         held = targets.TARGET if key.split(".")[-1] == targets.TARGET else ""
         targets.check(targets.renamed({held: value}), str(path))
+        if any(_ACTS.fullmatch(name) for name in flat({key: value})):
+            raise PoseError("it says what is run, or where files are written")
+        if groups.is_group(key) and re.search(r"\$|(?<![\w.-])\.\.(?![\w.-])", str(value)):
+            raise PoseError("a config outside conf/")
     except (PoseError, HydraException) as error:
         raise PoseError(
             f"{path} holds {str(word)[:80]!r}, which is not taken from a file ({str(error)[:120]}): "
-            "remove it there, and say it at the prompt if it is your own."
+            "say it again at the prompt if it is your own; otherwise remove it there."
         ) from error
 
 
