@@ -83,7 +83,11 @@ def test_diff_shows_config_commit_and_scores_only_where_they_differ(write_run) -
         write_run(
             "b",
             score=81.0,
-            config={"model": {"stages": 3, "depth": 4}, "paths": {"runs": "y"}},
+            config={
+                "model": {"stages": 3, "depth": 4},
+                "paths": {"runs": "y"},
+                "callbacks": {"ema": {"decay": 0.9}, "resume": {"path": "b/last.ckpt"}},
+            },
             git=git,
         )
     )
@@ -91,7 +95,9 @@ def test_diff_shows_config_commit_and_scores_only_where_they_differ(write_run) -
     assert table.loc["model.stages"].tolist() == [2, 3]
     assert table.loc["run.commit"].tolist() == ["a" * 10, "b" * 10 + " (changed)"]
     assert table.loc["score.score"].tolist() == [80.0, 81.0]
-    assert not {"model.depth", "paths.runs", "run.versions.torch"} & set(table.index)
+    assert table.loc["callbacks.ema.decay"].tolist()[1] == 0.9
+    same = {"model.depth", "paths.runs", "callbacks.resume.path", "run.versions.torch"}
+    assert not same & set(table.index)
     assert "paths.runs" in diff([first, second], incidental=True).index
     assert config_frame([first, first]).shape[1] == 2  # runs of one name keep their columns apart
 

@@ -251,13 +251,21 @@ def test_a_run_without_a_seed_had_the_first(write_run: Any) -> None:
 
 
 def test_settings_are_not_averaged_as_if_they_were_seeds(write_run: Any) -> None:
-    for other in ({"schedule": {"epochs": 20}}, {"callbacks": {"gamma_warmup": {"target": 0.3}}}):
+    ema = {"ema": {"_target_": "featherpose.training.callbacks.ema.EMA", "decay": 0.99}}
+    for other in (
+        {"schedule": {"epochs": 20}},
+        {"callbacks": {"gamma_warmup": {"target": 0.3}}},
+        {"callbacks": LAPX["callbacks"] | ema},
+        {"callbacks": LAPX["callbacks"] | {"time_budget": {"seconds": 60}}},
+    ):
         found, _ = tables(
             [Run(write_run("a", config=LAPX)), Run(write_run("b", config={**LAPX, **other}))]
         )
         assert [len(group.runs) for group in found[0].groups] == [1, 1]
     for other in (
         {"logger": {"csv": {}}},
+        {"logger": {}},
+        {"callbacks": LAPX["callbacks"] | {"previews": None}},
         {"callbacks": LAPX["callbacks"] | {"previews": {"every": 1}}},
     ):
         found, _ = tables(

@@ -12,11 +12,12 @@ from featherpose.runs.flat import flat
 from featherpose.runs.folder import Run
 
 # Parts of a config that say where and how a run was made, not what it is.
-_INCIDENTAL = (
-    *("paths.", "logger.", "callbacks.", "hydra.", "resume", "ckpt_path", "name", "tags"),
-    *("data.root", "data.workers", "data.cache"),
+# Of the callbacks it is those that watch; the others (gamma_warmup, ema, people's own) change what is learned.
+_INCIDENTAL = re.compile(
+    r"(paths|logger|hydra)(\..*)?|(resume|ckpt_path|name|tags|data\.root|data\.workers|data\.cache).*"
+    r"|callbacks\.(alerts|nan_guard|previews|progress|resume|steps|stop_cleanly|throughput)(\..*)?"
+    r"|callbacks\..*\.(path|folder|dirpath)"
 )
-_ACTING = ("callbacks.gamma_warmup.",)  # the callbacks that change what is learned
 
 
 def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -30,7 +31,7 @@ def config_frame(runs: Sequence[Run], incidental: bool = False) -> pd.DataFrame:
     for name, run in zip(names_apart(runs), runs, strict=True):
         values = flat(run.config)
         columns[name] = {
-            k: v for k, v in values.items() if incidental or not k.startswith(_INCIDENTAL)
+            key: value for key, value in values.items() if incidental or not is_incidental(key)
         }
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
 
@@ -107,7 +108,7 @@ def best_curves(table: pd.DataFrame, column: str, most: int) -> list[str]:
 
 def is_incidental(key: str) -> bool:
     """Whether a config key says where and how a run was made, and not what was learned."""
-    return key.startswith(_INCIDENTAL) and not key.startswith(_ACTING)
+    return _INCIDENTAL.fullmatch(key) is not None
 
 
 def _row(run: Run) -> dict[str, Any]:
