@@ -210,6 +210,35 @@ def test_the_pictures_are_linked_or_copied(tmp_path: Path) -> None:
     assert kept.read_bytes() == (source / "images" / kept.name).read_bytes()
 
 
+def test_a_link_of_a_picture_becomes_the_picture(tmp_path: Path) -> None:
+    """As DVC and git-annex keep them: `images/0.jpg -> ../store/0.jpg`."""
+    source = as_cvat(tmp_path / "in")
+    (source / "images").rename(source / "store")
+    for path in (source / "store").iterdir():
+        link = source / "images" / path.name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(Path("..", "store", path.name))
+    code, _ = imported(source)
+    kept = next(Path("data/dance/images").glob("*.jpg"))
+    assert code == 0
+    assert not kept.is_symlink()
+    assert kept.samefile(source / "store" / kept.name)
+
+
+def test_pictures_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
+    for folder in ("monday", "tuesday"):
+        as_cvat(tmp_path / "in" / folder)
+        made = tmp_path / "in" / folder / "annotations" / "person_keypoints_default.json"
+        pictures = tmp_path / "in" / folder / "images"
+        made.rename(pictures / f"{folder}.json")
+    write_picture(tmp_path / "in/tuesday/images/default_0.jpg", 77)
+    _, found = imported(tmp_path / "in")
+    listed = [p["file_name"] for content in found.values() for p in content["images"]]
+    assert len(set(listed)) == len(listed) == 2 * COUNT
+    for name in listed:
+        assert Path("data/dance/images", name).samefile(tmp_path / "in" / name)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

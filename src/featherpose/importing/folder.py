@@ -127,6 +127,7 @@ def write(
     bar: Callable[[Sequence[Picture]], Iterable[Picture]] = iter,
 ) -> dict[str, tuple[int, int]]:
     """images/ and annotations/SPLIT.json; gives pictures and people of each split."""
+    names_apart(labels.pictures)
     sizes = [place_picture(picture, out / "images", copy) for picture in bar(labels.pictures)]
     counts = {}
     for split in sorted(set(splits)):
@@ -138,6 +139,20 @@ def write(
         write_atomically(path, json.dumps(content))
         counts[split] = (len(chosen), len(people))
     return counts
+
+
+def names_apart(pictures: Sequence[Picture]) -> None:
+    """Where two files of other folders have one name, all names are what tells the files apart."""
+    named: dict[Path, set[Path]] = {}
+    lying = [(p, p.path) for p in pictures if p.path is not None]
+    for picture, path in lying:
+        named.setdefault(inside(picture.name), set()).add(path.resolve())
+    if all(len(files) == 1 for files in named.values()):
+        return
+    paths = [Path(os.path.abspath(path)) for _, path in lying]  # a link keeps its own name
+    above = os.path.commonpath([path.parent for path in paths])
+    for (picture, _), path in zip(lying, paths, strict=True):
+        picture.name = path.relative_to(above).as_posix()
 
 
 def place_picture(picture: Picture, folder: Path, copy: bool) -> np.ndarray:
@@ -153,7 +168,7 @@ def place_picture(picture: Picture, folder: Path, copy: bool) -> np.ndarray:
             try:
                 if copy:
                     raise OSError
-                os.link(picture.path, beside)
+                os.link(picture.path.resolve(), beside)  # of a link its file
             except OSError:  # another disk, or a file system without links
                 shutil.copyfile(picture.path, beside)
     return np.array(picture.size) if picture.size else image.upright_size(target)

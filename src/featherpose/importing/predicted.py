@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,13 +52,9 @@ class Predicted:
         pictures = self.labels.pictures
         if not pictures:
             raise PoseError("There is no picture to write labels of.")
-        paths = [str(picture.path) for picture in pictures]
-        bare = [Path(path).name for path in paths]
-        if len(set(bare)) < len(bare):  # same names in two folders
-            above = os.path.commonpath([Path(path).resolve().parent for path in paths])
-            bare = [Path(path).resolve().relative_to(above).as_posix() for path in paths]
-        for picture, name in zip(pictures, bare, strict=True):
-            picture.name = name
+        for picture in pictures:
+            picture.name = Path(picture.name).name
+        folder.names_apart(pictures)
         folders = [out / f"labels_{kind}" for kind in self.kinds]
         for kind, target in zip(self.kinds, folders, strict=True):
             KINDS[kind](self.labels, [SPLIT] * len(pictures), target)
