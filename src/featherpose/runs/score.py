@@ -71,7 +71,7 @@ class Score:
 
         `evidence` and the table of `errors` are kept beside it.
         """
-        same = json.dumps([self.words, self.protocol], sort_keys=True)
+        same = json.dumps([self.metric, self.words, self.protocol], sort_keys=True)
         digest = hashlib.sha256(same.encode()).hexdigest()[:8]
         path = run / FOLDER / f"{self.data}-{self.protocol.get('name', 'score')}-{digest}.json"
         content = asdict(self)
