@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from featherpose.errors import PoseError
 from featherpose.runs import heartbeat
-from featherpose.runs.heartbeat import Heartbeat, died, last_sign, machine
+from featherpose.runs.heartbeat import Heartbeat, died, last_sign, machine, refuse_while_it_runs
 from featherpose.runs.record import RunRecord
 
 NOW = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -90,3 +91,40 @@ def test_it_beats_while_the_run_lives(tmp_path: Path) -> None:
         while last_sign(tmp_path) > 1000:
             time.sleep(0.01)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_being_trained_in_is_refused(tmp_path: Path, gone: int) -> None:
+    here = {"host": socket.gethostname(), "machine": machine()}
+    with pytest.raises(PoseError, match=f"trained in by process {os.getppid()} on"):
+        refuse_while_it_runs(tmp_path, running(pid=os.getppid(), **here))
+    refuse_while_it_runs(tmp_path, running(pid=os.getpid(), **here))  # once more in a notebook
+    refuse_while_it_runs(tmp_path, running(pid=gone, **here))
+    refuse_while_it_runs(tmp_path, RunRecord(state="failed", pid=os.getppid(), **here))
+
+
+def test_a_process_that_waits_to_be_reaped_is_dead(tmp_path: Path) -> None:
+    """As in a container whose first process reaps nobody."""
+    here = {"host": socket.gethostname(), "machine": machine()}
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert died(tmp_path, running(pid=process.pid, **here)) is None
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert died(tmp_path, running(pid=process.pid, **here)) is not None
+    process.communicate()
+
+
+def test_a_run_of_another_machine_shows_itself_or_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = running(pid=1, host="pod-1", machine="another boot")
+    beat(tmp_path, 30)
+    monkeypatch.setattr(heartbeat.time, "sleep", lambda _: beat(tmp_path, 20))
+    with pytest.raises(PoseError, match="trained in by process 1 on pod-1"):
+        refuse_while_it_runs(tmp_path, there)
+    assert "waiting up to 90 seconds" in capsys.readouterr().out.replace("\n", " ")
+    monkeypatch.setattr(heartbeat.time, "sleep", lambda _: (tmp_path / "heartbeat").unlink())
+    refuse_while_it_runs(tmp_path, there)  # it came to its end meanwhile
+    beat(tmp_path, 30)
+    hours = iter(range(0, 10**6, 3600))
+    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: next(hours))
+    refuse_while_it_runs(tmp_path, there)  # killed: nothing stirs

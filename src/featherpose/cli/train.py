@@ -22,10 +22,11 @@ from featherpose.console import console
 from featherpose.data.datamodule import PoseDataModule
 from featherpose.data.doctor.targets import refuse_nothing
 from featherpose.errors import PoseError
-from featherpose.files import write_atomically
+from featherpose.files import replacing, write_atomically
 from featherpose.machine import arithmetic, set_matmul
 from featherpose.models.network import PoseNetwork
 from featherpose.overrides.as_dict import as_dict
+from featherpose.runs.heartbeat import refuse_while_it_runs
 from featherpose.runs.record import FINISHED, Best, RunRecord
 from featherpose.runs.recording import Recording
 from featherpose.targets import build as build_target
@@ -55,14 +56,16 @@ def main(cfg: DictConfig) -> float | None:
         console.print(f"finished before: {folder}")
         return ended.best.score if ended.best else None
     name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
+    first = on_first_rank()
     try:
         checkpoint, before = checkpoint_to_resume(cfg, folder), RunRecord.read(folder)
+        if first and before:
+            refuse_while_it_runs(folder, before)
     except PoseError:
         resume.forget(folder)  # a run that cannot go on stays as it was
         raise
     if checkpoint and before:
         name, group = before.name, before.group
-    first = on_first_rank()
     recording = Recording(folder, first, name=name, group=group, seed=cfg.seed)
     with ExitStack() as recorded:
         record = recording if before else recorded.enter_context(recording)
@@ -333,8 +336,9 @@ def best_of(trainer: L.Trainer, module: PoseModule, data: Any) -> Path | None:
         for logger in trainer.loggers:
             logger.log_metrics({**scores, "epoch": epoch}, step=trainer.global_step)
         before = float(best.best_model_score) if best.best_model_score is not None else -math.inf
-        if trainer.is_global_zero and not scores["val/score"] < before:
-            shutil.copyfile(last, path)
+        if trainer.is_global_zero and (scores["val/score"] >= before or not path.is_file()):
+            with replacing(path) as beside:
+                shutil.copyfile(last, beside)
         trainer.strategy.barrier()
     return path if path.is_file() else None
 

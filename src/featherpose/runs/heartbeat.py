@@ -12,6 +12,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from featherpose.console import console
+from featherpose.errors import PoseError
 from featherpose.runs.record import RUNNING, RunRecord
 
 FILE = "heartbeat"
@@ -70,6 +72,34 @@ def died(folder: Path, record: RunRecord) -> float | None:
     return age if age > STALE else None
 
 
+def refuse_while_it_runs(folder: Path, record: RunRecord) -> None:
+    """Two processes that train in one folder would write over each other's checkpoints and tables."""
+    if record.state != RUNNING or died(folder, record) is not None:
+        return
+    if record.machine == machine():
+        if record.pid == os.getpid():  # the same process once more, as in a notebook
+            return
+    elif not _beats(folder, record):
+        return
+    raise PoseError(
+        f"{folder} is being trained in by process {record.pid} on {record.host}: wait for its end, or stop it first."
+    )
+
+
+def _beats(folder: Path, record: RunRecord, patience: float = 1.5 * EVERY) -> bool:
+    """Whether a run on another machine shows itself; one that was killed there has left a young heartbeat, too."""
+    console.print(
+        f"{folder} says that it runs on {record.host}; waiting up to {patience:.0f} seconds for a sign of it"
+    )
+    before = _changed(folder / FILE)
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        time.sleep(min(1.0, patience))
+        if _changed(folder / FILE) != before:
+            return (folder / FILE).is_file()  # removed: it has just come to its end
+    return False
+
+
 def last_sign(folder: Path) -> float:
     """Seconds since the heartbeat, or since the newest file, by the clock of the folder's own file system."""
     beat = folder / FILE
@@ -101,6 +131,6 @@ def _process_lives(record: RunRecord) -> bool:
         process = psutil.Process(record.pid or 0)
     except (psutil.Error, ValueError):
         return False
-    # A process that began later has only been given the same number
+    # A process that began later has only been given the same number; one that is dead may wait for its parent
     began_at = datetime.fromisoformat(began).timestamp() if began else float("inf")
-    return process.create_time() <= began_at + 5
+    return process.create_time() <= began_at + 5 and process.status() != psutil.STATUS_ZOMBIE
