@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from featherpose.data.readers import coco
 from featherpose.errors import PoseError
@@ -16,6 +17,7 @@ from featherpose.evaluation.coco_json import (
     read_results,
     write_results,
 )
+from featherpose.image import load
 from featherpose.metrics.average_precision import average_precision
 from featherpose.skeletons import COCO
 from featherpose.synthetic.formats import write
@@ -154,17 +156,14 @@ def test_detected_boxes_in_pictures_without_anybody_count(folder, tmp_path):
         {"image_id": picture, "category_id": 1, "score": 0.9},
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    people = detected_people(
-        tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17
-    )
+    annotated = coco.read(folder, "val").persons
+    people = detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", annotated)
     assert [person.image_id for person in people.persons] == [picture, 77_000]
     assert [person.score for person in people.persons] == [0.9, 0.8]
     assert people.skipped == {"of other categories": 1, "in other pictures": 1, "without size": 4}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes[3:]))
     with pytest.raises(PoseError, match="no box to use"):
-        detected_people(
-            tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17
-        )
+        detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", annotated)
 
 
 def test_pictures_with_names_for_ids_are_scored_and_written(folder, results, tmp_path):
@@ -193,6 +192,40 @@ def test_pictures_with_names_for_ids_are_scored_and_written(folder, results, tmp
     assert {r["image_id"] for r in json.loads(again.read_text())} == {r["image_id"] for r in named}
     boxes = [{"image_id": named[0]["image_id"], "category_id": 1, "bbox": [1, 2, 30, 60]}]
     (tmp_path / "boxes.json").write_text(json.dumps([{**boxes[0], "score": 0.9}]))
-    (person,) = detected_people(tmp_path / "boxes.json", annotations, folder, 17).persons
+    annotated = coco.read(tmp_path, "val", pictures="ignore").persons
+    (person,) = detected_people(tmp_path / "boxes.json", annotations, annotated).persons
     assert person.image_name == named[0]["image_id"]
     assert truth.names[person.image_id] == person.image_name
+
+
+def test_pictures_of_detected_boxes_are_those_of_the_annotations(tmp_path):
+    """People's own sets: folders in the names, and a telephone's picture that its EXIF turns."""
+    name = "monday/turned.jpg"
+    path = tmp_path / "images" / name
+    path.parent.mkdir(parents=True)
+    picture = np.zeros((60, 100, 3), np.uint8)
+    picture[:, :50] = 255
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(picture).save(path, exif=turned)
+    annotations = {
+        "images": [{"id": 1, "file_name": name, "width": 60, "height": 100}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "keypoints": [30, 50, 2] * 17,
+                "bbox": [5, 5, 50, 90],
+                "area": 4500,
+            }
+        ],
+        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO.joints)}],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(annotations))
+    box = {"image_id": 1, "category_id": 1, "bbox": [5, 5, 50, 90], "score": 0.9}
+    (tmp_path / "boxes.json").write_text(json.dumps([box]))
+    annotated = coco.read(tmp_path, "val", annotations="{split}.json", images="images").persons
+    (person,) = detected_people(tmp_path / "boxes.json", tmp_path / "val.json", annotated).persons
+    assert person.image == annotated[0].image
+    assert load(person).shape == load(annotated[0]).shape == (100, 60, 3)

@@ -20,7 +20,7 @@ from featherpose.errors import PoseError
 from featherpose.files import replacing
 from featherpose.metrics.average_precision import NAMES
 from featherpose.metrics.similarity import Detections, GroundTruth, extent_area
-from featherpose.person import People, Persons, Texts
+from featherpose.person import People, Person, Persons, Texts
 from featherpose.skeletons import Skeleton
 
 PERSON = 1  # COCO's category id
@@ -198,16 +198,16 @@ def _submission(
             }
 
 
-def detected_people(detections: Path, annotations: Path, pictures: Path, joints: int) -> People:
+def detected_people(detections: Path, annotations: Path, annotated: Persons) -> People:
     """Detected boxes as people to predict on, in all pictures of the annotations: those without anybody count too.
 
     Args:
         detections: COCO's result json of a person detector: image_id, category_id, bbox, score.
         annotations: the annotation file, for the pictures' names.
-        pictures: their folder.
-        joints: of the skeleton; none is annotated.
+        annotated: its people, at least one: from where their pictures lie.
     """
     images = coco.listed_pictures(annotations)
+    pictures, joints = _folder(annotated[0], images), annotated.joints.shape[1]
     found = _boxes(detections)
     reasons = [_unusable(each, images) for each in found]
     skipped = dict(Counter(why for why in reasons if why))
@@ -236,12 +236,19 @@ def detected_people(detections: Path, annotations: Path, pictures: Path, joints:
             for identity in ids
         ),
         picture=picture,
+        picture_size=np.array([images[identity].size for identity in ids], np.int64)[picture],
         score=np.array(score),
         name=name[picture],
         names=Texts.of(names),
     )
     checksums = {str(detections): source.checksum(detections)}
     return People(persons, skipped, checksums, boxes="detections")
+
+
+def _folder(person: Person, images: Mapping[int | str, coco.Picture]) -> Path:
+    """Where the listed names begin: a name may have folders of its own."""
+    name = next(str(each.file) for each in images.values() if each.number == person.image_id)
+    return Path(person.image).parents[len(Path(name).parts) - 1]
 
 
 def _boxes(path: Path) -> list[_Box]:

@@ -38,10 +38,7 @@ def use_detections(data: PoseDataModule) -> None:
             "The protocol scores detected boxes: say where they are with data.detections=FILE.json."
         )
     annotations = annotation_file(data.val_people)
-    folder = Path(data.val_people.persons[0].image).parent
-    people = coco_json.detected_people(
-        Path(data.detections), annotations, folder, len(data.skeleton)
-    )
+    people = coco_json.detected_people(Path(data.detections), annotations, data.val_people.persons)
     people.sources = {**data.val_people.sources, **people.sources}
     data.validate_on(people)
 

@@ -30,6 +30,7 @@ def keep_predictions(
         "joints": persons.joints[index],
         "visible": persons.visible[index],
         "person_id": persons.person_id[index],
+        "picture_size": persons.picture_size[index],
         "image": np.array(list(persons.pictures))[persons.picture[index]],
     }
     with replacing(path) as beside:

@@ -174,6 +174,7 @@ def _person(found: dict[str, np.ndarray], row: int) -> Person:
     low, high = known.min(axis=0), known.max(axis=0)
     side = max(float((high - low).max()) * 1.5, 16.0) / crop.PIXEL_STD
     number = int(found["person_id"][row])
+    width, height = found["picture_size"][row].tolist() if "picture_size" in found else (0, 0)
     return Person(
         image=str(found["image"][row]),
         joints=joints,
@@ -183,6 +184,7 @@ def _person(found: dict[str, np.ndarray], row: int) -> Person:
         box=np.concatenate([low, high - low]),
         image_id=number,
         person_id=number,
+        picture_size=(width, height) if width and height else None,
     )
 
 

@@ -83,6 +83,13 @@ class Picture:
     def file(self) -> Any:
         return self.record.get("file_name")
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its width and height, 0 where they are not told."""
+        sides = self.record.get("width"), self.record.get("height")
+        told = all(isinstance(side, int) and 0 < side < 2**31 for side in sides)
+        return (int(sides[0] or 0), int(sides[1] or 0)) if told else (0, 0)
+
 
 @dataclass(frozen=True)
 class File:
