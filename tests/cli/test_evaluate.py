@@ -514,17 +514,21 @@ def test_both_sets_of_one_network_are_scored(run, root, tmp_path):
 def test_a_submission_needs_no_annotations(run, sets, checkpoints, nearly_right, tmp_path):
     root = tmp_path / "coco"
     (root / "annotations").mkdir(parents=True)
-    images = [{"id": n, "file_name": f"{n:012d}.jpg", "width": 64, "height": 64} for n in (1, 2)]
+    images = [{"id": n, "file_name": f"{n:012d}.jpg", "width": 640, "height": 640} for n in (1, 2)]
     listed = root / "annotations" / "image_info_test-dev2017.json"
     listed.write_text(json.dumps({"images": images}))
     box = {"category_id": 1, "bbox": [5, 5, 40, 50], "score": 0.9}
-    (root / "boxes.json").write_text(json.dumps([{**box, "image_id": n} for n in (1, 2)]))
+    boxes = [*([{**box, "image_id": 1}] * 25), {**box, "image_id": 2}]
+    (root / "boxes.json").write_text(json.dumps(boxes))
     words = ["data=coco", f"data.root={root}", f"data.detections={root / 'boxes.json'}"]
     words += ["data.input_size=[64,64]", "protocol.boxes=detections", "submit=test-dev2017"]
+    words += ["+data.metric.suppression=none"]
     _, out = run(f"checkpoint={checkpoints / 'coco.ckpt'}", *words, "name=mine")
     name = "person_keypoints_test-dev2017_mine_results"
     records = json.loads((out / f"{name}.json").read_text())
-    assert [record["image_id"] for record in records] == [1, 2]
+    assert [record["image_id"] for record in records] == [*[1] * 20, 2], (
+        "COCO counts no more of a picture"
+    )
     assert (out / f"{name}.zip").is_file()
     with pytest.raises(UsageError, match="submit= needs a network, data=coco"):
         run(f"checkpoint={checkpoints / 'coco.ckpt'}", "submit=test-dev2017")

@@ -13,6 +13,7 @@ from featherpose.data.readers import coco
 from featherpose.errors import PoseError
 from featherpose.evaluation.coco_json import (
     detected_people,
+    folder_of,
     official_scores,
     read_results,
     write_results,
@@ -156,14 +157,17 @@ def test_detected_boxes_in_pictures_without_anybody_count(folder, tmp_path):
         {"image_id": picture, "category_id": 1, "score": 0.9},
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    annotated = coco.read(folder, "val").persons
-    people = detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", annotated)
+    people = detected_people(
+        tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17
+    )
     assert [person.image_id for person in people.persons] == [picture, 77_000]
     assert [person.score for person in people.persons] == [0.9, 0.8]
     assert people.skipped == {"of other categories": 1, "in other pictures": 1, "without size": 4}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes[3:]))
     with pytest.raises(PoseError, match="no box to use"):
-        detected_people(tmp_path / "boxes.json", tmp_path / "annotations.json", annotated)
+        detected_people(
+            tmp_path / "boxes.json", tmp_path / "annotations.json", folder / "val2017", 17
+        )
 
 
 def test_pictures_with_names_for_ids_are_scored_and_written(folder, results, tmp_path):
@@ -192,8 +196,7 @@ def test_pictures_with_names_for_ids_are_scored_and_written(folder, results, tmp
     assert {r["image_id"] for r in json.loads(again.read_text())} == {r["image_id"] for r in named}
     boxes = [{"image_id": named[0]["image_id"], "category_id": 1, "bbox": [1, 2, 30, 60]}]
     (tmp_path / "boxes.json").write_text(json.dumps([{**boxes[0], "score": 0.9}]))
-    annotated = coco.read(tmp_path, "val", pictures="ignore").persons
-    (person,) = detected_people(tmp_path / "boxes.json", annotations, annotated).persons
+    (person,) = detected_people(tmp_path / "boxes.json", annotations, folder, 17).persons
     assert person.image_name == named[0]["image_id"]
     assert truth.names[person.image_id] == person.image_name
 
@@ -226,6 +229,7 @@ def test_pictures_of_detected_boxes_are_those_of_the_annotations(tmp_path):
     box = {"image_id": 1, "category_id": 1, "bbox": [5, 5, 50, 90], "score": 0.9}
     (tmp_path / "boxes.json").write_text(json.dumps([box]))
     annotated = coco.read(tmp_path, "val", annotations="{split}.json", images="images").persons
-    (person,) = detected_people(tmp_path / "boxes.json", tmp_path / "val.json", annotated).persons
+    files = tmp_path / "boxes.json", tmp_path / "val.json"
+    (person,) = detected_people(*files, folder_of(annotated[0], files[1]), 17).persons
     assert person.image == annotated[0].image
     assert load(person).shape == load(annotated[0]).shape == (100, 60, 3)

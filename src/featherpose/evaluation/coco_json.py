@@ -198,16 +198,16 @@ def _submission(
             }
 
 
-def detected_people(detections: Path, annotations: Path, annotated: Persons) -> People:
+def detected_people(detections: Path, annotations: Path, pictures: Path, joints: int) -> People:
     """Detected boxes as people to predict on, in all pictures of the annotations: those without anybody count too.
 
     Args:
         detections: COCO's result json of a person detector: image_id, category_id, bbox, score.
         annotations: the annotation file, for the pictures' names.
-        annotated: its people, at least one: from where their pictures lie.
+        pictures: their folder.
+        joints: of the skeleton; none is annotated.
     """
     images = coco.listed_pictures(annotations)
-    pictures, joints = _folder(annotated[0], images), annotated.joints.shape[1]
     found = _boxes(detections)
     reasons = [_unusable(each, images) for each in found]
     skipped = dict(Counter(why for why in reasons if why))
@@ -245,9 +245,10 @@ def detected_people(detections: Path, annotations: Path, annotated: Persons) -> 
     return People(persons, skipped, checksums, boxes="detections")
 
 
-def _folder(person: Person, images: Mapping[int | str, coco.Picture]) -> Path:
-    """Where the listed names begin: a name may have folders of its own."""
-    name = next(str(each.file) for each in images.values() if each.number == person.image_id)
+def folder_of(person: Person, annotations: Path) -> Path:
+    """Where the names that the file lists begin: a name may have folders of its own."""
+    images = coco.listed_pictures(annotations).values()
+    name = next(str(each.file) for each in images if each.number == person.image_id)
     return Path(person.image).parents[len(Path(name).parts) - 1]
 
 

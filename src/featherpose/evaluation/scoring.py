@@ -38,7 +38,10 @@ def use_detections(data: PoseDataModule) -> None:
             "The protocol scores detected boxes: say where they are with data.detections=FILE.json."
         )
     annotations = annotation_file(data.val_people)
-    people = coco_json.detected_people(Path(data.detections), annotations, data.val_people.persons)
+    folder = coco_json.folder_of(data.val_people.persons[0], annotations)
+    people = coco_json.detected_people(
+        Path(data.detections), annotations, folder, len(data.skeleton)
+    )
     people.sources = {**data.val_people.sources, **people.sources}
     data.validate_on(people)
 

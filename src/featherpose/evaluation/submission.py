@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from featherpose.data.datamodule import PoseDataModule
@@ -17,6 +18,7 @@ from featherpose.errors import PoseError
 from featherpose.evaluation import coco_json
 from featherpose.evaluation.predictions import Predictions
 from featherpose.files import replacing
+from featherpose.metrics.average_precision import best_of_each_picture
 from featherpose.metrics.oks import OKS
 from featherpose.nms import MAX_DETECTIONS
 from featherpose.person import People
@@ -64,8 +66,9 @@ def write(
     metric.update(*map(torch.from_numpy, last))
     index, keypoints, confidence, scores = metric.results()
     image_id = metric.persons.image_id[index]
+    kept = np.sort(best_of_each_picture(image_id, scores))  # COCO counts no more
     path = folder / f"{server_name(of, algorithm)}.json"
-    coco_json.write_results(path, image_id, keypoints, confidence, scores)
+    coco_json.write_results(path, image_id[kept], keypoints[kept], confidence[kept], scores[kept])
     check(path, listing(data.root, of), len(data.skeleton))
     return pack(path)
 
