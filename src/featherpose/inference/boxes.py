@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,12 @@ def is_whole(frame: Frame, boxes: np.ndarray) -> bool:
     return np.array_equal(boxes, whole_picture(frame)[0])
 
 
+class _Box(NamedTuple):
+    box: np.ndarray  # x, y, width, height
+    score: float
+    number: int | None  # of the picture, or of a video's frame
+
+
 class BoxesFromFile:
     """COCO's detection or annotation records: file_name or image_id, bbox, score; a video's records have its frame's
     number as image_id.
@@ -53,8 +59,8 @@ class BoxesFromFile:
         except (ValueError, OSError, RecursionError) as error:
             raise PoseError(f"{path} is not a json file of boxes: {error}.") from error
         self.path = path
-        self.by_name = {}
-        self.by_number = {}
+        self.by_name: dict[str, dict[str, list[_Box]]] = {}  # the bare name, the whole one
+        self.by_number: dict[int, list[_Box]] = {}
         records = content.get("annotations", []) if isinstance(content, dict) else content
         names = self._names(content.get("images", [])) if isinstance(content, dict) else {}
         if not isinstance(records, list) or not records:
@@ -94,21 +100,44 @@ class BoxesFromFile:
         identity = record.get("image_id")
         known = names.get(identity) if isinstance(identity, (int, str)) else None
         name = record.get("file_name", known)
+        seen = _Box(box, float(score), identity if type(identity) is int else None)
         if isinstance(name, str):
-            self.by_name.setdefault(Path(name).name, []).append((box, float(score)))
-        elif name is None and type(identity) is int:
-            self.by_number.setdefault(identity, []).append((box, float(score)))
+            self.by_name.setdefault(Path(name).name, {}).setdefault(str(Path(name)), []).append(
+                seen
+            )
+        elif name is None and seen.number is not None:
+            self.by_number.setdefault(seen.number, []).append(seen)
         else:
             raise PoseError(f"{where}: it has neither a file_name nor an image_id of a picture.")
 
     def __call__(self, frame: Frame) -> Boxes:
         path = Path(frame.name)
-        found = self.by_name.get(path.name, [])
-        if not found:  # COCO names its pictures by their ids
+        found = self._named(path)
+        if frame.moving:  # all frames have the video's name: the number tells them apart
+            found = [each for each in found if each.number in (None, frame.index)]
+            found += self.by_number.get(frame.index, [])
+        elif not found:  # COCO names its pictures by their ids
             found = self.by_number.get(int(path.stem) if path.stem.isdigit() else frame.index, [])
         if not found:
             return np.zeros((0, 4)), np.zeros(0)
-        return np.stack([box for box, _ in found]), np.array([score for _, score in found])
+        return np.stack([each.box for each in found]), np.array([each.score for each in found])
+
+    def _named(self, path: Path) -> list[_Box]:
+        """Of the names that end alike, as `a/1.jpg` and `b/1.jpg`, the one that agrees furthest with the path."""
+        alike = self.by_name.get(path.name, {})
+        agree = {name: _common(Path(name).parts, path.parts) for name in alike}
+        best = [name for name in alike if agree[name] == max(agree.values())]
+        if len(best) > 1:
+            raise PoseError(
+                f"{path} may be {best[0]} or {best[1]} of {self.path}: give the source with its folder."
+            )
+        return list(alike[best[0]]) if best else []
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many last parts of two paths are equal."""
+    pairs = enumerate(zip(reversed(one), reversed(other), strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 class Follow:

@@ -22,12 +22,13 @@ PATIENCE = 30  # frames that may fail in a row before a video counts as ended
 
 @dataclass
 class Frame:
-    """One picture of a source, RGB; `seconds` from the start of a video."""
+    """One picture of a source, RGB; `seconds` from the start of a video, whose name all its frames have."""
 
     name: str
     index: int
     picture: np.ndarray
     seconds: float = 0.0
+    moving: bool = False
 
 
 @dataclass
@@ -81,7 +82,8 @@ class Source:
                     )
                 failed, good, upto = 0, good + 1, index + 1
                 seconds = time.perf_counter() - begun if self.live else index / self.rate
-                yield Frame(self.name, index, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), seconds)
+                picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+                yield Frame(self.name, index, picture, seconds, moving=True)
             else:
                 failed += 1
                 if failed >= PATIENCE or (self.total is None and not self.live):
