@@ -20,6 +20,7 @@ from featherpose.cli.train import refuse_ranks_that_sweep
 from featherpose.errors import PoseError
 from featherpose.models.layers import NonLocal
 from featherpose.sweeps.job import free_port
+from featherpose.training.callbacks.time_budget import TimeBudget
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,7 @@ class Ranks(Callback):
             {
                 "epoch": trainer.current_epoch,
                 "gamma": module.gamma.item(),
+                "rate": trainer.optimizers[0].param_groups[0]["lr"],
                 "moments of gamma": module.gamma in optimiser,
                 "moments of theta": module.theta.weight in optimiser,
                 "weights": [float(p.detach().double().sum()) for p in pl_module.parameters()],
@@ -81,6 +83,14 @@ class Ranks(Callback):
         }
         found = {"steps": self.steps, "scores": scores}
         (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(found))
+
+
+class OfLaterStart(TimeBudget):
+    """The second process began to train earlier than the first."""
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._began -= 100.0 * (1 + trainer.global_rank)
 
 
 def ranks(folder: Path) -> list[dict]:
@@ -125,6 +135,19 @@ def test_ranks_hold_the_same_gamma_in_every_phase(fit, tmp_path: Path) -> None:
     assert len(set(free)) == len(free)
     assert all(abs(gamma - 0.2) < 0.02 for gamma in free)
     assert all(s["moments of gamma"] for s in by_epoch[3])
+
+
+def test_ranks_learn_at_one_rate_under_a_time_budget(fit, tmp_path: Path) -> None:
+    """Each has a clock and a start of its own, and gradients are averaged, weights never."""
+    words = ("schedule.gamma={freeze: 0.1, ramp: 0.2, target: 0.2, unit: share}",)
+    budget = OfLaterStart(seconds=3000, warmup=0.5)  # at first the rate is as the seconds since
+    fit(tmp_path, *TWO, *words, "schedule.epochs=2", extra=(Ranks(tmp_path), budget))
+    left, right = (found["steps"] for found in ranks(tmp_path))
+    rates = [step["rate"] for step in left]
+    assert rates == [step["rate"] for step in right]
+    assert rates[0] == pytest.approx(rates[1], rel=0.5)
+    assert rates[0] < rates[1], "it follows the clock"
+    assert [step["weights"] for step in left] == [step["weights"] for step in right]
 
 
 def test_a_batch_that_cannot_be_shared_is_told(fit, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import psutil
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from featherpose.errors import PoseError
@@ -56,16 +57,27 @@ class TimeBudget(Callback):
         self.warmup = float(warmup)
         self.final = float(final)
         self.before = 0.0  # share that was gone when this process began to train
+        self.agreed = 0.0
         self._began: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"share": self.share()}
+        return {"share": self._gone()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.before = float(state_dict["share"])
+        self.before = self.agreed = float(state_dict["share"])
 
     def share(self) -> float:
-        """How much of the time for training is gone, from 0 to 1."""
+        """How much of the time for training was gone at this step, 0 to 1; the same in all processes of the run."""
+        return self.agreed
+
+    def _agree(self, trainer: Trainer) -> None:
+        """Each process has a clock and a start of its own, and rates that differ would part their weights for good."""
+        self.agreed = self._gone()
+        if trainer.world_size > 1:
+            mine = torch.tensor(self.agreed, device=trainer.strategy.root_device)
+            self.agreed = float(trainer.strategy.reduce(mine, reduce_op="mean"))
+
+    def _gone(self) -> float:
         if self._began is None:
             return self.before
         spent = (now() - self._began) / max(self._end - self._began, 1e-6)
@@ -87,7 +99,8 @@ class TimeBudget(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        factor = rate_factor(self.share(), self.rate, self.warmup, self.final)
+        self._agree(trainer)
+        factor = rate_factor(self.agreed, self.rate, self.warmup, self.final)
         for optimiser in trainer.optimizers:
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * factor
@@ -96,7 +109,7 @@ class TimeBudget(Callback):
         if trainer.state.fn == "fit" and not trainer.sanity_checking and trainer.is_global_zero:
             score = float(trainer.callback_metrics.get("val/score", math.nan))
             print(
-                f"{self.share():4.0%} of the time, step {trainer.global_step:,}, "
+                f"{self._gone():4.0%} of the time, step {trainer.global_step:,}, "
                 f"epoch {trainer.current_epoch}: val/score {score:.4f}",
                 flush=True,
             )
@@ -104,10 +117,8 @@ class TimeBudget(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        over = self.share() >= 1.0
-        if trainer.world_size > 1:
-            over = trainer.strategy.reduce_boolean_decision(over, all=False)
-        if over:
+        self._agree(trainer)
+        if self.agreed >= 1.0:
             trainer.should_stop = True
             trainer.check_val_every_n_epoch = 1
 
