@@ -69,9 +69,16 @@ def file_of(source: str | Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Of the file that holds the numbers: of OpenVINO's two that is the .bin."""
-    numbers = path.with_suffix(".bin") if path.suffix == ".xml" else path
-    return hashlib.sha256(numbers.read_bytes()).hexdigest()
+    """Of the file that holds the numbers: of OpenVINO's and ncnn's two that is the .bin.
+
+    An .onnx with its numbers in a file beside it (NAME.onnx.data) counts with that file.
+    """
+    numbers = path.with_suffix(".bin") if path.suffix in (".xml", ".param") else path
+    digest = hashlib.sha256(numbers.read_bytes())
+    beside = path.with_name(f"{path.name}.data")
+    if path.suffix == ".onnx" and beside.is_file():
+        digest.update(beside.read_bytes())
+    return digest.hexdigest()
 
 
 def _skeleton(content: Any) -> Skeleton | None:
