@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from featherpose.training.callbacks.previews import Previews
+
 PLAIN = ("augment=none", "schedule.epochs=1", "schedule.batch_size=5")
 
 
@@ -25,3 +27,12 @@ def test_augmented_training_resumes_to_the_same_weights(fit, tmp_path: Path):
     )
     for a, b in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_pictures_of_the_validation_are_drawn(fit, tmp_path: Path) -> None:
+    previews = Previews(tmp_path, samples=2, worst=2)
+    fit(tmp_path, *PLAIN, "data.cache=device", extra=(previews,))
+    assert [path.name for path in sorted((tmp_path / "pictures").iterdir())] == [
+        "preview_0000.jpg",
+        "worst_0000.jpg",
+    ]

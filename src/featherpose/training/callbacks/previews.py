@@ -147,7 +147,10 @@ class Previews(Callback):
 
     def show(self, trainer: Trainer, module: PoseModule, seen: Pass) -> None:
         loaders: Any = trainer.val_dataloaders
-        dataset = (loaders[0] if isinstance(loaders, list) else loaders).dataset
+        loader = loaders[0] if isinstance(loaders, list) else loaders
+        dataset = getattr(loader, "dataset", None)  # one on the device has none
+        if dataset is None:
+            dataset = trainer.datamodule.val_dataset()  # type: ignore[attr-defined]
         logged = self.table if trainer.loggers else 0
         fixed = seen.spread(self.samples)
         worst = seen.worst(max(self.worst, logged - len(fixed)))
