@@ -435,7 +435,12 @@ def test_gpus_are_shared_out_in_whole_slots(monkeypatch: pytest.MonkeyPatch) -> 
     left, right = pairs.take(), pairs.take()
     assert pairs.take() is None
     assert (left["CUDA_VISIBLE_DEVICES"], right["CUDA_VISIBLE_DEVICES"]) == ("0,1", "2,3")
-    assert left["MASTER_PORT"] != right["MASTER_PORT"]
+    ports = {left["MASTER_PORT"], right["MASTER_PORT"]}
+    assert len(ports) == 2
+    next_to_it = os.getpid() + 1  # a sweep that is started beside it
+    monkeypatch.setattr(os, "getpid", lambda: next_to_it)
+    beside = Slots(2, 1, ["0", "1"], None)
+    assert not ports & {slot["MASTER_PORT"] for slot in (beside.take(), beside.take()) if slot}
     assert "OMP_NUM_THREADS" not in left, "what the user set stays"
     shared = Slots(3, 1, ["5"], 2).take()
     assert (shared["OMP_NUM_THREADS"], shared["CUDA_VISIBLE_DEVICES"]) == ("2", "5")

@@ -173,7 +173,7 @@ class Slots:
     """Places to run in, each with its GPUs, its share of the cores and a port for DDP.
 
     Lightning's own choice of a port is free when it is made and often taken when the ranks meet, seconds later: it lies
-    among those that the system gives to anyone. These lie below.
+    among those that the system gives to anyone. These lie below, 64 to a sweep; one beside it has others.
     """
 
     def __init__(
@@ -189,9 +189,10 @@ class Slots:
         shared = str(threads or max(1, cores() // self.count))
         cpu = {} if threads_by_the_user() and threads is None else {"OMP_NUM_THREADS": shared}
         self._free: list[Slot] = []
+        first = 20000 + 64 * os.getpid() % 12000
         for i in range(self.count):
             gpu = {"CUDA_VISIBLE_DEVICES": ",".join(groups[i % len(groups)])} if groups else {}
-            self._free.append({**cpu, **gpu, "MASTER_PORT": str(free_port(20000 + 10 * i))})
+            self._free.append({**cpu, **gpu, "MASTER_PORT": str(free_port(first + 4 * i))})
 
     def take(self) -> Slot | None:
         return self._free.pop(0) if self._free else None
