@@ -18,10 +18,13 @@ Said = Callable[..., tuple[int, str, str]]
 
 # names that only Hydra, or what stands before it, can refuse: (what is typed, the sentence)
 NAMES = {
-    "w_train_group": ("train modle=lapx", r"'modle'"),
+    "w_train_group": ("train modle=lapx", r"modle \(did you mean model\?\)"),
     "w_train_choice": ("train model=lapxx", r"There is no model=lapxx; did you mean lapx"),
-    "w_train_key": ("train schedule.epoch=3", r"'schedule\.epoch'"),
-    "w_train_lrkey": ("train schedule.lr=1", r"'schedule\.lr'"),
+    "w_train_key": (
+        "train schedule.epoch=3",
+        r"schedule\.epoch \(did you mean schedule\.epochs\?\)",
+    ),
+    "w_train_lrkey": ("train schedule.lr=1", r"no setting schedule\.lr"),
     "w_train_logger": ("train logger=neptune", r"There is no logger=neptune; Known: csv, mlflow"),
     "w_train_exper": (
         "train experiment=lapx_tabel3_01",
@@ -225,7 +228,7 @@ def test_of_words_that_contradict_each_other_the_last_counts(
 
 # going on with a run
 RESUMES = {
-    "w_resume_other": ("model=le_hrnet", r"Could not override 'model\.|another network"),
+    "w_resume_other": ("model=le_hrnet", r"There is no setting model\.|another network"),
     "w_resume_stages": ("model.stages=4", r"is of another network than the one chosen"),
     "w_resume_skel": ("data=synthetic_coco", r"is of the skeleton mpii \(16 joints\)"),
     "w_resume_fewer": ("schedule.epochs=1", r"has 2 epochs behind it"),

@@ -53,6 +53,15 @@ def test_options_may_stand_anywhere(given: list[str], arranged: list[str]) -> No
         ("source=it's.jpg", "it's.jpg"),
         ("source=日本.mp4", "日本.mp4"),
         ("source='schön'", "schön"),
+        ("source=2024_05_12", "2024_05_12"),
+        ("out=1e5", "1e5"),
+        ("source=a=b,c[1]{2}.jpg", "a=b,c[1]{2}.jpg"),
+        ("source=[a-g]*.jpg", "[a-g]*.jpg"),
+        ("onnx=null", None),
+        ("checkpoint=${paths.runs}/train/x", None),
+        ("data.root=true", "true"),
+        ("tags=[a,b]", ["a", "b"]),
+        ("name=a=b", "a=b"),
         ("model.stages=3", 3),
         ("data.input_size=[64,64]", [64, 64]),
         ("+a={b: ü}", None),  # Hydra's own words, with its own error
@@ -71,6 +80,26 @@ def test_values_are_read_as_they_are_typed(word: str, value: object) -> None:
 @pytest.mark.parametrize("word", ["seed=1,2", "experiment=glob(lapx_*)", "seed=range(1,4)", "-m"])
 def test_sweeps_stay_sweeps(word: str) -> None:
     assert app.arrange("predict", [word]) == [word]
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "sentence"),
+    [
+        ("predict", ["me.jpg"], r"me\.jpg is no setting; .* e\.g\. source=me\.jpg"),
+        ("evaluate", ["runs/train/x"], r"e\.g\. checkpoint=runs/train/x"),
+        ("train", ["lapx"], r"lapx is no setting; .* e\.g\. schedule\.epochs=3"),
+        ("predict", ["source=a.jpg", "source=b.jpg"], "source= is said twice"),
+    ],
+)
+def test_what_is_no_setting_is_told(verb: str, words: list[str], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        app.arrange(verb, words)
+    assert app.arrange(verb, ["~callbacks.previews"]) == ["~callbacks.previews"]
+
+
+def test_places_are_swept_too() -> None:
+    words = ["-m", "checkpoint=one,two", "data.root=2024_05_12"]
+    assert app.arrange("evaluate", words) == [*words[:2], "data.root='2024_05_12'"]
 
 
 def test_an_exports_formats_are_a_list() -> None:
@@ -170,7 +199,8 @@ def test_help_and_config_need_no_heavy_import(root: Path) -> None:
     ("words", "code", "expected"),
     [
         (["model=lappx"], 2, ["no model=lappx", "did you mean", "lapx"]),
-        (["model.stagess=3"], 2, ["model.stagess"]),
+        (["model.stagess=3"], 2, ["no setting model.stagess (did you mean model.stages?)"]),
+        (["epochs=3", "model=lap"], 2, ["no setting epochs (did you mean schedule.epochs?)"]),
         (
             ["model=lapx", "data=mpii", "data.root=/nowhere/mpii"],
             1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -69,7 +70,17 @@ def test_benchmarks_have_their_keys_at_the_top(root: Path) -> None:
     assert unread_of(root / "conf", *words, verb="benchmark") == ["session_threads"]
 
 
-def test_the_sentence_names_the_key_and_the_nearest_one(root: Path) -> None:
-    cfg = OmegaConf.create({"schedule": {"epochs": 3}, "scedule": {"epochs": 4}})
-    found = unread.sentence(("scedule", "epochs"), cfg)
-    assert found.startswith("Nothing reads +scedule.epochs (did you mean schedule.epochs?)")
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("scedule.epochs", "schedule.epochs"),
+        ("schedule.epoch", "schedule.epochs"),
+        ("batch_size", "schedule.batch_size"),
+        ("data.cutmix", None),
+    ],
+)
+def test_the_nearest_setting_is_named(root: Path, key: str, near: str | None) -> None:
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        found = unread.hint(key, "train", ["model=lap"])
+        assert unread.hint(key, "train", ["model=no_such"]) == ""
+    assert found == (f" (did you mean {near}?)" if near else "")

@@ -54,7 +54,33 @@ VALUED += ("--config-dir", "-cd", "--experimental-rerun", "--shell-completion", 
 BARE = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--info", "-i")
 MULTIRUN = ("-m", "--multirun")
 # What a value may hold without quotes
-IN_HYDRAS_GRAMMAR = r"[A-Za-z0-9_ /\\+.%*@?|:=-]*"
+IN_HYDRAS_GRAMMAR = r"[A-Za-z0-9_ /\\+.%*@?|:-]*"
+# Settings whose value is a name or a place, whatever it looks like: 2024_05_12 is no number, a,b.jpg no sweep
+NAMES = (
+    *(
+        "source",
+        "out",
+        "boxes",
+        "checkpoint",
+        "weights",
+        "onnx",
+        "predictions",
+        "crops",
+        "bundle",
+        "web",
+        "init",
+    ),
+    *(
+        "data.root",
+        "data.detections",
+        "data.cache_folder",
+        "loss.teacher",
+        "paths.runs",
+        "paths.data",
+    ),
+)
+# What a word without a key stands for
+FIRST = {"predict": "source", "evaluate": "checkpoint", "export": "checkpoint"}
 
 
 def main(*words: str) -> None:
@@ -172,17 +198,38 @@ def arrange(verb: str, arguments: list[str]) -> list[str]:
         overrides.append(f"hydra.help.app_name='{command(verb)}'")
     if verb == "export" and not multirun:
         overrides = [re.sub(r"^format=(\w+(?:,\w+)+)$", r"format=[\1]", word) for word in overrides]
+    refuse_what_is_no_setting(verb, overrides)
     words = [*multirun, *named_runs.expand(verb, overrides)]
     expanded = resume.expand(words) if verb == "train" else words
-    return [*options, *map(as_hydra_reads_it, expanded)]
+    return [*options, *(as_hydra_reads_it(word, bool(multirun)) for word in expanded)]
 
 
-def as_hydra_reads_it(word: str) -> str:
+def refuse_what_is_no_setting(verb: str, overrides: list[str]) -> None:
+    bare = next((word for word in overrides if not re.match("~|.+=", word)), None)
+    if bare is not None:
+        hint = f"{FIRST[verb]}={bare}" if verb in FIRST else "schedule.epochs=3"
+        raise UsageError(f"{bare} is no setting; those are written key=value, e.g. {hint}.")
+    if len([word for word in overrides if word.startswith("source=")]) > 1:
+        raise UsageError(
+            "source= is said twice. It takes one picture, video or folder, or a pattern in quotes: 'source=*.jpg'."
+        )
+
+
+def as_hydra_reads_it(word: str, sweeps: bool = False) -> str:
     """A setting, its value in quotes where it is plain text that Hydra's grammar refuses, e.g. `source=Köln (1).jpg`.
 
-    Lists, mappings, sweeps, references, functions and what is quoted already are left as they are.
+    Lists, mappings, sweeps, references, functions and what is quoted already are left as they are; of names and places
+    only references and, where jobs are swept, sweeps.
     """
     key, _, value = word.partition("=")
+    swept = sweeps and re.search(r",|^\w+\(.*\)$", value)
+    if (
+        key in NAMES
+        and not swept
+        and value not in ("", "null")
+        and not re.search(r"\$\{|^['\"]", value)
+    ):
+        return f"{key}={quoted(value)}"
     if re.search(r'[\[\]{}",$]|^\'|^\w+\(.*\)$', value) or re.fullmatch(IN_HYDRAS_GRAMMAR, value):
         return word
     return f"{key}={quoted(value)}"
@@ -217,6 +264,7 @@ def options_and_overrides(words: list[str]) -> tuple[list[str], list[str]]:
 def _run(verb: str) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import ConfigCompositionException
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
@@ -245,7 +293,13 @@ def _run(verb: str) -> None:
                 refused.forget(Path(HydraConfig.get().runtime.output_dir), verb)
             raise SystemExit(report(error)) from None
 
-    task()
+    try:
+        task()
+    except ConfigCompositionException as error:
+        lost = re.match(r"Could not override '([^']+)'", str(error))
+        if lost is None:
+            raise
+        raise UsageError(_unknown_key(verb, lost[1])) from error
 
 
 def report(error: BaseException) -> int:
@@ -296,6 +350,18 @@ def _unknown_choice(error: BaseException) -> str:
         return _first_lines(error)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"There is no {group}={choice}; {hint}Known: {', '.join(options)}."
+
+
+def _unknown_key(verb: str, key: str) -> str:
+    from hydra import initialize_config_dir
+
+    from featherpose.overrides.unread import hint
+
+    _, words = options_and_overrides(sys.argv[1:])
+    choices = [word for word in words if groups.is_group(word.partition("=")[0])]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        near = hint(key, verb, choices)
+    return f"There is no setting {key}{near}. --cfg job shows them all; +{key}=VALUE adds what a class of yours takes."
 
 
 def _first_lines(error: BaseException, count: int = 3) -> str:

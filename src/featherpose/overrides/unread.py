@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -17,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
@@ -32,7 +34,7 @@ BUILT = ("callbacks", "logger")
 def refuse(cfg: DictConfig) -> None:
     """Ends with one sentence if the running job has a key that nothing reads."""
     for path in unread(cfg)[:1]:
-        raise UsageError(sentence(path, cfg))
+        raise UsageError(sentence(path))
 
 
 def unread(cfg: DictConfig) -> list[Path]:
@@ -83,15 +85,31 @@ def _leaves(path: Path, value: Any) -> Iterator[Path]:
 
 def without_the_added(job: HydraConf) -> Any:
     """The config of the same choices, with no value changed."""
-    loader = GlobalHydra.instance().config_loader()
     groups = [
         str(o.input_line)
         for o in parsed(job.overrides.task)
         if o.key_or_group in job.runtime.choices
     ]
     words = [*groups, *(w for w in job.overrides.hydra if w.startswith("hydra.searchpath="))]
-    cfg = loader.load_configuration(job.job.config_name, words, RunMode.RUN)
-    return OmegaConf.to_container(cfg, resolve=False)
+    return OmegaConf.to_container(composed(str(job.job.config_name), words), resolve=False)
+
+
+def composed(name: str, words: Sequence[str]) -> DictConfig:
+    return GlobalHydra.instance().config_loader().load_configuration(name, list(words), RunMode.RUN)
+
+
+def hint(key: str, name: str, choices: Sequence[str]) -> str:
+    """` (did you mean schedule.epochs?)` of a key that the config of these choices does not have, or nothing."""
+    try:
+        plain = composed(name, choices)
+    except (HydraException, OmegaConfBaseException, ValueError):  # the choices are wrong, too
+        return ""
+    known = [path for path in paths_of(plain) if not path.startswith("hydra.")]
+    alike = [path for path in known if path.endswith(f".{key}")]  # epochs: schedule.epochs
+    own = [path for path in alike if not any(refers(plain, path, other) for other in alike)]
+    close = get_close_matches(key, known, n=1, cutoff=0.7)
+    near = [*sorted(own, key=lambda path: path.count(".")), *close]
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def holds(tree: Any, path: Path) -> bool:
@@ -164,15 +182,21 @@ def accepts(name: str, parameter: str) -> bool:
     return not ours and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
 
 
-def sentence(path: Path, cfg: DictConfig) -> str:
-    key = ".".join(path)
-    plain = OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k not in ("hydra", path[0])])
-    near = get_close_matches(key, list(paths_of(plain)), n=1, cutoff=0.7)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+def sentence(path: Path) -> str:
+    key, job = ".".join(path), HydraConfig.get()
+    choices = [w for w in job.overrides.task if w.partition("=")[0] in job.runtime.choices]
+    near = hint(key, str(job.job.config_name), choices)
     return (
-        f"Nothing reads +{key}{hint}: it is no key of the config, no parameter of what is built there, and no other "
+        f"Nothing reads +{key}{near}: it is no key of the config, no parameter of what is built there, and no other "
         f"value refers to it by ${{{key}}}. Leave it out, or write it as --cfg job shows it."
     )
+
+
+def refers(cfg: DictConfig, path: str, other: str) -> bool:
+    """Whether the value at `path`, as it is written, is `${other}` or `${oc.select:other,...}`."""
+    above, _, key = path.rpartition(".")
+    tree: Any = OmegaConf.to_container(OmegaConf.select(cfg, above), resolve=False)
+    return re.match(rf"\$\{{(oc\.select:)?{re.escape(other)}\b", str(tree[key])) is not None
 
 
 def paths_of(cfg: DictConfig, above: str = "") -> Iterator[str]:

@@ -62,7 +62,8 @@ def refuse_what_none_can_run(jobs: Iterable[Job]) -> None:
         HydraConfig.instance().set_config(job.cfg)
         for path in unread.suspects(job.cfg):
             plain: Any = OmegaConf.to_container(job.cfg, resolve=False)
-            elsewhere(_refuse_unread, plain, path)
+            if not elsewhere(_is_parameter, plain, path):
+                raise UsageError(unread.sentence(path))
         data = job.cfg.get("data")
         if data and data.get("read") and data.get("root") is not None:
             node: Any = OmegaConf.to_container(data, resolve=True)
@@ -78,7 +79,5 @@ def _read(node: dict[str, Any]) -> None:
         read(root=node["root"], split=split)
 
 
-def _refuse_unread(config: dict[str, Any], path: unread.Path) -> None:
-    cfg = OmegaConf.create(config)
-    if not unread.is_parameter(cfg, path):
-        raise UsageError(unread.sentence(path, cfg))
+def _is_parameter(config: dict[str, Any], path: unread.Path) -> bool:
+    return unread.is_parameter(OmegaConf.create(config), path)
