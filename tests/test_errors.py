@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,12 @@ def test_the_page_of_errors_quotes_what_is_really_said(root: Path) -> None:
     assert len(quoted) > 10
     for fragment in (part for each in quoted for part in each.split('", "')):
         assert fragment in said
+
+
+def test_the_place_to_change_is_the_one_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = FileExistsError(errno.EEXIST, "File exists", "notes.txt")
+    for words, place in (([], "paths.runs=DIR"), (["out=notes.txt"], "out=DIR")):
+        monkeypatch.setattr(sys, "argv", ["predict.py", *words])
+        found = known(taken)
+        assert found is not None
+        assert found[1].endswith(f"e.g. {place}.")

@@ -58,17 +58,22 @@ def known(error: BaseException) -> tuple[int, str] | None:
             return 1, f"The disk is full: {where}. Free some space, then run it again."
         if isinstance(cause, PermissionError):
             where = f"No permission to write or read {cause.filename}."
-            return 1, f"{where} Choose another folder, e.g. paths.runs=DIR."
+            return 1, f"{where} Choose another folder, e.g. {_place()}=DIR."
     # not what was caught and left behind on the way: that may be anything
     for cause in _chain(error, "__cause__"):
         if isinstance(cause, ModuleNotFoundError) and (sentence := missing(cause)):
             return 1, sentence
         if isinstance(cause, OSError) and cause.filename is not None and cause.strerror:
             where = f"{cause.filename} can't be used ({cause.strerror.lower()})."
-            return 1, f"{where} Choose another file or folder, e.g. paths.runs=DIR."
+            return 1, f"{where} Choose another file or folder, e.g. {_place()}=DIR."
         if isinstance(cause, MemoryError):
             return 1, f"Not enough memory{f': {cause}' if str(cause) else ''}."
     return None
+
+
+def _place() -> str:
+    """The setting that says where this command writes."""
+    return "out" if any(word.startswith("out=") for word in sys.argv) else "paths.runs"
 
 
 def missing(error: ModuleNotFoundError) -> str | None:
