@@ -35,6 +35,15 @@ def pictures(persons: list[Person], tmp_path: Path) -> Path:
     return folder
 
 
+def video(path: Path, still: np.ndarray, frames: int = 4) -> None:
+    """Of a picture that moves to the right."""
+    size = still.shape[1], still.shape[0]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, size)
+    for step in range(frames):
+        writer.write(np.roll(still, 2 * step, axis=1))
+    writer.release()
+
+
 def test_pictures_and_a_file_of_boxes(typed, pictures: Path, persons: list[Person]) -> None:
     """Half of the boxes are below `box_threshold`."""
     answer = typed("predict source=pictures boxes=boxes.json flip=true decoder=dark out=found")
@@ -68,14 +77,7 @@ def test_everybody_without_pictures_until_a_limit(typed, pictures: Path) -> None
 
 
 def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path: Path) -> None:
-    still = painted.load(persons[0])[..., ::-1]
-    size = still.shape[1], still.shape[0]
-    writer = cv2.VideoWriter(
-        str(tmp_path / "my walk.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, size
-    )
-    for step in range(4):
-        writer.write(np.roll(still, 2 * step, axis=1))
-    writer.release()
+    video(tmp_path / "my walk.avi", painted.load(persons[0])[..., ::-1])
     line = "predict 'source=my walk.avi' smooth=true jitter=true track_threshold=0.05 out=found"
     answer = typed(line)
     assert answer.code == 0, answer.text
@@ -84,8 +86,51 @@ def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path
     assert json.loads((tmp_path / "found" / "jitter.json").read_text())["acceleration"] > 0
     records = json.loads((tmp_path / "found" / "keypoints.json").read_text())
     assert [record["track_id"] for record in records] == [0, 0, 0, 0]
-    video = cv2.VideoCapture(str(tmp_path / "found" / "mywalk.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    drawn = cv2.VideoCapture(str(tmp_path / "found" / "mywalk.mp4"))
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+def test_a_person_who_fills_the_picture_does_so_in_every_frame(
+    typed, persons: list[Person], tmp_path: Path
+) -> None:
+    video(tmp_path / "walk.avi", painted.load(persons[0])[..., ::-1])
+    answer = typed("predict source=walk.avi boxes=whole track_threshold=0.05 out=found")
+    assert answer.code == 0, answer.text
+    records = json.loads((tmp_path / "found" / "keypoints.json").read_text())
+    assert len(records) == 4 and len({tuple(record["bbox"]) for record in records}) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "source=pictures/0.png out=pictures",
+        "source=pictures out=link",
+        "'source=*/0.png' out=here/../pictures",
+        "source=walk.avi out=. limit=1",
+        "source=link/1.png out=",
+        "source=pictures out=null",
+        "source=there out=pictures",
+    ],
+)
+def test_drawings_never_take_the_place_of_what_they_are_drawn_on(
+    typed, pictures: Path, words: str
+) -> None:
+    place = pictures.parent
+    (place / "link").symlink_to(pictures)
+    (place / "there").mkdir()
+    (place / "there" / "a.png").symlink_to(pictures / "0.png")
+    video(place / "walk.avi", np.zeros((64, 64, 3), np.uint8))
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    answer = typed(f"predict {words}")
+    assert answer.code == 2 and "out=FOLDER" in answer.err, answer.text
+    after = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_keypoints_alone_may_lie_beside_the_pictures(typed, pictures: Path) -> None:
+    answer = typed("predict source=pictures/0.png boxes=whole pictures=false out=pictures")
+    assert answer.code == 0, answer.text
+    assert (pictures / "keypoints.csv").exists() and not (pictures / "0.jpg").exists()
 
 
 @pytest.mark.parametrize(

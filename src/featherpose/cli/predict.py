@@ -17,7 +17,7 @@ from featherpose.console import console
 from featherpose.errors import UsageError
 from featherpose.files import write_atomically
 from featherpose.inference.beside import Beside
-from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
+from featherpose.inference.boxes import BoxesFromFile, FindBoxes, filled, whole_picture
 from featherpose.inference.jitter import Tracks
 from featherpose.inference.people import finder_of
 from featherpose.inference.pose import FoundPose, Pose
@@ -45,6 +45,7 @@ def main(cfg: DictConfig) -> None:
         )
     pose = open_pose(cfg)
     source = open_source(cfg.source)
+    keep_the_own(cfg, source)
     find, every = boxes_for(cfg, pose.skeleton)
     closer = cfg.boxes in (None, "auto")
     smooth = OneEuro(**cfg.smoothing) if cfg.smooth else None
@@ -91,6 +92,20 @@ def main(cfg: DictConfig) -> None:
         for folder in labels.write(Path(cfg.out)):
             console.print(f"labels to correct: {folder}", soft_wrap=True)
     tell_files(Path(cfg.out))
+
+
+def keep_the_own(cfg: DictConfig, source: Source) -> None:
+    """Drawings bear the names of what they are drawn on: none is written where the source itself lies."""
+    if not cfg.out:
+        raise UsageError("out= is empty: name a folder to write to, out=FOLDER.")
+    own = source.pictures or ([Path(source.name)] if source.moving and not source.live else [])
+    # a link lies in one folder and its file in another; drawings would take the place of either
+    folders = {folder.resolve() for path in own for folder in (path.parent, path.resolve().parent)}
+    if cfg.pictures and Path(cfg.out).resolve() in folders:
+        raise UsageError(
+            f"The source lies in out={cfg.out}, where drawings would overwrite it: choose another folder with "
+            "out=FOLDER, or draw nothing with pictures=false."
+        )
 
 
 def tell_rate(source: Source, frames: int, people: int, seconds: float) -> None:
@@ -182,6 +197,6 @@ def boxes_for(cfg: DictConfig, skeleton: Skeleton) -> tuple[FindBoxes, int]:
     if boxes not in ("auto", "whole", "track"):
         return BoxesFromFile(boxes, cfg.box_threshold), 1
     if boxes == "whole":
-        return whole_picture, 1
+        return filled, 1
     find = finder_of(cfg.detector, skeleton, cfg.detector_kind, cfg.box_threshold, cfg.threads)
     return find, 0 if find is whole_picture else int(cfg.detect_every)

@@ -33,6 +33,11 @@ def whole_picture(frame: Frame) -> Boxes:
     return np.concatenate([(np.array([width, height]) - grown) / 2, grown])[None], np.ones(1)
 
 
+def filled(frame: Frame) -> Boxes:
+    """The same where somebody says so (`boxes=whole`): it holds in every frame, and not as a finder's "nobody"."""
+    return whole_picture(frame)
+
+
 def is_whole(frame: Frame, boxes: np.ndarray) -> bool:
     """Whether these are `whole_picture`'s: nobody knows yet where the person is."""
     return np.array_equal(boxes, whole_picture(frame)[0])
@@ -169,7 +174,8 @@ class Follow:
             return self.boxes, np.ones(len(self.boxes))
         boxes, scores = self.find(frame)
         self.seen_at = frame.index
-        if len(self.boxes) and is_whole(frame, boxes):  # nobody was found: who is followed stays
+        nobody = self.find is not filled and is_whole(frame, boxes)
+        if len(self.boxes) and nobody:  # who is followed stays
             return self.boxes, np.ones(len(self.boxes))
         self.identities = self._named(boxes)
         return boxes, scores
