@@ -67,13 +67,16 @@ def test_pictures_and_a_file_of_boxes(typed, pictures: Path, persons: list[Perso
 
 
 def test_everybody_without_pictures_until_a_limit(typed, pictures: Path) -> None:
+    (pictures.parent / "found").mkdir()
+    (pictures.parent / "found" / "my.txt").touch()
     line = "predict source=pictures boxes=boxes.json box_threshold=0 oks_threshold=null"
     answer = typed(f"{line} pictures=false limit=2 smooth=true out=found")
     assert answer.code == 0, answer.text
     assert "2 pictures, 4 poses" in answer.out
     assert "smooth=true is for videos" in answer.out
     found = sorted(path.name for path in (pictures.parent / "found").iterdir())
-    assert found == ["keypoints.csv", "keypoints.json"]
+    assert found == ["keypoints.csv", "keypoints.json", "my.txt"]
+    assert "written to found: keypoints.csv, keypoints.json\n" in answer.out
 
 
 def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path: Path) -> None:
@@ -83,6 +86,7 @@ def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path
     assert answer.code == 0, answer.text
     assert "4 frames, 4 poses" in answer.out
     assert "jitter: no joint stood still for a second; acceleration" in answer.out
+    assert "found: jitter.json, keypoints.csv, keypoints.json, mywalk.mp4\n" in answer.out
     assert json.loads((tmp_path / "found" / "jitter.json").read_text())["acceleration"] > 0
     records = json.loads((tmp_path / "found" / "keypoints.json").read_text())
     assert [record["track_id"] for record in records] == [0, 0, 0, 0]

@@ -62,7 +62,7 @@ def main(cfg: DictConfig) -> None:
     people = frames = 0
     started = time.perf_counter()
     with (
-        Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name) as results,
+        Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name, source.pictures) as results,
         bar() as progress,
         Beside() as write,
     ):
@@ -88,10 +88,11 @@ def main(cfg: DictConfig) -> None:
     tell_rate(source, frames, people, time.perf_counter() - started)
     if tracks is not None:
         tell_jitter(tracks, rate, Path(cfg.out))
+        results.written.append("jitter.json")
     if labels is not None and frames:
         for folder in labels.write(Path(cfg.out)):
             console.print(f"labels to correct: {folder}", soft_wrap=True)
-    tell_files(Path(cfg.out))
+    tell_files(Path(cfg.out), results.written)
 
 
 def keep_the_own(cfg: DictConfig, source: Source) -> None:
@@ -119,11 +120,9 @@ def tell_rate(source: Source, frames: int, people: int, seconds: float) -> None:
     )
 
 
-def tell_files(folder: Path) -> None:
+def tell_files(folder: Path, written: list[str]) -> None:
     """The first few."""
-    written = sorted(
-        each.name for each in folder.iterdir() if each.is_file() and each.name[0] != "."
-    )
+    written = sorted(written)
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
     console.print(f"written to {folder}: {', '.join(written[:6])}{more}")
 

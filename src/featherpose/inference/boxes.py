@@ -128,9 +128,16 @@ class BoxesFromFile:
         return np.stack([each.box for each in found]), np.array([each.score for each in found])
 
     def _named(self, path: Path) -> list[_Box]:
-        """Of the names that end alike, as `a/1.jpg` and `b/1.jpg`, the one that agrees furthest with the path."""
+        """Of the names that end alike, as `a/1.jpg` and `b/1.jpg`, the one that agrees furthest with the path.
+
+        Of `1.jpg` and `a/1.jpg`, which agree as far with `b/1.jpg`, the one that agrees whole.
+        """
         alike = self.by_name.get(path.name, {})
-        agree = {name: _common(Path(name).parts, path.parts) for name in alike}
+        agree = {}
+        for name in alike:
+            parts = Path(name).parts
+            common = _common(parts, path.parts)
+            agree[name] = (common, common == len(parts))
         best = [name for name in alike if agree[name] == max(agree.values())]
         if len(best) > 1:
             raise PoseError(
