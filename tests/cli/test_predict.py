@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -77,6 +79,25 @@ def test_everybody_without_pictures_until_a_limit(typed, pictures: Path) -> None
     found = sorted(path.name for path in (pictures.parent / "found").iterdir())
     assert found == ["keypoints.csv", "keypoints.json", "my.txt"]
     assert "written to found: keypoints.csv, keypoints.json\n" in answer.out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_odd_names_lose_nothing(typed, pictures: Path) -> None:
+    """One in Latin-1, one of a digit that is no number, and both of a picture that can't be read."""
+    odd = os.fsdecode(b"K\xf6ln")
+    (pictures / "1.png").rename(pictures / f"{odd}.png")
+    (pictures / "2.png").rename(pictures / "².png")
+    (pictures / f"{odd}.jpg").touch()
+    answer = typed("predict source=pictures boxes=whole labels=[coco,yolo] out=found")
+    assert answer.code == 0, answer.text
+    found = pictures.parent / "found"
+    names = [record["file_name"] for record in json.loads((found / "keypoints.json").read_text())]
+    assert names == ["0.png", f"{odd}.png", "².png"]
+    rows = list(csv.DictReader((found / "keypoints.csv").open(encoding="utf-8")))
+    assert [row["file"] for row in rows] == ["0.png", r"K\udcf6ln.png", "².png"]
+    assert (found / f"{odd}.jpg").exists() and (found / "labels_yolo").exists()
+    again = typed("predict source=pictures boxes=found/keypoints.json pictures=false out=again")
+    assert "3 pictures, 3 poses" in again.out
 
 
 def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path: Path) -> None:

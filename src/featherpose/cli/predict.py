@@ -22,7 +22,7 @@ from featherpose.inference.jitter import Tracks
 from featherpose.inference.people import finder_of
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
-from featherpose.inference.results import Results
+from featherpose.inference.results import Results, plain
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source, open_source
 from featherpose.machine import set_matmul
@@ -112,7 +112,7 @@ def keep_the_own(cfg: DictConfig, source: Source) -> None:
 def tell_rate(source: Source, frames: int, people: int, seconds: float) -> None:
     """How much was done in which time, and what could not be read."""
     for problem in source.problems:
-        console.print(f"[yellow]left out:[/] {problem}")
+        console.print(f"[yellow]left out:[/] {plain(problem)}")
     what = "frames" if source.moving else "pictures"
     console.print(
         f"{frames} {what}, {people} poses in {seconds:.1f} s: {frames / seconds:.1f} frames/s, "
@@ -124,7 +124,7 @@ def tell_files(folder: Path, written: list[str]) -> None:
     """The first few."""
     written = sorted(written)
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
-    console.print(f"written to {folder}: {', '.join(written[:6])}{more}")
+    console.print(plain(f"written to {folder}: {', '.join(written[:6])}{more}"))
 
 
 def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:

@@ -122,7 +122,7 @@ class BoxesFromFile:
             found = [each for each in found if each.number in (None, frame.index)]
             found += self.by_number.get(frame.index, [])
         elif not found:  # COCO names its pictures by their ids
-            found = self.by_number.get(int(path.stem) if path.stem.isdigit() else frame.index, [])
+            found = self.by_number.get(int(path.stem) if path.stem.isdecimal() else frame.index, [])
         if not found:
             return np.zeros((0, 4)), np.zeros(0)
         return np.stack([each.box for each in found]), np.array([each.score for each in found])

@@ -78,7 +78,7 @@ class Results:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(columns_of(self.skeleton))
         writer.writerows(self.rows)
-        self._write("keypoints.csv", table.getvalue())
+        self._write("keypoints.csv", plain(table.getvalue()))
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.folder / name, text)
@@ -140,6 +140,11 @@ class Results:
         if (width, height) != self.size:
             drawn = cv2.resize(drawn, self.size or (width, height))
         self.video.write(np.ascontiguousarray(drawn[..., ::-1]))
+
+
+def plain(text: str) -> str:
+    """Text that can be written: a file's name in another encoding, Latin-1's `K\\xf6ln.jpg`, is none."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def names_apart(pictures: Sequence[Path]) -> dict[str, str]:

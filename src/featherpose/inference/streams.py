@@ -102,7 +102,7 @@ class Source:
 def open_source(source: str | int | Path) -> Source:
     """Opens a picture, a folder, a glob, a video file, or a camera by its number."""
     text = str(source)
-    if text.isdigit() and not Path(text).exists():
+    if text.isdecimal() and not Path(text).exists():
         return open_camera(int(text))
     path = Path(text)
     if path.is_dir():
