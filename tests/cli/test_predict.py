@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from featherpose.inference.predicting import Result, predict
 from featherpose.person import Person
 from featherpose.synthetic import painted
 
@@ -113,6 +116,42 @@ def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path
     assert [record["track_id"] for record in records] == [0, 0, 0, 0]
     drawn = cv2.VideoCapture(str(tmp_path / "found" / "mywalk.mp4"))
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+def test_a_kill_keeps_what_was_done(typed, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*how: object) -> Iterator[Result]:
+        for number, result in enumerate(predict(*how)):  # ty: ignore
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield result
+
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        monkeypatch.setattr("featherpose.cli.predict.predict", killed)
+        answer = typed("predict source=pictures boxes=whole labels=coco out=found")
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert answer.code == 0 and not heard, answer.text
+    assert "stopped; what was done is written" in answer.out and "2 pictures, 2 poses" in answer.out
+    records = json.loads((pictures.parent / "found" / "keypoints.json").read_text())
+    assert [record["file_name"] for record in records] == ["0.png", "1.png"]
+
+
+def test_labels_that_somebody_may_have_corrected_stay(typed, pictures: Path) -> None:
+    line = "predict source=pictures/0.png boxes=whole out=found"
+    assert typed(f"{line} labels=yolo").code == 0
+    (label,) = (pictures.parent / "found" / "labels_yolo").rglob("0.txt")
+    label.write_text("corrected")
+    for kinds in ("yolo", "[coco,yolo]"):
+        answer = typed(f"{line} labels={kinds}")
+        assert answer.code == 2 and "labels_yolo is there already" in answer.err
+        assert label.read_text() == "corrected"
+        assert not (pictures.parent / "found" / "labels_coco").exists()
+    assert typed(f"{line} labels=coco").code == 0, "these are new"
+    assert "There is no labels=3" in typed(f"{line} labels=3").err
 
 
 def test_a_person_who_fills_the_picture_does_so_in_every_frame(

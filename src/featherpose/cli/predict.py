@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from featherpose.console import console
@@ -63,6 +67,7 @@ def main(cfg: DictConfig) -> None:
     started = time.perf_counter()
     with (
         Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name, source.pictures) as results,
+        killed_as_stopped(),
         bar() as progress,
         Beside() as write,
     ):
@@ -109,10 +114,23 @@ def keep_the_own(cfg: DictConfig, source: Source) -> None:
         )
 
 
+@contextmanager
+def killed_as_stopped() -> Iterator[None]:
+    """What `kill`, `timeout` and `docker stop` send is as Ctrl-C; only a main thread hears it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def tell_rate(source: Source, frames: int, people: int, seconds: float) -> None:
     """How much was done in which time, and what could not be read."""
     for problem in source.problems:
-        console.print(f"[yellow]left out:[/] {plain(problem)}")
+        console.print(f"[yellow]left out:[/] {escape(plain(problem))}")
     what = "frames" if source.moving else "pictures"
     console.print(
         f"{frames} {what}, {people} poses in {seconds:.1f} s: {frames / seconds:.1f} frames/s, "
@@ -124,7 +142,7 @@ def tell_files(folder: Path, written: list[str]) -> None:
     """The first few."""
     written = sorted(written)
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
-    console.print(plain(f"written to {folder}: {', '.join(written[:6])}{more}"))
+    console.print(plain(f"written to {folder}: {', '.join(written[:6])}{more}"), markup=False)
 
 
 def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
@@ -135,8 +153,16 @@ def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
         raise UsageError("labels= is for pictures: take frames out of the video first.")
     from featherpose.importing.predicted import Predicted
 
-    kinds = [cfg.labels] if isinstance(cfg.labels, str) else list(cfg.labels)
-    return Predicted(pose.skeleton, kinds, number("draw_threshold", cfg.draw_threshold, 0, 1))
+    kinds = list(cfg.labels) if isinstance(cfg.labels, ListConfig) else [cfg.labels]
+    labels = Predicted(pose.skeleton, kinds, number("draw_threshold", cfg.draw_threshold, 0, 1))
+    for kind in labels.kinds:
+        folder = Path(cfg.out) / f"labels_{kind}"
+        if folder.exists():
+            raise UsageError(
+                f"{folder} is there already, perhaps with labels that somebody has corrected: choose another folder "
+                "with out=FOLDER, or move it away first."
+            )
+    return labels
 
 
 def tell_jitter(tracks: Tracks, rate: float | None, folder: Path) -> None:

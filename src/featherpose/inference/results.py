@@ -143,7 +143,7 @@ class Results:
 
 
 def plain(text: str) -> str:
-    """Text that can be written: a file's name in another encoding, Latin-1's `K\\xf6ln.jpg`, is none."""
+    """Text that can be written: a file's name in another encoding, as Latin-1's ö, is none."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
