@@ -54,6 +54,8 @@ def test_pictures_and_a_file_of_boxes(typed, pictures: Path, persons: list[Perso
     answer = typed("predict source=pictures boxes=boxes.json flip=true decoder=dark out=found")
     assert answer.code == 0, answer.text
     assert "3 pictures, 3 poses" in answer.out and "light, which ships" in answer.out
+    left = "boxes: boxes.json: of its 6 records 3 are left out for their score, size or category"
+    assert f"{left}\n" in answer.out
     folder = pictures.parent / "found"
     names = ["0.jpg", "1.jpg", "2.jpg", "keypoints.csv", "keypoints.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -101,6 +103,16 @@ def test_odd_names_lose_nothing(typed, pictures: Path) -> None:
     assert (found / f"{odd}.jpg").exists() and (found / "labels_yolo").exists()
     again = typed("predict source=pictures boxes=found/keypoints.json pictures=false out=again")
     assert "3 pictures, 3 poses" in again.out
+
+
+def test_boxes_that_fit_no_picture_are_counted(typed, pictures: Path) -> None:
+    line = "predict source=pictures boxes=boxes.json pictures=false out=found"
+    assert "boxes:" not in typed(f"{line} box_threshold=0 oks_threshold=null").out, "all are used"
+    assert "boxes:" not in typed(f"{line} limit=1").out, "who knows of the others?"
+    (pictures / "1.png").rename(pictures / "other.png")
+    answer = typed(line)
+    assert "3 pictures, 2 poses" in answer.out
+    assert "of its 6 records 1 are of no picture of the source, 3 are left out for" in answer.out
 
 
 def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path: Path) -> None:

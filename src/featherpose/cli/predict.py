@@ -64,6 +64,7 @@ def main(cfg: DictConfig) -> None:
     tracks = Tracks(pose.skeleton) if cfg.jitter else None
     labels = labels_for(cfg, source, pose)
     people = frames = 0
+    whole = False  # whether every frame was seen
     started = time.perf_counter()
     with (
         Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name, source.pictures) as results,
@@ -88,9 +89,13 @@ def main(cfg: DictConfig) -> None:
                 progress.update(task, completed=frame.index + 1, rate=f"{speed:.1f} frames/s")
                 if cfg.limit and frames >= cfg.limit:
                     break
+            else:
+                whole = True
         except KeyboardInterrupt:
             console.print("stopped; what was done is written")
     tell_rate(source, frames, people, time.perf_counter() - started)
+    if whole and isinstance(find, BoxesFromFile) and (unused := find.unused()):
+        console.print(f"[yellow]boxes:[/] {escape(plain(unused))}")
     if tracks is not None:
         tell_jitter(tracks, rate, Path(cfg.out))
         results.written.append("jitter.json")
