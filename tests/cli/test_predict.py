@@ -220,10 +220,25 @@ def test_keypoints_alone_may_lie_beside_the_pictures(typed, pictures: Path) -> N
         ("source=pictures track_threshold=2", "track_threshold is 2"),
         ("source=pictures oks_threshold=few", "oks_threshold is few"),
         ("source=pictures decoder=sharp", "sharp"),
+        ("batch_size=0", "batch_size is 0; it has to be a whole number of at least 1."),
+        ("batch_size=1.5", "batch_size is 1.5"),
+        ("batch_size=null", "batch_size is null"),
+        ("threads=abc", "threads is abc"),
+        ("threads=-1", "threads is -1"),
+        ("limit=abc", "limit is abc"),
+        ("limit=0", "limit is 0; it has to be a whole number of at least 1."),
+        ("detect_every=-3", "detect_every is -3"),
+        ("draw_threshold=2", "draw_threshold is 2; it has to be a number from 0 to 1."),
+        ("box_threshold=abc", "box_threshold is abc"),
+        ("box_threshold=-1", "box_threshold is -1"),
+        ("smoothing.cutoff=abc", "smoothing.cutoff is abc"),
+        ("smoothing.cutoff=-1", "smoothing.cutoff is -1"),
+        ("pictures=some", "pictures is some; it has to be true or false."),
     ],
 )
 def test_a_mistake_costs_one_sentence(typed, pictures: Path, words: str, sentence: str) -> None:
-    answer = typed(f"predict {words} out=found")
+    source = "source=pictures " if words and "source=" not in words else ""
+    answer = typed(f"predict {source}{words} out=found")
     assert answer.code in (1, 2) and sentence in answer.err
     assert answer.err.count("\n") == 1 and "Traceback" not in answer.text
     assert not (pictures.parent / "found").exists()

@@ -31,7 +31,7 @@ from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source, open_source
 from featherpose.machine import set_matmul
 from featherpose.overrides.as_dict import as_dict
-from featherpose.settings import number, only_one
+from featherpose.settings import number, only_one, switch, whole
 from featherpose.skeletons import Skeleton
 from featherpose.zoo.shipped import DEFAULT
 
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from featherpose.importing.predicted import Predicted
 
 NETWORKS = ("checkpoint", "weights", "onnx")
+WHOLE = {"batch_size": 1, "threads": 0, "detect_every": 0, "limit": 1}  # and the least of each
+FRACTIONS = ("draw_threshold", "track_threshold", "oks_threshold", "turned")
+MAY_BE_NULL = ("limit", "oks_threshold", "turned")
+SWITCHES = ("trust", "smooth", "jitter", "pictures")
 
 
 def main(cfg: DictConfig) -> None:
@@ -47,6 +51,7 @@ def main(cfg: DictConfig) -> None:
         raise UsageError(
             "Say what to predict on with source=PICTURE|FOLDER|'GLOB'|VIDEO|CAMERA_NUMBER."
         )
+    check(cfg)
     pose = open_pose(cfg)
     source = open_source(cfg.source)
     keep_the_own(cfg, source)
@@ -55,16 +60,13 @@ def main(cfg: DictConfig) -> None:
     smooth = OneEuro(**cfg.smoothing) if cfg.smooth else None
     if cfg.smooth and not source.moving:
         console.print("smooth=true is for videos; pictures stay as they are")
-    lost = number("track_threshold", cfg.track_threshold, 0, 1)
-    alike = None if cfg.oks_threshold is None else number("oks_threshold", cfg.oks_threshold, 0, 1)
-    turned = None if cfg.turned is None else number("turned", cfg.turned, 0, 1)
     rate = source.rate if source.moving else None
     name = Path(source.name).stem.replace(" ", "") or "video"
     drawing = partial(pose.draw, threshold=cfg.draw_threshold) if cfg.pictures else None
     tracks = Tracks(pose.skeleton) if cfg.jitter else None
     labels = labels_for(cfg, source, pose)
     people = frames = 0
-    whole = False  # whether every frame was seen
+    ended = False  # whether every frame was seen
     started = time.perf_counter()
     with (
         Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name, source.pictures) as results,
@@ -75,7 +77,15 @@ def main(cfg: DictConfig) -> None:
         task = progress.add_task("predicting", total=source.total, rate="")
         try:
             for frame, found in predict(
-                source, pose, find, every, smooth, lost, alike, closer, turned
+                source,
+                pose,
+                find,
+                every,
+                smooth,
+                cfg.track_threshold,
+                cfg.oks_threshold,
+                closer,
+                cfg.turned,
             ):
                 write(partial(add, results, frame, found, drawing))
                 if tracks is not None:
@@ -90,11 +100,11 @@ def main(cfg: DictConfig) -> None:
                 if cfg.limit and frames >= cfg.limit:
                     break
             else:
-                whole = True
+                ended = True
         except KeyboardInterrupt:
             console.print("stopped; what was done is written")
     tell_rate(source, frames, people, time.perf_counter() - started)
-    if whole and isinstance(find, BoxesFromFile) and (unused := find.unused()):
+    if ended and isinstance(find, BoxesFromFile) and (unused := find.unused()):
         console.print(f"[yellow]boxes:[/] {escape(plain(unused))}")
     if tracks is not None:
         tell_jitter(tracks, rate, Path(cfg.out))
@@ -103,6 +113,21 @@ def main(cfg: DictConfig) -> None:
         for folder in labels.write(Path(cfg.out)):
             console.print(f"labels to correct: {folder}", soft_wrap=True)
     tell_files(Path(cfg.out), results.written)
+
+
+def check(cfg: DictConfig) -> None:
+    """Settings that can't be are refused before anything is opened."""
+    for key, least in WHOLE.items():
+        if cfg[key] is not None or key not in MAY_BE_NULL:
+            cfg[key] = whole(key, cfg[key], least)
+    for key in FRACTIONS:
+        if cfg[key] is not None or key not in MAY_BE_NULL:
+            cfg[key] = number(key, cfg[key], 0, 1)
+    cfg.box_threshold = number("box_threshold", cfg.box_threshold, 0)  # files have scores above 1
+    for key in cfg.smoothing:
+        cfg.smoothing[key] = number(f"smoothing.{key}", cfg.smoothing[key], 0)
+    for key in SWITCHES:
+        cfg[key] = switch(key, cfg[key])
 
 
 def keep_the_own(cfg: DictConfig, source: Source) -> None:
@@ -159,7 +184,7 @@ def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
     from featherpose.importing.predicted import Predicted
 
     kinds = list(cfg.labels) if isinstance(cfg.labels, ListConfig) else [cfg.labels]
-    labels = Predicted(pose.skeleton, kinds, number("draw_threshold", cfg.draw_threshold, 0, 1))
+    labels = Predicted(pose.skeleton, kinds, cfg.draw_threshold)
     for kind in labels.kinds:
         folder = Path(cfg.out) / f"labels_{kind}"
         if folder.exists():
@@ -229,4 +254,4 @@ def boxes_for(cfg: DictConfig, skeleton: Skeleton) -> tuple[FindBoxes, int]:
     if boxes == "whole":
         return filled, 1
     find = finder_of(cfg.detector, skeleton, cfg.detector_kind, cfg.box_threshold, cfg.threads)
-    return find, 0 if find is whole_picture else int(cfg.detect_every)
+    return find, 0 if find is whole_picture else cfg.detect_every
