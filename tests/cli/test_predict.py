@@ -115,6 +115,13 @@ def test_boxes_that_fit_no_picture_are_counted(typed, pictures: Path) -> None:
     assert "of its 6 records 1 are of no picture of the source, 3 are left out for" in answer.out
 
 
+def test_a_detector_beside_boxes_is_not_asked_which_is_said(typed, pictures: Path) -> None:
+    line = "predict source=pictures/0.png boxes=whole pictures=false out=found"
+    said = "detector=nope.onnx is not asked: boxes=whole says where people are"
+    assert said in typed(f"{line} detector=nope.onnx").out
+    assert "is not asked" not in typed(f"{line} detector=none").out
+
+
 def test_a_video_is_followed_and_smoothed(typed, persons: list[Person], tmp_path: Path) -> None:
     video(tmp_path / "my walk.avi", painted.load(persons[0])[..., ::-1])
     line = "predict 'source=my walk.avi' smooth=true jitter=true track_threshold=0.05 out=found"
@@ -233,6 +240,12 @@ def test_keypoints_alone_may_lie_beside_the_pictures(typed, pictures: Path) -> N
         ("box_threshold=-1", "box_threshold is -1"),
         ("smoothing.cutoff=abc", "smoothing.cutoff is abc"),
         ("smoothing.cutoff=-1", "smoothing.cutoff is -1"),
+        ("model=lapx data=coco", "model=lapx goes with weights= alone: light, which predicts"),
+        ("protocol=raw", "protocol=raw goes with weights= alone"),
+        (
+            "onnx=light.onnx protocol.flip=true",
+            "protocol.flip=true goes with weights= alone: onnx=",
+        ),
         ("pictures=some", "pictures is some; it has to be true or false."),
     ],
 )

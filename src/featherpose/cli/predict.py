@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -23,7 +24,7 @@ from featherpose.files import write_atomically
 from featherpose.inference.beside import Beside
 from featherpose.inference.boxes import BoxesFromFile, FindBoxes, filled, whole_picture
 from featherpose.inference.jitter import Tracks
-from featherpose.inference.people import finder_of
+from featherpose.inference.people import AUTO, NONE, finder_of
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
 from featherpose.inference.results import Results, plain
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 NETWORKS = ("checkpoint", "weights", "onnx")
 WHOLE = {"batch_size": 1, "threads": 0, "detect_every": 0, "limit": 1}  # and the least of each
 FRACTIONS = ("draw_threshold", "track_threshold", "oks_threshold", "turned")
+OF_WEIGHTS = ("model", "data", "protocol", "schedule", "augment", "loss")
 MAY_BE_NULL = ("limit", "oks_threshold", "turned")
 SWITCHES = ("trust", "smooth", "jitter", "pictures")
 
@@ -57,7 +59,7 @@ def main(cfg: DictConfig) -> None:
     keep_the_own(cfg, source)
     find, every = boxes_for(cfg, pose.skeleton)
     closer = cfg.boxes in (None, "auto")
-    smooth = OneEuro(**cfg.smoothing) if cfg.smooth else None
+    smooth = OneEuro(**(cfg.smoothing or {})) if cfg.smooth else None
     if cfg.smooth and not source.moving:
         console.print("smooth=true is for videos; pictures stay as they are")
     rate = source.rate if source.moving else None
@@ -124,7 +126,7 @@ def check(cfg: DictConfig) -> None:
         if cfg[key] is not None or key not in MAY_BE_NULL:
             cfg[key] = number(key, cfg[key], 0, 1)
     cfg.box_threshold = number("box_threshold", cfg.box_threshold, 0)  # files have scores above 1
-    for key in cfg.smoothing:
+    for key in cfg.smoothing or ():
         cfg.smoothing[key] = number(f"smoothing.{key}", cfg.smoothing[key], 0)
     for key in SWITCHES:
         cfg[key] = switch(key, cfg[key])
@@ -224,6 +226,8 @@ def bar() -> Progress:
 def open_pose(cfg: DictConfig) -> Pose:
     """The network that the config names, with the protocol's single entries replaced where the config gives them."""
     given = only_one(cfg, NETWORKS, "which network")
+    if given != "weights":
+        refuse_unread(given)
     changes = {key: cfg[key] for key in ("flip", "decoder") if cfg[key] is not None}
     how: dict[str, Any] = {"device": cfg.device, "batch_size": cfg.batch_size, "protocol": changes}
     if not given:
@@ -246,9 +250,29 @@ def open_pose(cfg: DictConfig) -> Pose:
     )
 
 
+def refuse_unread(given: str | None) -> None:
+    """Choices of what only weights= needs, which would change nothing without a word."""
+    for word in HydraConfig.get().overrides.task:
+        if re.match(rf"[+~]*({'|'.join(OF_WEIGHTS)})\b", word):
+            which = (
+                f"{given}="
+                if given
+                else f"{DEFAULT}, which predicts without checkpoint=, weights= or onnx=,"
+            )
+            raise UsageError(
+                f"{word} goes with weights= alone: {which} brings its own network, data and protocol; "
+                "flip= and decoder= change the protocol."
+            )
+
+
 def boxes_for(cfg: DictConfig, skeleton: Skeleton) -> tuple[FindBoxes, int]:
     """Where the boxes come from, and after how many frames of a video they are asked for anew."""
     boxes = "auto" if cfg.boxes is None else str(cfg.boxes)
+    if boxes not in ("auto", "track") and cfg.detector not in (None, AUTO, NONE):
+        console.print(
+            f"detector={cfg.detector} is not asked: boxes={boxes} says where people are",
+            markup=False,
+        )
     if boxes not in ("auto", "whole", "track"):
         return BoxesFromFile(boxes, cfg.box_threshold), 1
     if boxes == "whole":
