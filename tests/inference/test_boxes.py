@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featherpose.inference.boxes import Boxes, Follow, contains, extent, iou
+from featherpose.inference.boxes import Boxes, Follow, contains, extent, filled, iou, whole_picture
 from featherpose.inference.pose import FoundPose
 from featherpose.inference.streams import Frame
 
@@ -98,6 +98,17 @@ def test_who_counts_as_lost(confidence: list[float], followed: bool) -> None:
     follow.update([pose(LEFT, confidence, 0)], SIZE)
     follow(frame(1))
     assert asked == ([0] if followed else [0, 1])
+
+
+def test_who_fills_the_picture_by_somebodys_word_does_so_in_every_frame() -> None:
+    for find, said in ((filled, True), (whole_picture, False)):
+        follow = Follow(find, every=1)
+        for index in range(3):
+            boxes, _ = follow(frame(index))
+            assert follow.identities == [0]
+            whole = np.array_equal(boxes, whole_picture(frame(index))[0])
+            assert whole == (said or index == 0)
+            follow.update([pose(LEFT, SURE, 0)], SIZE)
 
 
 def test_two_poses_of_one_person_are_followed_once() -> None:

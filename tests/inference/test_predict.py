@@ -357,6 +357,22 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         Pose(tmp_path / "a.onnx", runtime="tensorrt")
 
 
+def test_what_a_folder_leaves_out_is_named(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.HEIC", "c.pgm", "d.pgm", "e.avi", "notes.txt"):
+        (tmp_path / name).touch()
+    for text in (tmp_path, tmp_path / "*", tmp_path / "**/**/*"):
+        source = open_source(text)
+        assert [path.name for path in source.pictures] == ["a.jpg"]
+        (problem,) = source.problems
+        assert problem.startswith("4 files ending in .avi, .heic, .pgm: ")
+    assert open_source(tmp_path / "a.*").problems == []
+    with pytest.raises(PoseError, match=r"fits .*\.avi, but 1 files .* a source of its own"):
+        open_source(tmp_path / "*.avi")
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(PoseError, match=r"holds no picture, but 4 files ending in \.avi"):
+        open_source(tmp_path)
+
+
 def constant_detector(path: Path, outputs: list[np.ndarray], size: int | str = 64) -> Path:
     """An ONNX file that answers every picture with the same arrays, plus 0 times the picture's mean."""
     nodes = [helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0)]

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from featherpose.console import console
 from featherpose.errors import UsageError
 from featherpose.files import write_atomically
 from featherpose.inference.beside import Beside
-from featherpose.inference.boxes import BoxesFromFile, FindBoxes, whole_picture
+from featherpose.inference.boxes import BoxesFromFile, FindBoxes, filled, whole_picture
 from featherpose.inference.jitter import Tracks
-from featherpose.inference.people import finder_of
+from featherpose.inference.people import AUTO, NONE, finder_of
 from featherpose.inference.pose import FoundPose, Pose
 from featherpose.inference.predicting import predict
-from featherpose.inference.results import Results
+from featherpose.inference.results import Results, plain
 from featherpose.inference.smoothing import OneEuro
 from featherpose.inference.streams import Frame, Source, open_source
 from featherpose.machine import set_matmul
 from featherpose.overrides.as_dict import as_dict
-from featherpose.settings import number, only_one
+from featherpose.settings import number, only_one, switch, whole
 from featherpose.skeletons import Skeleton
 from featherpose.zoo.shipped import DEFAULT
 
@@ -35,6 +40,11 @@ if TYPE_CHECKING:
     from featherpose.importing.predicted import Predicted
 
 NETWORKS = ("checkpoint", "weights", "onnx")
+WHOLE = {"batch_size": 1, "threads": 0, "detect_every": 0, "limit": 1}  # and the least of each
+FRACTIONS = ("draw_threshold", "track_threshold", "oks_threshold", "turned")
+OF_WEIGHTS = ("model", "data", "protocol", "schedule", "augment", "loss")
+MAY_BE_NULL = ("limit", "oks_threshold", "turned")
+SWITCHES = ("trust", "smooth", "jitter", "pictures")
 
 
 def main(cfg: DictConfig) -> None:
@@ -43,32 +53,41 @@ def main(cfg: DictConfig) -> None:
         raise UsageError(
             "Say what to predict on with source=PICTURE|FOLDER|'GLOB'|VIDEO|CAMERA_NUMBER."
         )
+    check(cfg)
     pose = open_pose(cfg)
     source = open_source(cfg.source)
+    keep_the_own(cfg, source)
     find, every = boxes_for(cfg, pose.skeleton)
     closer = cfg.boxes in (None, "auto")
-    smooth = OneEuro(**cfg.smoothing) if cfg.smooth else None
+    smooth = OneEuro(**(cfg.smoothing or {})) if cfg.smooth else None
     if cfg.smooth and not source.moving:
         console.print("smooth=true is for videos; pictures stay as they are")
-    lost = number("track_threshold", cfg.track_threshold, 0, 1)
-    alike = None if cfg.oks_threshold is None else number("oks_threshold", cfg.oks_threshold, 0, 1)
-    turned = None if cfg.turned is None else number("turned", cfg.turned, 0, 1)
     rate = source.rate if source.moving else None
     name = Path(source.name).stem.replace(" ", "") or "video"
     drawing = partial(pose.draw, threshold=cfg.draw_threshold) if cfg.pictures else None
     tracks = Tracks(pose.skeleton) if cfg.jitter else None
     labels = labels_for(cfg, source, pose)
     people = frames = 0
+    ended = False  # whether every frame was seen
     started = time.perf_counter()
     with (
-        Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name) as results,
+        Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name, source.pictures) as results,
+        killed_as_stopped(),
         bar() as progress,
         Beside() as write,
     ):
         task = progress.add_task("predicting", total=source.total, rate="")
         try:
             for frame, found in predict(
-                source, pose, find, every, smooth, lost, alike, closer, turned
+                source,
+                pose,
+                find,
+                every,
+                smooth,
+                cfg.track_threshold,
+                cfg.oks_threshold,
+                closer,
+                cfg.turned,
             ):
                 write(partial(add, results, frame, found, drawing))
                 if tracks is not None:
@@ -82,21 +101,68 @@ def main(cfg: DictConfig) -> None:
                 progress.update(task, completed=frame.index + 1, rate=f"{speed:.1f} frames/s")
                 if cfg.limit and frames >= cfg.limit:
                     break
+            else:
+                ended = True
         except KeyboardInterrupt:
             console.print("stopped; what was done is written")
     tell_rate(source, frames, people, time.perf_counter() - started)
+    if ended and isinstance(find, BoxesFromFile) and (unused := find.unused()):
+        console.print(f"[yellow]boxes:[/] {escape(plain(unused))}")
     if tracks is not None:
         tell_jitter(tracks, rate, Path(cfg.out))
+        results.written.append("jitter.json")
     if labels is not None and frames:
         for folder in labels.write(Path(cfg.out)):
             console.print(f"labels to correct: {folder}", soft_wrap=True)
-    tell_files(Path(cfg.out))
+    tell_files(Path(cfg.out), results.written)
+
+
+def check(cfg: DictConfig) -> None:
+    """Settings that can't be are refused before anything is opened."""
+    for key, least in WHOLE.items():
+        if cfg[key] is not None or key not in MAY_BE_NULL:
+            cfg[key] = whole(key, cfg[key], least)
+    for key in FRACTIONS:
+        if cfg[key] is not None or key not in MAY_BE_NULL:
+            cfg[key] = number(key, cfg[key], 0, 1)
+    cfg.box_threshold = number("box_threshold", cfg.box_threshold, 0)  # files have scores above 1
+    for key in cfg.smoothing or ():
+        cfg.smoothing[key] = number(f"smoothing.{key}", cfg.smoothing[key], 0)
+    for key in SWITCHES:
+        cfg[key] = switch(key, cfg[key])
+
+
+def keep_the_own(cfg: DictConfig, source: Source) -> None:
+    """Drawings bear the names of what they are drawn on: none is written where the source itself lies."""
+    if not cfg.out:
+        raise UsageError("out= is empty: name a folder to write to, out=FOLDER.")
+    own = source.pictures or ([Path(source.name)] if source.moving and not source.live else [])
+    # a link lies in one folder and its file in another; drawings would take the place of either
+    folders = {folder.resolve() for path in own for folder in (path.parent, path.resolve().parent)}
+    if cfg.pictures and Path(cfg.out).resolve() in folders:
+        raise UsageError(
+            f"The source lies in out={cfg.out}, where drawings would overwrite it: choose another folder with "
+            "out=FOLDER, or draw nothing with pictures=false."
+        )
+
+
+@contextmanager
+def killed_as_stopped() -> Iterator[None]:
+    """What `kill`, `timeout` and `docker stop` send is as Ctrl-C; only a main thread hears it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def tell_rate(source: Source, frames: int, people: int, seconds: float) -> None:
     """How much was done in which time, and what could not be read."""
     for problem in source.problems:
-        console.print(f"[yellow]left out:[/] {problem}")
+        console.print(f"[yellow]left out:[/] {escape(plain(problem))}")
     what = "frames" if source.moving else "pictures"
     console.print(
         f"{frames} {what}, {people} poses in {seconds:.1f} s: {frames / seconds:.1f} frames/s, "
@@ -104,13 +170,11 @@ def tell_rate(source: Source, frames: int, people: int, seconds: float) -> None:
     )
 
 
-def tell_files(folder: Path) -> None:
+def tell_files(folder: Path, written: list[str]) -> None:
     """The first few."""
-    written = sorted(
-        each.name for each in folder.iterdir() if each.is_file() and each.name[0] != "."
-    )
+    written = sorted(written)
     more = f" and {len(written) - 6} more" if len(written) > 6 else ""
-    console.print(f"written to {folder}: {', '.join(written[:6])}{more}")
+    console.print(plain(f"written to {folder}: {', '.join(written[:6])}{more}"), markup=False)
 
 
 def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
@@ -121,8 +185,16 @@ def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
         raise UsageError("labels= is for pictures: take frames out of the video first.")
     from featherpose.importing.predicted import Predicted
 
-    kinds = [cfg.labels] if isinstance(cfg.labels, str) else list(cfg.labels)
-    return Predicted(pose.skeleton, kinds, number("draw_threshold", cfg.draw_threshold, 0, 1))
+    kinds = list(cfg.labels) if isinstance(cfg.labels, ListConfig) else [cfg.labels]
+    labels = Predicted(pose.skeleton, kinds, cfg.draw_threshold)
+    for kind in labels.kinds:
+        folder = Path(cfg.out) / f"labels_{kind}"
+        if folder.exists():
+            raise UsageError(
+                f"{folder} is there already, perhaps with labels that somebody has corrected: choose another folder "
+                "with out=FOLDER, or move it away first."
+            )
+    return labels
 
 
 def tell_jitter(tracks: Tracks, rate: float | None, folder: Path) -> None:
@@ -154,6 +226,8 @@ def bar() -> Progress:
 def open_pose(cfg: DictConfig) -> Pose:
     """The network that the config names, with the protocol's single entries replaced where the config gives them."""
     given = only_one(cfg, NETWORKS, "which network")
+    if given != "weights":
+        refuse_unread(given)
     changes = {key: cfg[key] for key in ("flip", "decoder") if cfg[key] is not None}
     how: dict[str, Any] = {"device": cfg.device, "batch_size": cfg.batch_size, "protocol": changes}
     if not given:
@@ -176,12 +250,32 @@ def open_pose(cfg: DictConfig) -> Pose:
     )
 
 
+def refuse_unread(given: str | None) -> None:
+    """Choices of what only weights= needs, which would change nothing without a word."""
+    for word in HydraConfig.get().overrides.task:
+        if re.match(rf"[+~]*({'|'.join(OF_WEIGHTS)})\b", word):
+            which = (
+                f"{given}="
+                if given
+                else f"{DEFAULT}, which predicts without checkpoint=, weights= or onnx=,"
+            )
+            raise UsageError(
+                f"{word} goes with weights= alone: {which} brings its own network, data and protocol; "
+                "flip= and decoder= change the protocol."
+            )
+
+
 def boxes_for(cfg: DictConfig, skeleton: Skeleton) -> tuple[FindBoxes, int]:
     """Where the boxes come from, and after how many frames of a video they are asked for anew."""
     boxes = "auto" if cfg.boxes is None else str(cfg.boxes)
+    if boxes not in ("auto", "track") and cfg.detector not in (None, AUTO, NONE):
+        console.print(
+            f"detector={cfg.detector} is not asked: boxes={boxes} says where people are",
+            markup=False,
+        )
     if boxes not in ("auto", "whole", "track"):
         return BoxesFromFile(boxes, cfg.box_threshold), 1
     if boxes == "whole":
-        return whole_picture, 1
+        return filled, 1
     find = finder_of(cfg.detector, skeleton, cfg.detector_kind, cfg.box_threshold, cfg.threads)
-    return find, 0 if find is whole_picture else int(cfg.detect_every)
+    return find, 0 if find is whole_picture else cfg.detect_every

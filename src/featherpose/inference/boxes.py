@@ -33,6 +33,11 @@ def whole_picture(frame: Frame) -> Boxes:
     return np.concatenate([(np.array([width, height]) - grown) / 2, grown])[None], np.ones(1)
 
 
+def filled(frame: Frame) -> Boxes:
+    """The same where somebody says so (`boxes=whole`): it holds in every frame, and not as a finder's "nobody"."""
+    return whole_picture(frame)
+
+
 def is_whole(frame: Frame, boxes: np.ndarray) -> bool:
     """Whether these are `whole_picture`'s: nobody knows yet where the person is."""
     return np.array_equal(boxes, whole_picture(frame)[0])
@@ -42,6 +47,7 @@ class _Box(NamedTuple):
     box: np.ndarray  # x, y, width, height
     score: float
     number: int | None  # of the picture, or of a video's frame
+    record: int
 
 
 class BoxesFromFile:
@@ -61,12 +67,15 @@ class BoxesFromFile:
         self.path = path
         self.by_name: dict[str, dict[str, list[_Box]]] = {}  # the bare name, the whole one
         self.by_number: dict[int, list[_Box]] = {}
+        self.left_out = 0  # records of other things than people, of no size, of too low a score
+        self.asked: set[int] = set()  # the records that a frame has got
         records = content.get("annotations", []) if isinstance(content, dict) else content
         names = self._names(content.get("images", [])) if isinstance(content, dict) else {}
         if not isinstance(records, list) or not records:
             raise PoseError(
                 f"{path} holds no boxes: expected is a list of records with bbox and image_id or file_name."
             )
+        self.count = len(records)
         for number, record in enumerate(records):
             self._add(number, record, names, threshold)
 
@@ -96,11 +105,12 @@ class BoxesFromFile:
             or min(box[2:]) <= 0
             or record.get("iscrowd")
         ):
+            self.left_out += 1
             return
         identity = record.get("image_id")
         known = names.get(identity) if isinstance(identity, (int, str)) else None
         name = record.get("file_name", known)
-        seen = _Box(box, float(score), identity if type(identity) is int else None)
+        seen = _Box(box, float(score), identity if type(identity) is int else None, number)
         if isinstance(name, str):
             self.by_name.setdefault(Path(name).name, {}).setdefault(str(Path(name)), []).append(
                 seen
@@ -117,15 +127,34 @@ class BoxesFromFile:
             found = [each for each in found if each.number in (None, frame.index)]
             found += self.by_number.get(frame.index, [])
         elif not found:  # COCO names its pictures by their ids
-            found = self.by_number.get(int(path.stem) if path.stem.isdigit() else frame.index, [])
+            found = self.by_number.get(int(path.stem) if path.stem.isdecimal() else frame.index, [])
+        self.asked.update(each.record for each in found)
         if not found:
             return np.zeros((0, 4)), np.zeros(0)
         return np.stack([each.box for each in found]), np.array([each.score for each in found])
 
+    def unused(self) -> str | None:
+        """What of the file was not asked for, in words; None where everything was."""
+        said = {
+            "are of no picture of the source": self.count - self.left_out - len(self.asked),
+            "are left out for their score, size or category": self.left_out,
+        }
+        parts = [f"{count} {what}" for what, count in said.items() if count]
+        if not parts:
+            return None
+        return f"{self.path}: of its {self.count} records {', '.join(parts)}"
+
     def _named(self, path: Path) -> list[_Box]:
-        """Of the names that end alike, as `a/1.jpg` and `b/1.jpg`, the one that agrees furthest with the path."""
+        """Of the names that end alike, as `a/1.jpg` and `b/1.jpg`, the one that agrees furthest with the path.
+
+        Of `1.jpg` and `a/1.jpg`, which agree as far with `b/1.jpg`, the one that agrees whole.
+        """
         alike = self.by_name.get(path.name, {})
-        agree = {name: _common(Path(name).parts, path.parts) for name in alike}
+        agree = {}
+        for name in alike:
+            parts = Path(name).parts
+            common = _common(parts, path.parts)
+            agree[name] = (common, common == len(parts))
         best = [name for name in alike if agree[name] == max(agree.values())]
         if len(best) > 1:
             raise PoseError(
@@ -169,7 +198,8 @@ class Follow:
             return self.boxes, np.ones(len(self.boxes))
         boxes, scores = self.find(frame)
         self.seen_at = frame.index
-        if len(self.boxes) and is_whole(frame, boxes):  # nobody was found: who is followed stays
+        nobody = self.find is not filled and is_whole(frame, boxes)
+        if len(self.boxes) and nobody:  # who is followed stays
             return self.boxes, np.ones(len(self.boxes))
         self.identities = self._named(boxes)
         return boxes, scores

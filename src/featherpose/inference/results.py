@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,7 @@ class Results:
         rate: of the video's frames a second; None writes pictures.
         pictures: write pictures or video at all.
         name: of the video.
+        sources: all the pictures that may come: their names and numbers are what tells them apart.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Results:
         rate: float | None = None,
         pictures: bool = True,
         name: str = "video",
+        sources: Sequence[Path] = (),
     ) -> None:
         self.folder = Path(folder)
         self.skeleton = skeleton
@@ -53,7 +56,10 @@ class Results:
         self.size: tuple[int, int] | None = None
         self.records: list[dict[str, Any]] = []
         self.rows: list[list[Any]] = []
-        self.written: dict[str, int] = {}
+        self.drawn: dict[str, int] = {}  # by a drawing's name, how many wanted it
+        self.written: list[str] = []  # the files, by their names
+        self.names = names_apart(sources)
+        self.numbers = numbers_apart(sources)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,21 +70,26 @@ class Results:
             self.video.release()
             self.video = None
             self.whole.close()
+            self.written.append(self.video_path.name)
         if not self.records and error is not None:
             return
-        write_atomically(self.folder / "keypoints.json", json_of(self.records))
+        self._write("keypoints.json", json_of(self.records))
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(columns_of(self.skeleton))
         writer.writerows(self.rows)
-        write_atomically(self.folder / "keypoints.csv", table.getvalue())
+        self._write("keypoints.csv", plain(table.getvalue()))
+
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self.folder / name, text)
+        self.written.append(name)
 
     def add(self, frame: Frame, people: Sequence[FoundPose], drawn: np.ndarray | None) -> None:
         """One picture's people, and the picture with them drawn on it."""
-        stem = Path(frame.name).stem
-        image_id = int(stem) if self.rate is None and stem.isdigit() else frame.index
+        name = self.names.get(frame.name, Path(frame.name).name)
+        image_id = self.numbers.get(frame.name, frame.index)
         for number, person in enumerate(people):
-            row = row_of(frame.name, frame.index, frame.seconds, number, person)
+            row = row_of(name, frame.index, frame.seconds, number, person)
             file, _, _, _, score, *numbers = row
             record = {
                 "image_id": image_id,
@@ -94,20 +105,24 @@ class Results:
             self.rows.append(row)
         if drawn is not None and self.pictures:
             if self.rate is None:
-                self._picture(stem, drawn)
+                self._picture(Path(frame.name).stem, drawn)
             else:
                 self._frame(drawn)
 
     def _picture(self, stem: str, drawn: np.ndarray) -> None:
-        count = self.written[stem] = self.written.get(stem, 0) + 1
-        path = self.folder / (
-            f"{stem}.jpg" if count == 1 else f"{stem}_{count}.jpg"
-        )  # same names in two folders
+        count, name = self.drawn.get(stem, 0), stem
+        while name in self.drawn:  # a.jpg and a.png, or one name in two folders
+            count += 1
+            name = f"{stem}_{count}"
+        self.drawn[stem] = max(count, 1)
+        self.drawn.setdefault(name, 1)
+        path = self.folder / f"{name}.jpg"
         done, data = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         if not done:
             raise PoseError(f"{path} can't be encoded.")
         with replacing(path, flush=False) as beside:  # thousands of them, and easily made again
             beside.write_bytes(data.tobytes())
+        self.written.append(path.name)
 
     def _frame(self, drawn: np.ndarray) -> None:
         height, width = drawn.shape[:2]
@@ -127,6 +142,30 @@ class Results:
         self.video.write(np.ascontiguousarray(drawn[..., ::-1]))
 
 
+def plain(text: str) -> str:
+    """Text that can be written: a file's name in another encoding, as Latin-1's ö, is none."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def names_apart(pictures: Sequence[Path]) -> dict[str, str]:
+    """What each is called: its bare name; where two have one, all by their paths below the folder that they share."""
+    bare = {str(path): path.name for path in pictures}
+    if len(set(bare.values())) == len(bare):
+        return bare
+    whole = {name: Path(os.path.abspath(name)) for name in bare}  # a link keeps its own name
+    above = os.path.commonpath([path.parent for path in whole.values()])
+    return {name: path.relative_to(above).as_posix() for name, path in whole.items()}
+
+
+def numbers_apart(pictures: Sequence[Path]) -> dict[str, int]:
+    """COCO names its pictures by their ids; empty where the names of these are not such."""
+    stems = [path.stem for path in pictures if path.stem.isdecimal()]
+    numbers = [int(stem) for stem in stems]
+    if len(stems) < len(pictures) or len(set(numbers)) < len(numbers):
+        return {}
+    return dict(zip(map(str, pictures), numbers, strict=True))
+
+
 def columns_of(skeleton: Skeleton) -> list[str]:
     """Of keypoints.csv."""
     joints = [f"{joint}_{what}" for joint in skeleton.joints for what in ("x", "y", "confidence")]
@@ -140,14 +179,13 @@ def row_of(file: str, frame: int, seconds: float, number: int, person: FoundPose
     """One person's; `number` in the picture stands where the person has none of its own."""
     table = np.concatenate([person.keypoints.round(3), person.confidence[:, None].round(4)], axis=1)
     who = number if person.identity is None else person.identity
-    name, box = Path(file).name, np.round(person.box, 3).tolist()
     return [
-        name,
+        file,
         frame,
         round(seconds, 3),
         who,
         round(person.score, 5),
-        *box,
+        *np.round(person.box, 3).tolist(),
         *table.ravel().tolist(),
     ]
 
@@ -167,7 +205,7 @@ def to_dataframe(
         raise PoseError("to_dataframe needs pandas: pip install pandas.") from error
     pictures = found if isinstance(found, Mapping) else {"": found}
     rows = [
-        row_of(name, index, 0.0, number, person)
+        row_of(Path(name).name, index, 0.0, number, person)
         for index, (name, people) in enumerate(pictures.items())
         for number, person in enumerate(people)
     ]

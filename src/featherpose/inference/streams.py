@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from featherpose.inference.beside import ahead
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"}
+# Pictures that only a single source reads, where OpenCV does at all; in a folder they are named, with the videos
+OTHERS = {".gif", ".jfif", ".jpe", ".jp2", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"}
+OTHERS |= {".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg"}
 PATIENCE = 30  # frames that may fail in a row before a video counts as ended
 
 
@@ -102,30 +105,47 @@ class Source:
 def open_source(source: str | int | Path) -> Source:
     """Opens a picture, a folder, a glob, a video file, or a camera by its number."""
     text = str(source)
-    if text.isdigit() and not Path(text).exists():
+    if text.isdecimal() and not Path(text).exists():
         return open_camera(int(text))
     path = Path(text)
     if path.is_dir():
-        found = sorted(each for each in path.iterdir() if each.suffix.lower() in PICTURES)
-        if not found:
-            raise PoseError(f"The folder {path} holds no picture ({', '.join(sorted(PICTURES))}).")
-        return Source(moving=False, total=len(found), pictures=found, name=text)
+        return of_files(path.iterdir(), text, f"The folder {path} holds no picture")
     if path.is_file():
         if path.suffix.lower() in VIDEOS:
             return open_video(path)
         return Source(moving=False, total=1, pictures=[path], name=text)
     if any(letter in text for letter in "*?["):
-        found = sorted(
-            Path(each)
-            for each in glob.glob(text, recursive=True)
-            if Path(each).suffix.lower() in PICTURES
-        )
+        found = [Path(each) for each in glob.glob(text, recursive=True)]
         if not found:
             raise PoseError(
                 f"No picture fits {text}; put the pattern in quotes, so that the shell leaves it as it is."
             )
-        return Source(moving=False, total=len(found), pictures=found, name=text)
+        return of_files(found, text, f"No picture fits {text}")
     raise PoseError(f"There is no picture, folder or video {text}.")
+
+
+def of_files(files: Iterable[Path], name: str, none: str) -> Source:
+    """The pictures among the files; what else could be meant by the source is named."""
+    files = sorted(set(files))
+    pictures = [path for path in files if path.suffix.lower() in PICTURES]
+    others = [path.suffix.lower() for path in files if path.suffix.lower() in OTHERS | VIDEOS]
+    left = ""
+    if others:
+        left = (
+            f"{len(others)} files ending in {', '.join(sorted(set(others)))}: folders and patterns give the pictures "
+            f"{', '.join(sorted(PICTURES))}. Convert other pictures; each video is a source of its own."
+        )
+    if not pictures:
+        raise PoseError(
+            f"{none}, but {left}" if left else f"{none} ({', '.join(sorted(PICTURES))})."
+        )
+    return Source(
+        moving=False,
+        total=len(pictures),
+        problems=[left] if left else [],
+        pictures=pictures,
+        name=name,
+    )
 
 
 def open_video(path: Path) -> Source:
