@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -50,6 +50,13 @@ def _flush(path: Path, how: int) -> None:
 def write_atomically(path: Path, text: str) -> None:
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def below_shared_folder(paths: Sequence[Path]) -> list[str]:
+    """What tells the paths apart: each as it is seen from the folder that all share. A link keeps its own name."""
+    whole = [Path(os.path.abspath(path)) for path in paths]
+    above = os.path.commonpath([path.parent for path in whole])
+    return [path.relative_to(above).as_posix() for path in whole]
 
 
 def remove_leftovers(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ import yaml
 
 from featherpose import image
 from featherpose.errors import PoseError
-from featherpose.files import replacing, write_atomically
+from featherpose.files import below_shared_folder, replacing, write_atomically
 from featherpose.importing.labels import PICTURES, Labelled, Labels, Picture, pairs_of
 from featherpose.skeletons import COCO, MPII
 
@@ -149,10 +149,9 @@ def names_apart(pictures: Sequence[Picture]) -> None:
         named.setdefault(inside(picture.name), set()).add(path.resolve())
     if all(len(files) == 1 for files in named.values()):
         return
-    paths = [Path(os.path.abspath(path)) for _, path in lying]  # a link keeps its own name
-    above = os.path.commonpath([path.parent for path in paths])
-    for (picture, _), path in zip(lying, paths, strict=True):
-        picture.name = path.relative_to(above).as_posix()
+    names = below_shared_folder([path for _, path in lying])
+    for (picture, _), name in zip(lying, names, strict=True):
+        picture.name = name
 
 
 def place_picture(picture: Picture, folder: Path, copy: bool) -> np.ndarray:

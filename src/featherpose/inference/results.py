@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 
 from featherpose.errors import PoseError
-from featherpose.files import replacing, write_atomically
+from featherpose.files import below_shared_folder, replacing, write_atomically
 from featherpose.inference.pose import FoundPose
 from featherpose.inference.streams import Frame
 from featherpose.skeletons import Skeleton
@@ -152,9 +151,7 @@ def names_apart(pictures: Sequence[Path]) -> dict[str, str]:
     bare = {str(path): path.name for path in pictures}
     if len(set(bare.values())) == len(bare):
         return bare
-    whole = {name: Path(os.path.abspath(name)) for name in bare}  # a link keeps its own name
-    above = os.path.commonpath([path.parent for path in whole.values()])
-    return {name: path.relative_to(above).as_posix() for name, path in whole.items()}
+    return dict(zip(bare, below_shared_folder([Path(name) for name in bare]), strict=True))
 
 
 def numbers_apart(pictures: Sequence[Path]) -> dict[str, int]:
