@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -147,7 +147,7 @@ def keep_the_own(cfg: DictConfig, source: Source) -> None:
 
 
 @contextmanager
-def killed_as_stopped() -> Iterator[None]:
+def killed_as_stopped() -> Generator[None]:
     """What `kill`, `timeout` and `docker stop` send is as Ctrl-C; only a main thread hears it."""
     if threading.current_thread() is not threading.main_thread():
         yield

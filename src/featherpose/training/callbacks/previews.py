@@ -24,6 +24,7 @@ from featherpose.models.network import output_names_of
 from featherpose.person import Persons, extent_of, spread
 from featherpose.skeletons import Skeleton
 from featherpose.training.callbacks.gamma_warmup import run_length
+from featherpose.training.handed_over import data_of
 from featherpose.training.loggers.pictures import SampleTable, log_picture, log_table
 from featherpose.training.module import PoseModule
 
@@ -148,9 +149,9 @@ class Previews(Callback):
     def show(self, trainer: Trainer, module: PoseModule, seen: Pass) -> None:
         loaders: Any = trainer.val_dataloaders
         loader = loaders[0] if isinstance(loaders, list) else loaders
-        dataset = getattr(loader, "dataset", None)  # one on the device has none
-        if dataset is None:
-            dataset = trainer.datamodule.val_dataset()  # type: ignore[attr-defined]
+        dataset = getattr(loader, "dataset", None)
+        if dataset is None and (data := data_of(trainer)):  # the device's loader has none
+            dataset = data.val_dataset()
         logged = self.table if trainer.loggers else 0
         fixed = seen.spread(self.samples)
         worst = seen.worst(max(self.worst, logged - len(fixed)))
