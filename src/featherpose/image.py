@@ -17,6 +17,7 @@ from featherpose.person import Person
 LONGEST = 32_766  # pixels of a side; OpenCV cuts crops out of nothing longer
 LIMIT = "OPENCV_IO_MAX_IMAGE_PIXELS"  # OpenCV's own setting; `featherpose` makes it 1e8 where nobody has set it
 PNG = b"\x89PNG\r\n\x1a\n"
+ORIENTATION = 0x0112  # EXIF's number for it
 _TURN = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -186,7 +187,7 @@ def exif_orientation(data: bytes) -> int:
         (count,) = struct.unpack_from(order + "H", tiff, first)
         for entry in range(count):
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, first + 2 + 12 * entry)
-            if tag == 0x0112:
+            if tag == ORIENTATION:
                 return value if 1 <= value <= 8 else 1
     except struct.error:
         pass
