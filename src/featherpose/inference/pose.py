@@ -250,6 +250,7 @@ def as_picture(given: str | Path | np.ndarray | Any) -> np.ndarray:
     """A file, or what numpy makes a picture of, as uint8 RGB (H, W, 3) that lies as viewers show it."""
     if isinstance(given, (str, Path)):
         return read(given, obey_exif=True)
+    picture: np.ndarray
     try:
         picture = np.asarray(given)
     except (TypeError, ValueError):  # lists of unlike lengths, arrays of a GPU
