@@ -250,12 +250,11 @@ def as_picture(given: str | Path | np.ndarray | Any) -> np.ndarray:
     """A file, or what numpy makes a picture of, as uint8 RGB (H, W, 3) that lies as viewers show it."""
     if isinstance(given, (str, Path)):
         return read(given, obey_exif=True)
-    picture: np.ndarray
     try:
         picture = np.asarray(given)
     except (TypeError, ValueError):  # lists of unlike lengths, arrays of a GPU
         picture = np.zeros(0)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+    if picture.dtype != np.uint8 or picture.shape[2:] != (3,):
         raise PoseError(
             "A picture is a file's name or a uint8 RGB array (height, width, 3), not "
             f"{type(given).__name__} of {picture.dtype} {picture.shape}."
