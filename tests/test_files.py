@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from featherpose.files import remove_leftovers, replacing, write_atomically
+from featherpose.errors import PoseError
+from featherpose.files import refuse_strangers, remove_leftovers, replacing, write_atomically
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_ending(tmp_path: Path) -> None:
@@ -102,3 +103,15 @@ def test_only_what_dead_writers_left_is_removed(tmp_path: Path) -> None:
     assert mine.is_file()
     alive.kill()
     alive.wait()
+
+
+def test_a_folder_that_somebody_else_filled(tmp_path: Path) -> None:
+    refuse_strangers("web", tmp_path / "new", "mark")
+    refuse_strangers("web", tmp_path, "mark")
+    (tmp_path / ".git").mkdir()
+    refuse_strangers("web", tmp_path, "mark")
+    (tmp_path / "index.html").touch()
+    with pytest.raises(PoseError, match=r"holds other files, as index\.html"):
+        refuse_strangers("web", tmp_path, "mark")
+    (tmp_path / "mark").touch()
+    refuse_strangers("web", tmp_path, "mark")

@@ -95,12 +95,13 @@ def test_fifty_megapixels(tmp_path):
     assert image.read(path).shape == (6250, 8000, 3)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation(photo, tmp_path, orientation):
+def test_exif_rotation(photo, tmp_path, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "turned.jpg"
-    photo.save(path, exif=exif)
+    path = tmp_path / f"turned.{suffix}"
+    photo.save(path, exif=exif, lossless=True)
     upright = np.array(ImageOps.exif_transpose(Image.open(path)))
     stored = np.array(Image.open(path))
     np.testing.assert_array_equal(image.read(path), stored)
@@ -109,6 +110,34 @@ def test_exif_rotation(photo, tmp_path, orientation):
     np.testing.assert_array_equal(image.load(person(path, (140, 100))), stored)
     if orientation >= 5:
         np.testing.assert_array_equal(image.load(person(path, (100, 140))), upright)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("side", [100, 140])
+def test_a_turn_that_the_size_does_not_tell(photo, orientation, suffix, side):
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    photo.crop((0, 0, side, 100)).save(file, suffix.replace("jpg", "jpeg"), exif=exif, quality=95)
+    data = file.getvalue()
+    assert image.hides_its_turn(data) == (orientation > 1 and (side == 100 or orientation < 5))
+    again = image.encoded_upright(data, "picture")
+    assert image.exif_orientation(again) == 1
+    assert again[:2] == data[:2], "the same format"
+    off = image.decode(again).astype(int) - image.upright(image.decode(data), orientation)
+    assert np.abs(off).mean() <= (1 if suffix == "jpg" else 0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
+def test_a_side_that_no_crop_is_cut_out_of(tmp_path, suffix):
+    path = tmp_path / f"long.{suffix}"
+    long = np.zeros((2, image.LONGEST + 1, 3), np.uint8)
+    if suffix == "jpg":
+        path.write_bytes(simplejpeg.encode_jpeg(long))
+    else:
+        assert cv2.imwrite(str(path), long)
+    with pytest.raises(PoseError, match=r"long.* is 32,767 x 2 pixels, and a side may have 32,766"):
+        image.read(path)
 
 
 def test_size_that_is_not_the_annotated_one(photo, tmp_path):
@@ -141,8 +170,9 @@ def test_missing_and_no_picture_at_all(tmp_path):
         image.read(tmp_path)
 
 
-def test_bytes_after_the_end_do_no_harm(photo, tmp_path):
-    path = tmp_path / "tail.jpg"
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_bytes_after_the_end_do_no_harm(photo, tmp_path, suffix):
+    path = tmp_path / f"tail.{suffix}"
     photo.save(path)
     expected = image.read(path)
     path.write_bytes(path.read_bytes() + b"trailer" * 9)

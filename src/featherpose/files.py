@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from featherpose.errors import PoseError
+
 _PART = re.compile(r"\..*\.(\d+)\.part(\.[^.]*)?")  # what `replacing` writes to
 _LONGEST = 60  # letters of the name that it keeps: a name of 255 bytes has to stay one
 
@@ -57,6 +59,15 @@ def below_shared_folder(paths: Sequence[Path]) -> list[str]:
     whole = [Path(os.path.abspath(path)) for path in paths]
     above = os.path.commonpath([path.parent for path in whole])
     return [path.relative_to(above).as_posix() for path in whole]
+
+
+def refuse_strangers(key: str, folder: Path, mark: str) -> None:
+    """Before a folder is filled: one that holds files and not `mark` was made by somebody else, who may need them."""
+    there = [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
+    if there and not (folder / mark).exists():
+        raise PoseError(
+            f"{key}={folder} holds other files, as {there[0].name}: name a new folder, or one that {key}= made before."
+        )
 
 
 def remove_leftovers(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,10 @@ import simplejpeg
 from featherpose.errors import PoseError
 from featherpose.person import Person
 
+LONGEST = 32_766  # pixels of a side; OpenCV cuts crops out of nothing longer
 LIMIT = "OPENCV_IO_MAX_IMAGE_PIXELS"  # OpenCV's own setting; `featherpose` makes it 1e8 where nobody has set it
+PNG = b"\x89PNG\r\n\x1a\n"
+ORIENTATION = 0x0112  # EXIF's number for it
 _TURN = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -89,7 +92,7 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
         picture = _decode_jpeg(data, name)
         if picture is not None:
             return picture
-    elif data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data[-64:]:
+    elif data[:8] == PNG and all(kind != b"IEND" for kind, _ in _png_chunks(data)):
         raise PoseError(f"The picture {name} is truncated: fetch it again.")
     try:
         picture = cv2.imdecode(
@@ -101,6 +104,7 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
         raise PoseError(
             f"The picture {name} is no picture that can be decoded, or is damaged: fetch it again."
         )
+    check_sides(picture, name)  # of other kinds the head was not read
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
@@ -113,6 +117,23 @@ def _refuse_the_huge(data: bytes, name: str) -> None:
         raise PoseError(
             f"The picture {name} claims {width:,} x {height:,} pixels, more than {most:,}: make it smaller, or set "
             f"{LIMIT}={width * height} if you trust it."
+        )
+    _refuse_the_long(width, height, name)
+
+
+def check_sides(picture: np.ndarray, name: str) -> None:
+    """Refuses a picture (H, W, 3) without pixels, and one of which no crops can be cut."""
+    height, width = picture.shape[:2]
+    if not picture.size:
+        raise PoseError(f"The picture {name} has no pixels: it is {width} x {height}.")
+    _refuse_the_long(width, height, name)
+
+
+def _refuse_the_long(width: int, height: int, name: str) -> None:
+    if max(width, height) > LONGEST:
+        raise PoseError(
+            f"The picture {name} is {width:,} x {height:,} pixels, and a side may have {LONGEST:,}: make it smaller, "
+            "or cut it into parts."
         )
 
 
@@ -141,7 +162,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
 
 def claimed_size(data: bytes) -> tuple[int, int] | None:
     """Width and height as a JPEG's or a PNG's head says them; None for other files, which OpenCV measures itself."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+    if data[:8] == PNG and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         return width, height
     return size_of(data) if data[:2] == b"\xff\xd8" else None
@@ -158,22 +179,70 @@ def upright_size(path: str | Path) -> np.ndarray:
 
 
 def exif_orientation(data: bytes) -> int:
-    """1 to 8 from a JPEG's EXIF block; 1 (lying as stored) where there is none."""
-    start = data.find(b"Exif\x00\x00", 0, 65536)
-    if data[:2] != b"\xff\xd8" or start < 0:
-        return 1
-    tiff = data[start + 6 : start + 6 + 65536]
+    """1 to 8 from the EXIF block of a JPEG, PNG or WebP; 1 (lying as stored) where there is none."""
+    tiff = _exif_block(data)
     order = "<" if tiff[:2] == b"II" else ">"
     try:
         (first,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, first)
         for entry in range(count):
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, first + 2 + 12 * entry)
-            if tag == 0x0112:
+            if tag == ORIENTATION:
                 return value if 1 <= value <= 8 else 1
     except struct.error:
         pass
     return 1
+
+
+def _exif_block(data: bytes) -> bytes:
+    """From its byte order on."""
+    start = -1
+    if data[:2] == b"\xff\xd8":
+        start = data.find(b"Exif\x00\x00", 0, 65536)
+    elif data[:8] == PNG:
+        start = next((at for kind, at in _png_chunks(data) if kind == b"eXIf"), -1)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        start = next((at for kind, at in _webp_chunks(data) if kind == b"EXIF"), -1)
+    if start < 0:
+        return b""
+    return data[start : start + 65536].removeprefix(b"Exif\x00\x00")
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Each chunk's kind and where its content begins."""
+    at = 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, at + 8
+        at += 12 + length
+
+
+def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        yield kind, at + 8
+        at += 8 + length + length % 2
+
+
+def hides_its_turn(data: bytes) -> bool:
+    """Whether viewers turn or mirror the picture without a change of its size, from which `load` would know."""
+    orientation = exif_orientation(data)
+    if orientation < 5:
+        return orientation > 1
+    width, height = claimed_size(data) or decode(data).shape[:2]
+    return width == height
+
+
+def encoded_upright(data: bytes, name: str) -> bytes:
+    """The picture as viewers show it, in its own format: JPEG with hardly a loss, PNG and WebP without any."""
+    picture = upright(decode(data, name), exif_orientation(data))
+    if data[:2] == b"\xff\xd8":
+        return simplejpeg.encode_jpeg(
+            np.ascontiguousarray(picture), quality=98, colorsubsampling="444"
+        )
+    ending, how = (".png", []) if data[:8] == PNG else (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101])
+    return cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), how)[1].tobytes()
 
 
 def upright(picture: np.ndarray, orientation: int) -> np.ndarray:

@@ -310,3 +310,44 @@ def test_an_export_under_another_ending(checkpoint: Path, tmp_path: Path) -> Non
     """w_exp_out"""
     words = (f"checkpoint={checkpoint}", f"out={tmp_path}/a.txt")
     refused("export", words, r"a\.txt must end in \.onnx", tmp_path, code=2)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("check=0", r"check is 0; .* at least 1"),
+        ("check=-1", r"check is -1; .* at least 1"),
+        ("check=abc", r"check is abc; .* whole number"),
+        ("batch=0", r"batch is 0; .* at least 1"),
+        ("batch=-2", r"batch is -2; .* at least 1"),
+        ("batch=abc", r"batch is abc; .* whole number"),
+        ("tolerance=abc", r"tolerance is abc; .* above 0"),
+        ("crops={here}", r"crops=.* holds no picture that can be read: .*1\.png"),
+        ("web={here}", r"web=.* holds other files, as [12]\.png"),
+        ("bundle={here}", r"bundle=.* holds other files, as [12]\.png"),
+    ],
+)
+def test_values_of_an_export_are_judged_before_anything_is_loaded(
+    word: str, sentence: str, tmp_path: Path
+) -> None:
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_text("no picture")
+    # there is no such checkpoint, which is not looked for
+    refused("export", ("checkpoint=/nope", word.format(here=tmp_path)), sentence, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "half=true",
+        "int8=true",
+        "format=[onnx,openvino]",
+        "flip=false",
+        "openvino=true",
+        "out=x.onnx",
+        "batch=1",
+    ],
+)
+def test_what_only_a_network_that_is_written_can_have(word: str, tmp_path: Path) -> None:
+    says = r"= is for a network that is written: add checkpoint= or weights=, or leave it out"
+    refused("export", (f"bundle={tmp_path / 'x.zip'}", word), says, tmp_path, code=2)

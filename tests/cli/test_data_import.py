@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from featherpose import image
 from featherpose.cli import data_import
 from featherpose.errors import PoseError, UsageError
 from tests.small_sets import SIZE, random_joints, write_picture
@@ -223,6 +225,69 @@ def test_a_link_of_a_picture_becomes_the_picture(tmp_path: Path) -> None:
     assert code == 0
     assert not kept.is_symlink()
     assert kept.samefile(source / "store" / kept.name)
+
+
+def telephone(source: Path, orientation: int) -> list[np.ndarray]:
+    """Its pictures turned by EXIF; gives them as viewers show them."""
+    exif, shown = Image.Exif(), []
+    exif[0x0112] = orientation
+    for i in range(COUNT):
+        path = source / f"images/default_{i}.jpg"
+        with Image.open(path) as picture:
+            picture.save(path, exif=exif, quality=95)
+        shown.append(image.read(path, obey_exif=True))
+    return shown
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_pictures_whose_turn_no_size_tells_are_trained_on_as_viewers_show_them(
+    orientation: int, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = as_cvat(tmp_path / "in")
+    shown = telephone(source, orientation)
+    before = (source / "images/default_0.jpg").read_bytes()
+    code, _ = imported(source)
+    assert code == 0
+    assert "10 pictures are turned or mirrored by their EXIF" in capsys.readouterr().out
+    assert (source / "images/default_0.jpg").read_bytes() == before
+    from featherpose.cli.data_check import build
+
+    data, _, _ = build(["data=dance"])
+    for person in data.val_people.persons:
+        upright = shown[int(Path(person.image).stem.rpartition("_")[2])]
+        off = data.load(person).astype(int) - upright
+        assert np.abs(off).mean() < 2, "the labels' pixels, a JPEG's loss apart"
+
+
+def test_a_turn_that_the_size_tells_needs_no_second_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = as_cvat(tmp_path / "in")
+    shown = telephone(source, 6)
+    labels = source / "annotations/person_keypoints_default.json"
+    content = json.loads(labels.read_text())
+    for each in content["images"]:
+        each["width"], each["height"] = SIZE[::-1]
+    labels.write_text(json.dumps(content))
+    imported(source)
+    assert "EXIF" not in capsys.readouterr().out
+    kept = Path("data/dance/images/default_0.jpg")
+    assert kept.samefile(source / "images/default_0.jpg")
+    from featherpose.cli.data_check import build
+
+    data, _, _ = build(["data=dance"])
+    person = data.val_people.persons[0]
+    upright = shown[int(Path(person.image).stem.rpartition("_")[2])]
+    np.testing.assert_array_equal(data.load(person), upright)
+
+
+def test_a_picture_is_not_written_over_by_its_upright_one(tmp_path: Path) -> None:
+    source = as_cvat(Path("data/dance"))
+    telephone(source, 3)
+    before = (source / "images/default_0.jpg").read_bytes()
+    with pytest.raises(PoseError, match=r"default_0\.jpg would be written over"):
+        imported(source, "--force")
+    assert (source / "images/default_0.jpg").read_bytes() == before
 
 
 def test_pictures_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:

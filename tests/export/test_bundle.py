@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import onnx
 import pytest
 
 from featherpose.cli import verify as verb
@@ -125,3 +126,28 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(PoseError, match="is a file; name a folder"):
         write(tmp_path / "file")
+
+
+def test_what_would_come_without_its_weights_is_refused(tmp_path: Path) -> None:
+    (person,) = painted.read(split="val", people=1, skeleton="coco").persons
+    file = tmp_path / "m.xml"
+    file.touch()
+    with pytest.raises(PoseError, match=r"holds an \.onnx file, not .*m\.xml"):
+        write_bundle(tmp_path / "x.zip", file, "", painted.load(person), person.box)
+    light = file_of_name("light")
+    assert light is not None
+    file = tmp_path / "m.onnx"
+    onnx.save(onnx.load(light), file, save_as_external_data=True, location="m.onnx.data")
+    for target in ("x.zip", "x"):
+        with pytest.raises(PoseError, match="is not an ONNX file that can be run"):
+            write_bundle(tmp_path / target, file, "", painted.load(person), person.box)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data", "m.xml"]
+
+
+def test_a_folder_of_other_files_stays_as_it_is(bundle: Path, tmp_path: Path) -> None:
+    write(bundle)  # its own files may be replaced
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "LICENSE").write_text("mine")
+    with pytest.raises(PoseError, match=r"bundle=.*mine holds other files, as LICENSE"):
+        write(tmp_path / "mine")
+    assert [path.read_text() for path in (tmp_path / "mine").iterdir()] == ["mine"]

@@ -124,6 +124,10 @@ def test_nothing_is_written_without_the_runtime(
     (tmp_path / "file").touch()
     with pytest.raises(PoseError, match="is a file"):
         write_page(tmp_path / "file", LIGHT, tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").touch()
+    with pytest.raises(PoseError, match=r"web=.*mine holds other files, as index\.html"):
+        write_page(tmp_path / "mine", LIGHT)
     assert not (tmp_path / "page").exists()
 
 

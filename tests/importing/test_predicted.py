@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from featherpose import image
 from featherpose.errors import PoseError
 from featherpose.importing import coco, tracked, yolo
 from featherpose.importing.labels import Labels
@@ -53,6 +55,22 @@ def test_labels_come_back_with_the_joints_that_were_sure(
     seen = person.visible > 0
     np.testing.assert_allclose(person.joints[seen], joints[seen], atol=close * max(SIZE))
     assert next(folder.rglob("one.jpg")).samefile(one), "linked, not copied"
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo"])
+def test_a_picture_that_lies_on_its_head_is_written_as_it_was_seen(
+    tmp_path: Path, kind: str
+) -> None:
+    (one,) = pictures(tmp_path, "one.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(one) as picture:
+        picture.save(one, exif=exif, quality=95)
+    gathered = Predicted(LSP, [kind], least=0.0)
+    gathered.add(str(one), SIZE, [(random_joints(len(LSP), 0), np.ones(len(LSP)))])
+    (folder,) = gathered.write(tmp_path / "out")
+    off = image.read(next(folder.rglob("one.jpg"))).astype(int) - image.read(one, obey_exif=True)
+    assert np.abs(off).mean() < 2
 
 
 def test_sleap_has_predictions_and_not_labels_and_they_come_back(tmp_path: Path) -> None:

@@ -242,3 +242,22 @@ subprocess.run(["true"])
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "arrived\n"), done.stderr
+
+
+def test_a_fork_goes_on_with_what_its_parent_opened(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", brightness(), MAPS)
+    program = f"""
+import os, signal
+import numpy as np
+from featherpose.inference.backends import FileBackend
+backend, crops = FileBackend({str(path)!r}, threads=2), np.zeros((4, 3, 16, 8), np.uint8)
+backend(crops)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    backend(crops)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=100, check=False)
+    assert done.returncode == 0

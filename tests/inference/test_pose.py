@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from featherpose import Pose
-from featherpose.errors import EXTRAS
-from featherpose.image import read
+from featherpose.errors import EXTRAS, PoseError
+from featherpose.image import LONGEST, read
 
 # What raises when anything of the extras is imported, then a pose, drawn, and the verb
 PROGRAM = f"""
@@ -81,3 +83,62 @@ def test_who_is_not_upright_is_seen_when_the_picture_is_turned(root: Path, quart
     assert again.confidence.mean() > first[0].confidence.mean()
     assert again.score == pytest.approx(upright.score, abs=0.05)
     np.testing.assert_array_equal(again.box, first[0].box)
+
+
+@pytest.fixture(scope="module")
+def pose() -> Pose:
+    return Pose(threads=1)
+
+
+@pytest.mark.parametrize("boxes", [None, [[0, 0, 5, 5]]])
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (np.zeros((0, 0, 3), np.uint8), "has no pixels: it is 0 x 0"),
+        (np.zeros((2, LONGEST + 1, 3), np.uint8), "is 32,767 x 2 pixels, and a side may have"),
+        (np.zeros((4, 4, 3)), r"not ndarray of float64 \(4, 4, 3\)"),
+        (np.zeros((4, 4), np.uint8), r"not ndarray of uint8 \(4, 4\)"),
+        (Image.new("L", (4, 4)), r"not Image of uint8 \(4, 4\)"),
+        (None, "not NoneType"),
+        ([[1], [2, 3]], "not list"),
+    ],
+)
+def test_what_is_no_picture(pose: Pose, given: Any, sentence: str, boxes: Any) -> None:
+    with pytest.raises(PoseError, match=sentence):
+        pose(given, boxes)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_pictures_of_pil_are_taken_as_their_files_are(
+    root: Path, tmp_path: Path, pose: Pose, orientation: int
+) -> None:
+    exif, path = Image.Exif(), tmp_path / "turned.png"
+    exif[0x0112] = orientation
+    with Image.open(root / "docs" / "images" / "astronaut_pose.jpg") as picture:
+        picture.save(path, exif=exif)
+    of_file = pose(path)
+    with Image.open(path) as opened:
+        of_pil = pose(opened)
+        np.testing.assert_array_equal(of_pil[0].keypoints, of_file[0].keypoints)
+        np.testing.assert_array_equal(pose.draw(opened, of_pil), pose.draw(path, of_file))
+
+
+def test_a_drawing_is_a_copy_also_of_nobody(pose: Pose) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    drawn = pose.draw(picture, [])
+    assert not np.shares_memory(drawn, picture)
+    np.testing.assert_array_equal(drawn, picture)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"source": None}, "A network is a name, a file, a run folder or a PoseModule, not None"),
+        ({"source": 3}, "or a PoseModule, not 3"),
+        ({"protocol": "dark"}, "The protocol holds single entries, e.g. .* and is 'dark'"),
+        ({"batch_size": 0}, "batch_size is 0; .* at least 1"),
+    ],
+)
+def test_what_no_pose_is_made_of(words: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PoseError, match=sentence):
+        Pose(**words)

@@ -160,6 +160,22 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(published):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+def test_weights_of_another_network_are_told_in_a_few_lines():
+    with pytest.raises(PoseError) as error:
+        load_published(
+            Hourglass(16, stages=1, channels=16, depth=1),
+            {"other": torch.zeros(1)} | {f"layer{i}": torch.zeros(1) for i in range(300)},
+        )
+    lines = str(error.value).splitlines()
+    assert len(lines) == 15
+    assert lines[8:] == [
+        "301 not in the network:",
+        "  other",
+        *(f"  layer{i}" for i in range(4)),
+        "  and 296 more",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

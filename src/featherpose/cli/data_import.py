@@ -78,7 +78,10 @@ def main(words: list[str]) -> int:
         split = folder.Split(options.val, by, options.subject)
         splits = folder.divide(labels, split)
         bar = partial(track, description="pictures", console=console, transient=True)
+        said = len(labels.notes)
         counts = folder.write(labels, splits, options.out, options.copy, bar)
+        for note in labels.notes[said:]:
+            console.print(f"[yellow]{note}[/]")
     root = options.out.resolve()
     below = root.is_relative_to(Path.cwd().resolve() / "data")
     shown = (

@@ -28,10 +28,11 @@ from featherpose.export.ncnn import export_ncnn
 from featherpose.export.onnx import Deployed, Parity, export
 from featherpose.export.openvino import export_openvino
 from featherpose.export.quantise import quantise
-from featherpose.export.web import Source, write_page
-from featherpose.files import replacing
+from featherpose.export.web import FACTS, Source, write_page
+from featherpose.files import refuse_strangers, replacing
 from featherpose.inference.backends import FileBackend, bytes_of
 from featherpose.inference.boxes import whole_picture
+from featherpose.inference.bundle import INDEX
 from featherpose.inference.chances import Chances
 from featherpose.inference.checkpoints import Trained, from_checkpoint, from_weights
 from featherpose.inference.description import Description
@@ -42,7 +43,7 @@ from featherpose.inference.streams import open_source
 from featherpose.overrides.as_dict import as_dict
 from featherpose.person import People, spread
 from featherpose.runs.recording import git_state
-from featherpose.settings import exactly_one, number
+from featherpose.settings import exactly_one, number, whole
 from featherpose.synthetic import painted
 from featherpose.targets import NotListed, build
 from featherpose.training.build import data_of_checkpoint
@@ -59,12 +60,24 @@ FORMATS = {
 OF_ONNX = ("web", "bundle")  # what is made of the ONNX file
 SMALLER = ("half", "int8")  # what is made of these formats' files
 MADE_SMALLER = ("onnx", "litert")
+MARKS = {"bundle": INDEX, "web": FACTS}  # what a folder holds that was made before
+# What is read where a network is written, and its value where nobody asks for anything
+OF_NETWORKS: dict[str, Any] = {
+    **dict.fromkeys(("out", "flip", "decoder", "batch", "crops")),
+    **dict.fromkeys(("flip_inside", "decode", "openvino", *SMALLER), False),
+    "rewrite": True,
+    "format": "onnx",
+}
 CONVERTERS = {"litert": litert, "ncnn": ncnn}
 
 
 def main(cfg: DictConfig) -> None:
     """Exports the network; refuses to write what differs from torch."""
+    for key, mark in MARKS.items():
+        if cfg[key]:
+            refuse_strangers(key, Path(cfg[key]), mark)
     if (cfg.web or cfg.bundle) and cfg.checkpoint is None and cfg.weights is None:
+        refuse_unread(cfg)
         write_around(cfg, shipped.file_of_name(str(cfg.onnx or shipped.DEFAULT)) or Path(cfg.onnx))
         return
     if cfg.onnx:
@@ -72,6 +85,7 @@ def main(cfg: DictConfig) -> None:
             "onnx= is a file that is exported already: it goes with web= and bundle= alone."
         )
     formats = formats_of(cfg)
+    check_values(cfg)
     trained, source = open_trained(cfg)
     path = path_of(cfg, source, formats)
     deployed, description = to_deploy(cfg, trained)
@@ -94,6 +108,32 @@ def main(cfg: DictConfig) -> None:
         if cfg.int8:
             write_int8(cfg, file, data, crops)
     write_around(cfg, path)
+
+
+def refuse_unread(cfg: DictConfig) -> None:
+    """The page and the bundle of a file take it as it is."""
+    given = [key for key, plain in OF_NETWORKS.items() if cfg[key] != plain]
+    if given:
+        raise UsageError(
+            f"{given[0]}= is for a network that is written: add checkpoint= or weights=, or leave it out."
+        )
+
+
+def check_values(cfg: DictConfig) -> None:
+    """What would end the export after everything was loaded."""
+    whole("check", cfg.check, least=1)
+    number("tolerance", cfg.tolerance, above=0)
+    if cfg.batch is not None:
+        whole("batch", cfg.batch, least=1)
+    if cfg.int8:
+        whole("calibrate", cfg.calibrate, least=1)
+        whole("score_on", cfg.score_on, least=1)
+    if cfg.crops is not None:
+        source = open_source(cfg.crops)
+        if next(source.frames(), None) is None:
+            raise PoseError(
+                f"crops={cfg.crops} holds no picture that can be read: {source.problems[0]}"
+            )
 
 
 def formats_of(cfg: DictConfig) -> list[str]:

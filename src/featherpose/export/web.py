@@ -20,7 +20,7 @@ from typing import Any
 from featherpose.crop import PADDING, PIXEL_STD
 from featherpose.draw import RIM, side_colour
 from featherpose.errors import PoseError
-from featherpose.files import replacing
+from featherpose.files import refuse_strangers, replacing
 from featherpose.inference.backends import FileBackend, OnnxRuntime
 from featherpose.inference.boxes import LOST, MARGIN
 from featherpose.inference.detector import LONGEST, STEP, Detector, grid_of
@@ -29,6 +29,7 @@ from featherpose.inference.pose import ALIKE, CLEAR, FEWEST, LOOKS
 from featherpose.inference.smoothing import OneEuro
 from featherpose.zoo.shipped import FINDER
 
+FACTS = "network.json"
 PAGE = Path(__file__).with_name("page")
 # ONNX Runtime for browsers, from npm: the release, what its archive has to be, and what the page needs of it
 RELEASE = "1.30.0"
@@ -50,6 +51,7 @@ def write_page(folder: Path, source: Source, runtime: Path | None = None) -> lis
     """Writes the page into `folder`; `runtime` is a folder with onnxruntime-web's files, else npm fetches them."""
     if folder.exists() and not folder.is_dir():
         raise PoseError(f"web={folder} is a file; name a folder for the page.")
+    refuse_strangers("web", folder, FACTS)
     facts = facts_of(source)
     with tempfile.TemporaryDirectory() as place:
         brought = checked_runtime(runtime) if runtime else fetched_runtime(Path(place))
@@ -79,7 +81,7 @@ def page_texts(source: Source, facts: dict[str, Any]) -> dict[str, str]:
     }
     texts = {name: (PAGE / name).read_text("utf-8") for name in ("main.js", "pose.js", "style.css")}
     page = Template((PAGE / "index.html").read_text(encoding="utf-8")).substitute(words)
-    return texts | {"index.html": page, "network.json": json.dumps(facts, indent=1)}
+    return texts | {"index.html": page, FACTS: json.dumps(facts, indent=1)}
 
 
 def facts_of(source: Source) -> dict[str, Any]:

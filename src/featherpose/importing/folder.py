@@ -129,6 +129,11 @@ def write(
     """images/ and annotations/SPLIT.json; gives pictures and people of each split."""
     names_apart(labels.pictures)
     sizes = [place_picture(picture, out / "images", copy) for picture in bar(labels.pictures)]
+    if turned := sum(picture.turned for picture in labels.pictures):
+        labels.notes.append(
+            f"{turned:,} pictures are turned or mirrored by their EXIF, and their sizes don't tell whether the labels "
+            "are too: the labels are taken to lie as viewers show the pictures, which are written so."
+        )
     counts = {}
     for split in sorted(set(splits)):
         chosen = {place for place, each in enumerate(splits) if each == split}
@@ -155,12 +160,25 @@ def names_apart(pictures: Sequence[Picture]) -> None:
 
 
 def place_picture(picture: Picture, folder: Path, copy: bool) -> np.ndarray:
-    """Puts it there, by a hard link where that is possible; gives the size that the labels mean."""
+    """Puts it there, by a hard link where that is possible; gives the size that the labels mean.
+
+    Labels lie on pictures as viewers show them. Whoever trains ignores EXIF unless the sizes say otherwise; a picture
+    of which they say nothing is written upright.
+    """
     target = folder / inside(picture.name)
     target.parent.mkdir(parents=True, exist_ok=True)
+    data = b"" if picture.path is None else picture.path.read_bytes()
+    picture.turned = image.hides_its_turn(data)
     if picture.pixels is not None:
         with replacing(target) as beside:
             image.write(beside, picture.pixels())
+    elif picture.path is not None and picture.turned:
+        if target.resolve() == picture.path.resolve():
+            raise PoseError(
+                f"{picture.path} would be written over, upright instead of turned by its EXIF: choose another --out."
+            )
+        with replacing(target, flush=False) as beside:
+            beside.write_bytes(image.encoded_upright(data, str(picture.path)))
     elif picture.path is not None and not (target.exists() and target.samefile(picture.path)):
         with replacing(target, flush=False) as beside:
             beside.unlink(missing_ok=True)

@@ -28,6 +28,9 @@ class Picture:
     pixels: Callable[[], np.ndarray] | None = None  # (H, W, 3) of a video's frame
     split: str | None = None  # train, val or test, where the tool says so
     group: str | None = None  # the video, or the person who is seen
+    turned: bool = (
+        False  # whether it was written upright, since its EXIF turns it and its size does not tell
+    )
 
 
 @dataclass

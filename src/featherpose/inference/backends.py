@@ -5,6 +5,7 @@ A backend maps crops to the network's outputs and knows nothing of protocols; th
 
 from __future__ import annotations
 
+import os
 import typing
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,7 @@ class OnnxRuntime:
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
         self.path, self.threads = path, threads or cores()
+        self.pools: dict[int, ThreadPoolExecutor] = {}  # by the process
         self.session = open_session(path, threads)
         entry = self.session.get_inputs()[0]
         self.input: str = entry.name
@@ -122,9 +124,13 @@ class OnnxRuntime:
         """For one thread; made when several images come together for the first time."""
         return open_session(self.path, 1)
 
-    @cached_property
+    @property
     def pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.threads)
+        """This process's own: a fork has none of its parent's threads, and would wait for them for ever."""
+        process = os.getpid()
+        if process not in self.pools:
+            self.pools = {process: ThreadPoolExecutor(self.threads)}
+        return self.pools[process]
 
 
 def _last_line(error: BaseException) -> str:

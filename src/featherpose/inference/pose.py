@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featherpose import crop
-from featherpose.draw import draw_pose
+from featherpose.draw import as_rgb, draw_pose
 from featherpose.errors import PoseError, missing
-from featherpose.image import read
+from featherpose.image import ORIENTATION, check_sides, read, upright
 from featherpose.inference.backends import SUFFIXES, Backend, FileBackend, check_runtime
 from featherpose.inference.boxes import FARTHEST, FindBoxes, extent, is_whole
 from featherpose.inference.estimator import Estimator
 from featherpose.inference.people import AUTO, finder_of
 from featherpose.inference.streams import Frame
 from featherpose.nms import oks_nms
+from featherpose.settings import whole
 from featherpose.skeletons import Skeleton
 from featherpose.zoo.shipped import DEFAULT, file_of_name
 
@@ -75,13 +76,17 @@ class Pose:
         trust: bool = False,
         detector: str | Path | None = AUTO,
     ) -> None:
+        if not isinstance(protocol, Mapping | None):
+            raise PoseError(
+                f'The protocol holds single entries, e.g. {{"flip": True, "decoder": "dark"}}, and is {protocol!r:.60}.'
+            )
+        self.batch_size = whole("batch_size", batch_size, least=1)
         backend = open_backend(source, device, runtime, threads, trust)
         self.estimator = Estimator(
             backend, backend.description.protocol.with_changes(protocol or {})
         )
         self.description = self.estimator.description
         self.skeleton = self.description.skeleton
-        self.batch_size = batch_size
         self.detector = detector
         self.threads = threads
 
@@ -104,21 +109,14 @@ class Pose:
         return cls(from_weights(path, model, data, protocol), **how)
 
     def __call__(
-        self, picture: str | Path | np.ndarray, boxes: Sequence | np.ndarray | None = None
+        self, picture: str | Path | np.ndarray | Any, boxes: Sequence | np.ndarray | None = None
     ) -> list[FoundPose]:
-        """Poses of the people in `boxes` (N, 4: x, y, width, height).
+        """Poses of the people in `boxes` (N, 4: x, y, width, height) of a file, an RGB array or one of PIL's pictures.
 
         Without boxes, of the people whom the detector finds. Where it finds nobody, of one person, who is looked for in
         the whole picture and then around what was found.
         """
-        image = read(picture, obey_exif=True) if isinstance(picture, (str, Path)) else picture
-        if not (
-            isinstance(image, np.ndarray)
-            and image.dtype == np.uint8
-            and image.ndim == 3
-            and image.shape[2] == 3
-        ):
-            raise PoseError("A picture is a file's name or a uint8 RGB array (height, width, 3).")
+        image = as_picture(picture)
         if boxes is None:
             frame = Frame("", 0, image)
             found, scores = self.find(frame)
@@ -234,14 +232,36 @@ class Pose:
         return keypoints, confidence
 
     def draw(
-        self, picture: np.ndarray, people: Sequence[FoundPose], threshold: float = CLEAR
+        self,
+        picture: str | Path | np.ndarray | Any,
+        people: Sequence[FoundPose],
+        threshold: float = CLEAR,
     ) -> np.ndarray:
-        """The picture with the poses on it, without the joints whose confidence is below the threshold."""
+        """A copy of the picture with the poses on it, without the joints whose confidence is below the threshold."""
+        image = as_rgb(picture) if isinstance(picture, np.ndarray) else as_picture(picture)
         for person in people:
-            picture = draw_pose(
-                picture, person.keypoints, 2 * (person.confidence >= threshold), self.skeleton
+            image = draw_pose(
+                image, person.keypoints, 2 * (person.confidence >= threshold), self.skeleton
             )
-        return picture
+        return image if people else image.copy()
+
+
+def as_picture(given: str | Path | np.ndarray | Any) -> np.ndarray:
+    """A file, or what numpy makes a picture of, as uint8 RGB (H, W, 3) that lies as viewers show it."""
+    if isinstance(given, (str, Path)):
+        return read(given, obey_exif=True)
+    try:
+        picture = np.asarray(given)
+    except (TypeError, ValueError):  # lists of unlike lengths, arrays of a GPU
+        picture = np.zeros(0)
+    if picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+        raise PoseError(
+            "A picture is a file's name or a uint8 RGB array (height, width, 3), not "
+            f"{type(given).__name__} of {picture.dtype} {picture.shape}."
+        )
+    check_sides(picture, "given")
+    exif = getattr(given, "getexif", None)  # of PIL's pictures
+    return upright(picture, exif().get(ORIENTATION, 1)) if exif else picture
 
 
 def clear_mean(confidence: np.ndarray) -> float:
@@ -307,6 +327,10 @@ def open_backend(
 ) -> Backend:
     """What runs a checkpoint, a run folder, an exported file or a network in torch."""
     check_runtime(runtime)
+    if not isinstance(source, (str, Path)) and not hasattr(source, "network"):
+        raise PoseError(
+            f"A network is a name, a file, a run folder or a PoseModule, not {source!r:.60}."
+        )
     if isinstance(source, str):  # a folder of that name is ./light
         source = file_of_name(source) or source
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() in SUFFIXES:

@@ -35,6 +35,7 @@ _NUMBERS: list[Any] = [
     type(np.dtype(np.float64)),
 ]
 _PREFIXES = ("module.", "model.", "network.")
+SHOWN = 5  # names of each kind of what does not fit
 _NESTS = ("state_dict", "model_state_dict", "model", "net", "network")
 
 
@@ -127,8 +128,8 @@ def load_published(
 ) -> None:
     """Load weights that the LAPX authors published: a file, a state dict, or a checkpoint with one in it.
 
-    Weights under our own names load too, for any network. Raises PoseError that lists every entry that is missing,
-    unexpected or of another shape; nothing is loaded then.
+    Weights under our own names load too, for any network. Raises PoseError that counts the entries that are
+    missing, unexpected or of another shape, and names the first of each; nothing is loaded then.
     """
     origin = origin or (str(source) if isinstance(source, (str, Path)) else "The given state dict")
     theirs = state_dict_of(read(source) if isinstance(source, (str, Path)) else source, origin)
@@ -156,7 +157,7 @@ def _described(network: nn.Module) -> str:
 
 
 def _differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
-    """Each entry that does not fit; old files lack num_batches_tracked, which no output depends on."""
+    """What does not fit, kind by kind; old files lack num_batches_tracked, which no output depends on."""
     missing = [
         name for name in ours if name not in theirs and not name.endswith("num_batches_tracked")
     ]
@@ -166,11 +167,17 @@ def _differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> li
         for name, value in ours.items()
         if name in theirs and theirs[name].shape != value.shape
     ]
-    return [
-        *([f"{len(missing)} missing:", *(f"  {name}" for name in missing)] if missing else []),
-        *([f"{len(extra)} not in the network:", *(f"  {name}" for name in extra)] if extra else []),
-        *([f"{len(misshapen)} of another shape:", *misshapen] if misshapen else []),
-    ]
+    kinds = {
+        "missing": [f"  {name}" for name in missing],
+        "not in the network": [f"  {name}" for name in extra],
+        "of another shape": misshapen,
+    }
+    return [line for kind, lines in kinds.items() if lines for line in _some(kind, lines)]
+
+
+def _some(kind: str, lines: list[str]) -> list[str]:
+    rest = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return [f"{len(lines)} {kind}:", *lines[:SHOWN], *rest]
 
 
 def read(path: str | Path) -> Any:
