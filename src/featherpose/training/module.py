@@ -101,6 +101,7 @@ class PoseModule(L.LightningModule):
         self.last_also: list[Gathered] = []
         # persons, and the total's loss before each output's
         self.step_losses: list[tuple[int, Tensor]] = []
+        self.rate = 0.0  # of the step under way
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The network's outputs of normalised images (B, 3, H, W)."""
@@ -131,6 +132,11 @@ class PoseModule(L.LightningModule):
 
     # Training
 
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Kept from here: before anybody logs it, Lightning has set the next step's or epoch's rate."""
+        # parts with rates of their own (schedule.part_rates) usually have lower ones
+        self.rate = max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images = normalise(batch["image"], self.channels_last)
         outputs = self.compiled(images) if self.compiled else self.network(images)
@@ -147,9 +153,7 @@ class PoseModule(L.LightningModule):
             names = ["train/loss", *names_of(self.loss, len(means) - 1)]
             self.log_dict(dict(zip(names, means, strict=True)), sync_dist=True)
             self.step_losses.clear()
-        # parts with rates of their own (schedule.part_rates) usually have lower ones
-        rates = [float(group["lr"]) for group in self.trainer.optimizers[0].param_groups]
-        self.log("lr", max(rates))
+        self.log("lr", self.rate)
 
     def mean_losses(self, last: int = 0) -> Tensor:
         """(1 + S): the total's and each part's mean over the persons of the epoch, or of its last batches."""

@@ -30,6 +30,30 @@ def test_rows_every_few_steps_agree_with_the_epochs(fit, tmp_path: Path) -> None
     assert "train/step/gradient_norm" not in steps
 
 
+class Rates(Callback):
+    """What each step was made with."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.found.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_the_rate_is_that_of_the_step_itself(fit, tmp_path: Path, unit: str) -> None:
+    rates = Rates()
+    words = ("trainer.log_every_n_steps=1", "schedule.warmup=1", "schedule.milestones=[3]")
+    length = ("schedule.unit=step", "schedule.steps=20") if unit == "step" else ()
+    fit(tmp_path, *words, *length, extra=(rates,), logger=MetricsFile(tmp_path))
+    assert len(set(rates.found)) == 3  # warm-up, the first rate, behind the milestone
+    assert steps_of(tmp_path)["train/step/lr"].tolist() == pytest.approx(rates.found, rel=1e-6)
+    epochs = pd.read_csv(tmp_path / "metrics.csv")["lr"].dropna().tolist()
+    assert epochs == pytest.approx(rates.found[4::5], rel=1e-6)  # of each epoch's last step
+
+
 def test_rows_within_an_epoch_and_accumulated_batches(fit, tmp_path: Path) -> None:
     overrides = ("trainer.log_every_n_steps=2", "trainer.accumulate_grad_batches=2")
     fit(tmp_path, *overrides, "schedule.epochs=2", logger=MetricsFile(tmp_path))

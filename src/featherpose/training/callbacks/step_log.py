@@ -75,9 +75,8 @@ class StepLog(Callback):
         values = torch.stack([value.float() for value in found.values()]).tolist()
         seconds = time.perf_counter() - self.start  # after the one wait for the device
         row = dict(zip(found, values, strict=True))
-        rates = [float(group["lr"]) for group in trainer.optimizers[0].param_groups]
         return row | {
-            "train/step/lr": max(rates),
+            "train/step/lr": module.rate,
             "train/step/images_per_s": self.images / seconds,
         }
 
