@@ -30,6 +30,11 @@ def test_it_draws_and_helps(root, tmp_path, monkeypatch, capsys) -> None:
     ("words", "code", "sentence"),
     [
         (["nolapx"], 2, "There is no schedule=nolapx; did you mean lapx?"),
+        (
+            ["lapx", "schedule.epochs=-1", "schedule.steps=9", "schedule.milestones=[]"],
+            1,
+            "Nobody says how many epochs",
+        ),
         (["--foo"], 2, "There is no option --foo"),
         (["lapx", "out=/no/such/folder/x.png"], 1, "/no/such/folder/x.png can't be used"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -233,6 +234,23 @@ def test_a_rate_is_the_same_wherever_a_run_goes_on() -> None:
     assert Schedule.of(given).factor(7) == whole[7]
 
 
+@pytest.mark.parametrize(
+    "length",
+    [{"epochs": 8}, {"unit": "step", "steps": 8}, {"unit": "step", "steps": 8, "epochs": 2}],
+)
+def test_a_cosine_is_as_long_as_the_run_whatever_counts_it(length: dict[str, object]) -> None:
+    cosine = schedule("cosine_adamw", "mpii", warmup=0, **length)
+    factors = [cosine.factor(at) for at in range(9)]
+    assert factors == pytest.approx([(1 + math.cos(math.pi * at / 8)) / 2 for at in range(9)])
+    with pytest.raises(
+        PoseError, match=r"rate\.T_max is the run's length, whose steps are not said"
+    ):
+        schedule("cosine_adamw", "mpii", unit="step")
+    longer = Schedule.of({"epochs": 8, "learning_rate": 1e-3, "rate": COSINE})
+    assert "before the end of schedule.rate, 10, is reached" in str(longer.beyond_the_end())
+    schedule("cosine_adamw", "mpii", epochs=-1, rate={**COSINE, "T_max": None})  # by the clock
+
+
 def test_a_cycle_that_is_shorter_than_the_run_is_told() -> None:
     cycle = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.01, "total_steps": 8}
     schedule = Schedule.of({"unit": "step", "steps": 8, "learning_rate": 1e-3, "rate": cycle})
@@ -249,7 +267,8 @@ def test_a_cycle_that_is_shorter_than_the_run_is_told() -> None:
         ({"_target_": "torch.optim.lr_scheduler.Nothing"}, "it has to be one of torch.optim"),
         ({"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}, "needs only numbers"),
         ({"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR"}, "T_max"),
-        ({**COSINE, "T_max": "ten"}, r"schedule\.rate: "),
+        ({**COSINE, "T_max": "ten"}, r"schedule\.rate\.T_max is ten"),
+        ({**COSINE, "T_max": -1}, r"schedule\.rate\.T_max is -1"),
     ],
 )
 def test_a_rate_that_is_none_is_refused_in_one_sentence(rate: dict, sentence: str) -> None:

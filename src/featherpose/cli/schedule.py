@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,10 @@ def draw(overrides: list[str], out: str | Path = "schedule.png") -> str | Path:
     if schedule.endless:
         raise PoseError(
             "This schedule ends by the clock: set schedule.epochs or schedule.steps to draw it."
+        )
+    if math.isinf(schedule.length):
+        raise PoseError(
+            f"Nobody says how many {schedule.unit}s the run has: set schedule.{schedule.unit}s, or schedule.unit."
         )
     total, unit = int(schedule.length), schedule.unit
     at = range(0, total, max(1, total // 1000))

@@ -66,7 +66,8 @@ class Schedule:
     milestones: where the rate changes; below 1 a share of the run.
     factors: what each multiplies it by: one number for all, or one each.
     warmup: how long the rate rises by a line.
-    rate: one of torch's schedulers, as `_target_` and its numbers, in place of milestones.
+    rate: one of torch's schedulers, as `_target_` and its numbers, in place of milestones; a number that is null is
+        the run's length.
     no_decay: no weight decay on norms, biases, gates and gamma.
     part_rates: what the rate of a part is multiplied by, as {trunk: 0.1}.
     validate_every: epochs.
@@ -100,18 +101,28 @@ class Schedule:
         if any(later <= earlier for earlier, later in pairwise(self.milestones)):
             raise PoseError(f"schedule.milestones has to rise: {list(self.milestones)}.")
         object.__setattr__(self, "each_factor", self._each_factor())
-        if self.rate is not None:
-            object.__setattr__(self, "shape", TorchRate(self.rate, self.first_rate))
         for key in ("batch_size", "validate_every", "epochs", "steps"):
             value = getattr(self, key)
             if key in ("batch_size", "validate_every") or value != FOREVER:
                 # kept as an integer: 1e5 steps are 100000
                 object.__setattr__(self, key, whole(f"schedule.{key}", value, least=1))
-        if math.isinf(self.length) and not self.endless and any(m < 1 for m in self.milestones):
+        open_end = math.isinf(self.length) and not self.endless
+        if open_end and any(m < 1 for m in self.milestones):
             raise PoseError(
                 f"schedule.milestones has shares of the run, whose {UNITS[self.unit]} are not said: "
                 f"set schedule.{UNITS[self.unit]}, or schedule.unit."
             )
+        if self.rate is not None:
+            asked = [key for key, value in self.rate.items() if value is None]
+            if open_end and asked:
+                raise PoseError(
+                    f"schedule.rate.{asked[0]} is the run's length, whose {UNITS[self.unit]} are not said: "
+                    f"set schedule.{UNITS[self.unit]}, or schedule.unit."
+                )
+            length = 1 if self.endless else self.length  # by the clock, which has a rate of its own
+            rate = {**self.rate, **dict.fromkeys(asked, length)}
+            number("schedule.rate.T_max", rate.get("T_max", 1), above=0)
+            object.__setattr__(self, "shape", TorchRate(rate, self.first_rate))
 
     def _each_factor(self) -> tuple[float, ...]:
         count = len(self.milestones)
@@ -171,6 +182,9 @@ class Schedule:
         """One sentence where the run is too short for its milestones or its warm-up, as where a paper's is cut."""
         passed = () if self.rate else self.milestones
         late = [f"milestone {m:g}" for m in passed if m >= max(1, self.length)]
+        end = (self.rate or {}).get("T_max")
+        if end is not None and end > self.length:
+            late.append(f"the end of schedule.rate, {end:g},")
         if self.warmup >= self.length:
             late.append(f"the end of the warm-up, {self.warmup:g},")
         if not late:
