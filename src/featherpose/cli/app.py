@@ -55,6 +55,7 @@ BARE = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r",
 MULTIRUN = ("-m", "--multirun")
 # What a value may hold without quotes
 IN_HYDRAS_GRAMMAR = r"[A-Za-z0-9_ /\\+.%*@?|:-]*"
+NO_TEXT = r"(?i)[+-]?[0-9_.]+(e[+-]?[0-9]+)?|true|false|inf|nan"
 # Settings whose value is a name or a place, whatever it looks like: 2024_05_12 is no number, a,b.jpg no sweep
 NAMES = (
     *(
@@ -222,15 +223,16 @@ def as_hydra_reads_it(word: str, sweeps: bool = False) -> str:
     only references and, where jobs are swept, sweeps.
     """
     key, _, value = word.partition("=")
-    swept = sweeps and re.search(r",|^\w+\(.*\)$", value)
-    if (
-        key in NAMES
-        and not swept
-        and value not in ("", "null")
-        and not re.search(r"\$\{|^['\"]", value)
-    ):
-        return f"{key}={quoted(value)}"
-    if re.search(r'[\[\]{}",$]|^\'|^\w+\(.*\)$', value) or re.fullmatch(IN_HYDRAS_GRAMMAR, value):
+    plain = re.fullmatch(IN_HYDRAS_GRAMMAR, value)
+    if key in NAMES and value != "null":
+        swept = sweeps and re.search(r",|^\w+\(.*\)$", value)
+        if (
+            swept
+            or re.search(r"\$\{|^['\"]", value)
+            or (plain and not re.fullmatch(NO_TEXT, value))
+        ):
+            return word
+    elif plain or re.search(r'[\[\]{}",$]|^\'|^\w+\(.*\)$', value):
         return word
     return f"{key}={quoted(value)}"
 
