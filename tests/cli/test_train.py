@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from featherpose.errors import PoseError
+from featherpose.runs.folder import Run
 from featherpose.training.build import from_checkpoint
 
 Typed = Callable[[str], Any]
@@ -193,3 +194,13 @@ def test_an_input_size_is_refused_before_the_data_are_read(typed: Typed) -> None
     assert done.code == 1
     assert "36x36" in done.err
     assert "mpii data" not in done.err
+
+
+def test_a_score_of_a_part_says_of_how_many(typed: Typed, tmp_path: Path) -> None:
+    done = typed(f"train {SMALL} schedule.batch_size=2 trainer.limit_val_batches=2")
+    assert done.code == 0, done.text
+    assert "4 of 8 people only" in " ".join(done.out.split())
+    (folder,) = (tmp_path / "runs" / "train").iterdir()
+    run = Run(folder)
+    assert (run.record.scored, run.record.data.val) == (4, 8)
+    assert "4 persons" in run.own_score.words

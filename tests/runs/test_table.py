@@ -274,6 +274,18 @@ def test_settings_are_not_averaged_as_if_they_were_seeds(write_run: Any) -> None
         assert [len(group.runs) for group in found[0].groups] == [2]
 
 
+def test_a_copy_of_a_run_is_no_second_seed(write_run: Any) -> None:
+    runs = [Run(write_run(name, score=80.0, config=LAPX)) for name in ("a", "copy")]
+    found, left = tables(runs)
+    text = markdown(found, left)
+    assert "80.00 ±" not in text
+    assert "2 runs of a share 1 seeds: no deviation over seeds." in text
+    other = Run(write_run("b", score=82.0, seed=1, config=LAPX))
+    text = markdown(*tables([runs[0], other]))
+    assert "81.00 ± 1.41" in text
+    assert "± is the sample standard deviation over seeds." in text
+
+
 def test_seeds_on_other_hardware_are_one_row(write_run: Any) -> None:
     cpu = {**LAPX, "trainer": {"accelerator": "cpu", "devices": 1}}
     gpus = {

@@ -95,6 +95,7 @@ class RunRecord:
     baseline: dict[str, float] = field(default_factory=dict)
     best: Best | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    scored: int | None = None  # people; data.val where it is not said
     interval: list[float] = field(default_factory=list)  # 95% of the main score: low, high
     extra: dict[str, Any] = field(default_factory=dict)
 

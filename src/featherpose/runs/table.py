@@ -53,13 +53,18 @@ class Group:
     def seeds(self) -> list[int]:
         return sorted(run.record.seed or 0 for run in self.runs)
 
+    @property
+    def repeated(self) -> int:
+        """How many runs have the seed of another one."""
+        return len(self.seeds) - len(set(self.seeds))
+
     def mean(self, name: str) -> float:
         values = self._values(name)
         return float(np.mean(values)) if values else math.nan
 
     def deviation(self, name: str) -> float:
-        """Sample standard deviation (n - 1); NaN for a single run."""
-        values = self._values(name)
+        """Sample standard deviation (n - 1); NaN for a single run, and where a seed comes twice, as in a copied run."""
+        values = self._values(name) if self.repeated == 0 else []
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
     @property
@@ -136,7 +141,7 @@ class Table:
             total = _two(record["mean"])
             if group.interval:
                 total += " [{:.2f}, {:.2f}]".format(*group.interval)
-            if len(group.runs) > 1:
+            if not math.isnan(record["deviation"]):
                 total += f" ± {_two(record['deviation'])}"
             index = "" if group.row is None or group.row.index is None else str(group.row.index)
             size = [_million(record["parameters"]), _million(record["thop_parameters"])]
@@ -299,8 +304,14 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
         remarks.append(
             "Scores of different tables were measured in different ways and do not compare."
         )
-    if any(len(group.runs) > 1 for table in found for group in table.groups):
+    groups = [group for table in found for group in table.groups]
+    if any(not math.isnan(group.deviation("score")) for group in groups):
         remarks.append("± is the sample standard deviation over seeds.")
+    remarks += [
+        f"{len(group.runs)} runs of {group.name} share {len(set(group.seeds))} seeds: no deviation over seeds."
+        for group in groups
+        if group.repeated
+    ]
     if any(any(table.paired) for table in found):
         remarks.append(
             "[low, high] hold 95% of 1,000 draws over pictures; differences are of the same people, paired, and "

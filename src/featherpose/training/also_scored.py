@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from featherpose import intervals
@@ -32,7 +33,7 @@ def _keep(folder: Path, record: RunRecord, module: PoseModule, data: Any, found:
         metric=metric.main,
         values={"score": values[metric.main], **values},
         data=data.scored_on,
-        persons=len(data.val_people.persons),
+        persons=len(np.unique(found[0])),
         input_size=list(data.input_size),
         protocol=data.stamp(module.protocol, module.stride, metric),
         precision=record.precision,

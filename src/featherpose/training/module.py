@@ -132,7 +132,7 @@ class PoseModule(L.LightningModule):
 
     # Training
 
-    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Kept from here: before anybody logs it, Lightning has set the next step's or epoch's rate."""
         # parts with rates of their own (schedule.part_rates) usually have lower ones
         self.rate = max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)

@@ -113,11 +113,12 @@ def _panel(title: str, rows: dict[str, str]) -> None:
 def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, float]) -> None:
     """The score table with the mean-pose baseline beside it, the picture, and the next command."""
     record, folder = recording.record, recording.folder
-    baseline = mean_pose_scores(module, data)
+    assert module.last_predictions is not None
+    seen = np.unique(module.last_predictions[0])  # fewer than all with trainer.limit_val_batches
+    baseline = mean_pose_scores(module, data, seen)
     main = module.keypoint_metrics()[-1].main
     scored = {f"mean pose/{name}": value for name, value in baseline.items()}
     before = record.baseline
-    assert module.last_predictions is not None
     last = also_scored.metric_of(module, data, module.last_predictions)
     evidence = last.evidence()
     bounds = intervals.interval(evidence)
@@ -127,6 +128,7 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
         write(folder / ERRORS, parts)
     recording.update(
         scores=scores,
+        scored=len(seen),
         interval=[bounds.low, bounds.high],
         baseline={**before, "mean pose": baseline[main], **scored},
     )
@@ -136,7 +138,10 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     picture = prediction_picture(folder, data, kept)
 
     columns = [name.removeprefix("val/joint/") for name in scores if name.startswith("val/joint/")]
-    table = Table(title=f"{record.name}: {main} on {data.scored_on} ({record.protocol['name']})")
+    part = "" if len(seen) == len(persons) else f", {len(seen):,} of {len(persons):,} people only"
+    table = Table(
+        title=f"{record.name}: {main} on {data.scored_on} ({record.protocol['name']}){part}"
+    )
     table.add_column("")
     for column in [*columns, main]:
         table.add_column(column, justify="right")
@@ -159,13 +164,13 @@ def end(recording: Recording, module: PoseModule, data: Any, scores: dict[str, f
     console.print(f"try next         {command(f'predict checkpoint={best} source=PICTURE.jpg')}")
 
 
-def mean_pose_scores(module: PoseModule, data: Any) -> dict[str, float]:
-    """The score of always answering with the mean pose of the training persons."""
+def mean_pose_scores(module: PoseModule, data: Any, seen: np.ndarray) -> dict[str, float]:
+    """The score of always answering with the mean pose of the training persons, for these people of the validation."""
     metric = data.new_metric(module.protocol.mean).on_this_rank()  # the others are not here
     mean = mean_pose(data.train_people, data.input_size)
     keypoints = predict_mean_pose(data.val_people, mean, data.input_size)
-    points = torch.as_tensor(np.asarray(keypoints), dtype=torch.float32)
-    metric.update(torch.arange(len(points)), points, torch.ones(points.shape[:2]))
+    points = torch.as_tensor(np.asarray(keypoints)[seen], dtype=torch.float32)
+    metric.update(torch.as_tensor(seen), points, torch.ones(points.shape[:2]))
     return metric.compute()
 
 
