@@ -53,8 +53,10 @@ class Steps:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row, self.names) + "\n")
             return
-        before = read(self.path, "step") if self.names else self.before
-        kept = [old for old in before if old["step"] < row["step"]]
+        if self.names:  # only a column is new
+            kept = read(self.path, "step")
+        else:
+            kept = [old for old in self.before if old["step"] < row["step"]]
         self.names, self.before = write(self.path, [*kept, row], first=("step",)), []
 
 

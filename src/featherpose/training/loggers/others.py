@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from featherpose.runs import metrics_csv
 from featherpose.runs.flat import flat
 from featherpose.training.loggers.identity import Identity
 
@@ -65,15 +66,31 @@ class MLflowRun(MLFlowLogger):
         super().log_hyperparams(values)
 
 
-def csv_logger(identity: Identity) -> CSVLogger:
-    """All rows in `RUN/steps/metrics.csv`; `RUN/metrics.csv` and `RUN/steps.csv` are there anyway."""
-    return StepsFile(str(identity.folder), name="steps", version="")
+class AllRows(Logger):
+    """All rows in `RUN/steps/metrics.csv`; `RUN/metrics.csv` and `RUN/steps.csv` are there anyway.
 
+    Lightning's own CSVLogger deletes the rows of a run that goes on.
+    """
 
-class StepsFile(CSVLogger):
+    def __init__(self, identity: Identity) -> None:
+        super().__init__()
+        self.rows = metrics_csv.Steps(identity.folder / self.name / "metrics.csv")
+
+    @property
+    def name(self) -> str:
+        return "steps"
+
+    @property
+    def version(self) -> str:
+        return ""
+
     @rank_zero_only
-    def log_hyperparams(self, params: Any = None) -> None:
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: config.yaml holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.rows.add({"step": step or 0} | {name: float(each) for name, each in metrics.items()})
 
 
 class TrackioRun(Logger):
