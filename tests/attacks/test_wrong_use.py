@@ -64,6 +64,9 @@ SETTINGS = {
         r"schedule\.gamma: freeze \(2\) .* together at most 1",
     ),
     "w_train_gamma_neg": ("schedule.gamma.target=-1", r"schedule\.gamma\.target is -1"),
+    "w_train_gamma_str": ("schedule.gamma.target=abc", r"schedule\.gamma\.target is abc"),
+    "w_train_thaw_str": ("freeze.until=abc", r"freeze\.until is abc; .* whole number"),
+    "w_train_for_ever": ("trainer.max_epochs=-1", r"would train for ever: schedule\.epochs"),
     "w_train_warmup_neg": ("schedule.warmup=-3", r"schedule\.warmup is -3"),
     # of the data
     "w_train_workers_neg": ("data.workers=-1", r"data\.workers is -1"),

@@ -45,7 +45,7 @@ def test_how_it_was_measured_in_one_line() -> None:
     assert conditions(record(name=UNKNOWN)).startswith("protocol unknown (a prediction file), ann")
     some = conditions(record(persons=40, skipped={"crowd": 3, "no keypoints": 1000}))
     assert "; 40 of 2,958 persons only, 1,003 left out; " in some
-    assert conditions(record(annotations={})).endswith("annotations drawn on demand")
+    assert conditions(record(annotations={})).endswith("annotations of no file")
 
 
 @pytest.mark.parametrize("main", ["AP", "PCKh@0.5", "PCKh(12 joints)@0.5"])

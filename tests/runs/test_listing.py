@@ -88,6 +88,9 @@ def test_filters_and_sorts(runs: list[Run], wish: Wish, names: list[str]) -> Non
 
 
 def test_a_filter_without_a_value_is_refused(runs: list[Run]) -> None:
+    with pytest.raises(UsageError, match="--where foo=: no run has such a key"):
+        Wish(("foo=3",)).of(runs)
+    assert Wish(("foo=3",)).of([]) == []
     with pytest.raises(UsageError, match="--where stages: write it as key=value"):
         Wish(("stages",)).of(runs)
 

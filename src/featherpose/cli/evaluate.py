@@ -59,8 +59,9 @@ def main(cfg: DictConfig) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     if cfg.submit:
         return submit(cfg, source, folder)
-    earlier = [score_report.read(path) for path in cfg.compare]
-    kept = [intervals.load(score_report.file_of(path).parent / EVIDENCE) for path in cfg.compare]
+    compare = [cfg.compare] if isinstance(cfg.compare, str) else list(cfg.compare or ())
+    earlier = [score_report.read(path) for path in compare]
+    kept = [intervals.load(score_report.file_of(path).parent / EVIDENCE) for path in compare]
     records: list[score_report.Record] = []
     of_network = source != "predictions"
     sets = score_network(cfg, source) if of_network else [score_file(cfg)]

@@ -42,7 +42,7 @@ from featherpose.training.loggers.identity import on_first_rank
 from featherpose.training.loggers.metrics_file import MetricsFile
 from featherpose.training.module import PoseModule
 from featherpose.training.private import position, starts_ranks_by_command
-from featherpose.training.schedules import Schedule
+from featherpose.training.schedules import FOREVER, Schedule
 from featherpose.training.trainer import check_seed, make_trainer, precision
 from featherpose.zoo.checkpoint import Checkpoint as SavedNetwork
 from featherpose.zoo.checkpoint import load_checkpoint
@@ -55,6 +55,7 @@ def main(cfg: DictConfig) -> float | None:
     if ended := ended_before(cfg, folder):
         console.print(f"finished before: {folder}")
         return ended.best.score if ended.best else None
+    check_seed(cfg.seed)
     name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
     first = on_first_rank()
     try:
@@ -71,7 +72,7 @@ def main(cfg: DictConfig) -> float | None:
         record = recording if before else recorded.enter_context(recording)
         quieten_libraries()
         set_matmul(cfg.matmul)
-        L.seed_everything(check_seed(cfg.seed), workers=True, verbose=False)
+        L.seed_everything(cfg.seed, workers=True, verbose=False)
         try:
             module, data, config, spent = build(cfg, folder)
             trainer = build_trainer(cfg, folder, recording)
@@ -159,6 +160,11 @@ def build(cfg: DictConfig, folder: Path) -> tuple[PoseModule, Any, dict[str, Any
         raise PoseError(
             f"schedule.unit={schedule.unit} needs schedule.{schedule.unit}s above 0: -1 is for runs that end by the "
             "clock (callbacks=time_budget)."
+        )
+    ends = config["trainer"].get("max_epochs"), config["trainer"].get("max_steps")
+    if ends == (FOREVER, FOREVER) and not schedule.endless:
+        raise PoseError(
+            "trainer.max_epochs=-1 would train for ever: schedule.epochs and schedule.steps say how long a run is."
         )
     if too_short := schedule.beyond_the_end():
         rank_zero_warn(too_short)

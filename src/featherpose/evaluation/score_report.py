@@ -203,9 +203,7 @@ def conditions(record: Record) -> str:
 
 def fingerprint(record: Record) -> str:
     """Eight figures of the annotations' checksums."""
-    return (
-        " ".join(checksum[:8] for checksum in record["annotations"].values()) or "drawn on demand"
-    )
+    return " ".join(checksum[:8] for checksum in record["annotations"].values()) or "of no file"
 
 
 def differences(records: Sequence[Record]) -> list[str]:

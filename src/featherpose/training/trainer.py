@@ -12,6 +12,7 @@ from featherpose.errors import PoseError
 from featherpose.settings import number, whole
 from featherpose.targets import build
 from featherpose.training.private import cpu_multiplies_bfloat16
+from featherpose.training.schedules import FOREVER
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
@@ -43,9 +44,13 @@ def check(settings: Mapping[str, Any]) -> None:
         whole("trainer.devices", devices, least=1)
     if "num_nodes" in settings:
         whole("trainer.num_nodes", settings["num_nodes"], least=1)
-    for key in ("limit_train_batches", "limit_val_batches"):
-        if settings.get(key) is not None:
-            number(f"trainer.{key}", settings[key], least=0)
+    if settings.get("limit_train_batches") is not None:
+        number("trainer.limit_train_batches", settings["limit_train_batches"], above=0)
+    if settings.get("limit_val_batches") is not None:
+        number("trainer.limit_val_batches", settings["limit_val_batches"], least=0)
+    for key in ("max_epochs", "max_steps"):  # -1 leaves the end to the other, or to the clock
+        if settings.get(key, FOREVER) not in (FOREVER, None):
+            whole(f"trainer.{key}", settings[key], least=1)
     if settings.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         mps = settings["accelerator"] == "gpu" and torch.backends.mps.is_available()
         if not mps:

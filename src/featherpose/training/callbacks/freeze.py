@@ -8,6 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from featherpose.settings import whole
 from featherpose.training.groups import check_parts, is_of
 
 
@@ -28,7 +29,7 @@ class Freeze(Callback):
     ) -> None:
         self.parts = tuple(parts)
         self.norms = norms
-        self.until = until
+        self.until = None if until is None else whole("freeze.until", until, least=0)
         self.frozen = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -49,8 +49,7 @@ class GammaWarmup(Callback):
     ) -> None:
         self.gamma = Gamma(target, freeze_epochs, ramp_epochs, unit)
         self.modules: dict[str, NonLocal] = {}
-        self.freeze = float(freeze_epochs)
-        self.ramp = float(ramp_epochs)
+        self.freeze, self.ramp = float(self.gamma.freeze), float(self.gamma.ramp)
         self.phase: Phase | None = None
         self.restart = restart
         self.released = False
@@ -86,9 +85,10 @@ class GammaWarmup(Callback):
             self.freeze = self.ramp = 0.0
         last = 1.0 if self.clock else epochs - 1
         if self.modules and phase(last, self.freeze, self.ramp) != "free":
+            hint = " (schedule.gamma.unit=share makes the phases follow the run's length)"
             rank_zero_warn(
                 f"gamma is never learned: it is free from epoch {math.ceil(self.freeze + self.ramp)}, the run ends "
-                f"after {epochs:g} (schedule.gamma.unit=share makes the phases follow the run's length)"
+                f"after {epochs:g}{hint if self.gamma.unit == 'epochs' else ''}"
             )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from featherpose.console import console
 from featherpose.errors import PoseError
 from featherpose.overrides.as_dict import as_dict
+from featherpose.settings import number
 from featherpose.targets import build
 from featherpose.training.loggers.identity import Identity, on_first_rank
 
@@ -116,7 +117,7 @@ def _gamma(cfg: DictConfig) -> float | None:
     for key in _GAMMA:
         target = OmegaConf.select(cfg, key)
         if target is not None:
-            return float(target)
+            return number("schedule.gamma.target", target, least=0)
     return None
 
 
