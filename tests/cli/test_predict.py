@@ -153,7 +153,7 @@ def test_a_kill_keeps_what_was_done(typed, pictures: Path, monkeypatch: pytest.M
         assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert answer.code == 0 and not heard, answer.text
+    assert answer.code == 130 and not heard, answer.text
     assert "stopped; what was done is written" in answer.out and "2 pictures, 2 poses" in answer.out
     records = json.loads((pictures.parent / "found" / "keypoints.json").read_text())
     assert [record["file_name"] for record in records] == ["0.png", "1.png"]

@@ -68,7 +68,7 @@ def main(cfg: DictConfig) -> None:
     tracks = Tracks(pose.skeleton) if cfg.jitter else None
     labels = labels_for(cfg, source, pose)
     people = frames = 0
-    ended = False  # whether every frame was seen
+    ended = stopped = False  # whether every frame was seen; whether somebody did not wait for that
     started = time.perf_counter()
     with (
         Results(Path(cfg.out), pose.skeleton, rate, cfg.pictures, name, source.pictures) as results,
@@ -104,6 +104,7 @@ def main(cfg: DictConfig) -> None:
             else:
                 ended = True
         except KeyboardInterrupt:
+            stopped = True
             console.print("stopped; what was done is written")
     tell_rate(source, frames, people, time.perf_counter() - started)
     if ended and isinstance(find, BoxesFromFile) and (unused := find.unused()):
@@ -115,6 +116,8 @@ def main(cfg: DictConfig) -> None:
         for folder in labels.write(Path(cfg.out)):
             console.print(f"labels to correct: {folder}", soft_wrap=True)
     tell_files(Path(cfg.out), results.written)
+    if stopped and not source.live:  # a camera has no other end
+        raise SystemExit(130)
 
 
 def check(cfg: DictConfig) -> None:
