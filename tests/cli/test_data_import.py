@@ -304,6 +304,46 @@ def test_pictures_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
         assert Path("data/dance/images", name).samefile(tmp_path / "in" / name)
 
 
+def changed_cvat(folder: Path, change) -> Path:
+    path = as_cvat(folder) / "annotations/person_keypoints_default.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+def test_two_pictures_of_one_id_are_refused_and_one_listed_twice_is_one(tmp_path: Path) -> None:
+    def other(content: dict) -> None:
+        content["images"][1]["id"] = "p0"
+
+    def same(content: dict) -> None:
+        content["images"].append(content["images"][0])
+
+    with pytest.raises(PoseError, match=r"id p0, default_0\.jpg and default_1\.jpg"):
+        imported(changed_cvat(tmp_path / "other", other))
+    _, found = imported(changed_cvat(tmp_path / "same", same))
+    assert sum(len(content["images"]) for content in found.values()) == COUNT
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"keypoints": [float("nan"), 5, 2] * 5}, {"bbox": [float("nan"), 1, 5, 5]}],
+)
+def test_a_nan_is_told_of_ones_own_file_and_record(what: dict, tmp_path: Path) -> None:
+    source = changed_cvat(tmp_path / "in", lambda content: content["annotations"][7].update(what))
+    with pytest.raises(PoseError, match=r"person_keypoints_default\.json, record 7: .* a NaN"):
+        imported(source)
+    assert not Path("data").exists()
+
+
+def test_a_nan_that_is_not_labelled_is_none(tmp_path: Path) -> None:
+    def unlabelled(content: dict) -> None:
+        content["annotations"][7]["keypoints"][-3:] = [None, None, 0]
+
+    code, _ = imported(changed_cvat(tmp_path / "in", unlabelled))
+    assert code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
