@@ -101,8 +101,8 @@ def _add(
             if first == name.replace("\\", "/"):
                 continue  # listed twice
             raise PoseError(
-                f"{path} gives two pictures the id {record.get('id')}, {first} and {name}: whose people are whose can't "
-                "be told. Import the files that it was merged from, in one folder."
+                f"{path} gives two pictures the id {record.get('id')}, {first} and {name}: whose people are whose "
+                "can't be told. Import the files that it was merged from, in one folder."
             )
         beside = path.parent / name.replace("\\", "/")
         there = beside if beside.is_file() else None
