@@ -312,6 +312,45 @@ def changed_cvat(folder: Path, change) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("tool", ["cvat", "wide", "zip"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_label_takes_no_file_from_outside(tool: str, whole: bool, tmp_path: Path) -> None:
+    """Neither by `..` nor by its whole path, unless --pictures allows it."""
+    outside = tmp_path / "secret.jpg"
+    write_picture(outside, 5)
+    folder, name = tmp_path / "in", str(outside) if whole else "../images/../../secret.jpg"
+    if tool == "wide":
+        labels = as_table(folder, "wide") / "labels.csv"
+        name = name.removeprefix("../images/../")
+        labels.write_text(labels.read_text().replace("0.jpg", name))
+    else:
+        changed_cvat(folder, lambda content: content["images"][0].update(file_name=name))
+    source = folder
+    if tool == "zip":
+        source = tmp_path / "export.zip"
+        with zipfile.ZipFile(source, "w") as out:
+            for path in folder.rglob("*.*"):
+                out.write(path, path.relative_to(folder))
+    with pytest.raises(PoseError, match=r"1 of 10 pictures are not in .*secret\.jpg.*--pictures"):
+        imported(source)
+    assert not list(Path("data").rglob("secret*"))
+    if tool != "zip":
+        code, _ = imported(source, "--pictures", tmp_path)
+        assert code == 0
+
+
+def test_a_label_names_pictures_upwards_within_its_folder_and_of_another_machine(
+    tmp_path: Path,
+) -> None:
+    def names(content: dict) -> None:
+        for i, each in enumerate(content["images"]):
+            start = ("../images/", "C:\\photos\\", "/nowhere/photos/")[i % 3]
+            each["file_name"] = start + each["file_name"]
+
+    code, _ = imported(changed_cvat(tmp_path / "in", names))
+    assert code == 0
+
+
 def test_two_pictures_of_one_id_are_refused_and_one_listed_twice_is_one(tmp_path: Path) -> None:
     def other(content: dict) -> None:
         content["images"][1]["id"] = "p0"

@@ -62,16 +62,18 @@ def main(words: list[str]) -> int:
     with ExitStack() as opened:
         space = options.out
         if _packed(options.source):
-            beside = tempfile.TemporaryDirectory(dir=_beside(options.out))
-            space = Path(opened.enter_context(beside))
+            unpacked = tempfile.TemporaryDirectory(dir=_beside(options.out))
+            space = Path(opened.enter_context(unpacked))
         labels = read_labels(options.source, options.category, options.joints, space)
-        roots = [options.pictures or _folder_of(options.source, space)]
+        beside = _folder_of(options.source, space)
         _print(labels, console)
         _confirm(labels, options)
-        missing = folder.find_pictures(labels, roots)
+        roots = [options.pictures or beside]
+        missing = folder.find_pictures(labels, roots, beside, _packed(options.source))
         if missing:
+            where = options.pictures or (options.source if _packed(options.source) else beside)
             raise PoseError(
-                f"{len(missing):,} of {len(labels.pictures):,} pictures are not there, e.g. {missing[0]}. "
+                f"{len(missing):,} of {len(labels.pictures):,} pictures are not in {where}, e.g. {missing[0]}. "
                 "Say where they lie with --pictures FOLDER."
             )
         by = options.by or ("video" if all(p.group for p in labels.pictures) else "picture")
