@@ -351,6 +351,87 @@ def test_a_label_names_pictures_upwards_within_its_folder_and_of_another_machine
     assert code == 0
 
 
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "sentence"),
+    [
+        (("Wrist_L_y", "wrist_l_z"), (), "row 1: there is Wrist_L_x, but no Wrist_L_y"),
+        (("head_x,", "head.x,"), (), "row 1: there is head.x, but no head.y"),
+        (("head_x", "Wrist_L_x"), (), "row 1: the column Wrist_L_x stands twice"),
+        ((), ("3.jpg", "3.jpg,7"), "row 5: 12 cells, but the first row names 11 columns"),
+    ],
+)
+def test_a_table_whose_columns_are_wrong_is_refused(
+    header: tuple, row: tuple, sentence: str, tmp_path: Path
+) -> None:
+    labels = as_table(tmp_path / "in", "wide") / "labels.csv"
+    for change in (header, row):
+        if change:
+            replaced(labels, *change)
+    with pytest.raises(PoseError, match=rf"labels\.csv, {sentence}"):
+        imported(labels)
+
+
+def test_a_row_may_end_early_or_with_a_separator(tmp_path: Path) -> None:
+    labels = as_table(tmp_path / "in", "wide") / "labels.csv"
+    lines = labels.read_text().splitlines()
+    lines[1] = lines[1].rpartition(",")[0]
+    lines[2] += ","
+    labels.write_text("\n".join(lines))
+    _, found = imported(labels)
+    assert table_of(found)["0"][4, 2] == 0
+    assert table_of(found)["1"][4, 2] == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "sentence"),
+    [
+        ("flip_idx", [0, 2, 5], r"flip_idx is \[0, 2, 5\]; it has to be 5 places from 0 to 4"),
+        ("flip_idx", [1, 2, 0, 3, 4], "each joint's partner"),
+        ("kpt_names", {0: ["a", "b"]}, r"kpt_names is \['a', 'b'\].* list of 5 names"),
+    ],
+)
+def test_a_description_that_fits_no_joints_is_refused(
+    what: str, value: object, sentence: str, tmp_path: Path
+) -> None:
+    described = as_yolo(tmp_path / "in") / "data.yaml"
+    content = yaml.safe_load(described.read_text())
+    described.write_text(yaml.safe_dump({**content, what: value}))
+    with pytest.raises(PoseError, match=sentence):
+        imported(tmp_path / "in")
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_a_yolo_label_without_its_picture_is_refused(all_of_them: bool, tmp_path: Path) -> None:
+    source = as_yolo(tmp_path / "in")
+    (source / "labels/train/classes.txt").write_text("dancer\n")
+    for path in source.rglob("*.png" if all_of_them else "7.png"):
+        path.unlink()
+    lost = "10 of 10" if all_of_them else r"1 of 10 .*train/7\.txt"
+    with pytest.raises(PoseError, match=rf"{lost}.* below images/"):
+        imported(source)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("x", "line 1: word 2 is 'x', not a number"),
+        ("nan", "line 1: word 2 is 'nan', not a number"),
+        ("160", "line 1: 160 is far outside of the picture.* these look like pixels"),
+        ("0.5 1", "line 1: 21 words instead of 20 numbers"),
+    ],
+)
+def test_a_line_of_yolo_that_is_wrong_is_told(word: str, sentence: str, tmp_path: Path) -> None:
+    replaced(as_yolo(tmp_path / "in") / "labels/val/1.txt", "0.500000", word)
+    with pytest.raises(PoseError, match=rf"val/1\.txt, {sentence}"):
+        imported(tmp_path / "in")
+
+
 def test_two_pictures_of_one_id_are_refused_and_one_listed_twice_is_one(tmp_path: Path) -> None:
     def other(content: dict) -> None:
         content["images"][1]["id"] = "p0"
