@@ -63,6 +63,14 @@ def as_cvat(folder: Path, split: str = "default") -> Path:
     return folder
 
 
+def changed_cvat(folder: Path, change) -> Path:
+    path = as_cvat(folder) / "annotations/person_keypoints_default.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
 def as_yolo(folder: Path) -> Path:
     for i in range(COUNT):
         split = "val" if i < 3 else "train"
@@ -162,6 +170,40 @@ def test_a_side_without_the_other(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert "train with augment.flip=0" in " ".join(capsys.readouterr().out.split())
     config = yaml.safe_load(Path("conf/data/dance.yaml").read_text())
     assert config["skeleton"]["joints"] == ["head", "neck", "hand_left", "waist", "tail"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("鼻,左手,右手,左足,右足", ["鼻", "左手", "右手", "左足", "右足"]),
+        ("Нос,Левая рука,b,c,नाक", ["нос", "левая_рука", "b", "c", "नाक"]),
+        ("Hüfte links,♥,b,c,d", ["hüfte_links", "joint_2", "b", "c", "d"]),
+    ],
+)
+def test_names_of_any_language_stay(
+    given: str, kept: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def names(content: dict) -> None:
+        content["categories"][0]["keypoints"] = given.split(",")
+
+    code, _ = imported(changed_cvat(tmp_path / "in", names))
+    said = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert "have no names" not in said
+    assert "No joint is a left or a right one" in said
+    assert "train with augment.flip=0" in said
+    assert ("The name '♥' has no letter: the joint is called joint_2." in said) == ("♥" in given)
+    config = yaml.safe_load(Path("conf/data/dance.yaml").read_text(encoding="utf-8"))
+    assert config["skeleton"]["joints"] == kept
+
+
+def test_names_without_a_letter_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def names(content: dict) -> None:
+        content["categories"][0]["keypoints"] = ["♥", "♦", "♣", "♠", "[/]"]
+
+    imported(changed_cvat(tmp_path / "in", names))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The joints have no names with a letter (♥, ♦, ♣, ♠, [/])" in said
 
 
 def test_a_zip_stays_and_gives_the_same(tmp_path: Path) -> None:
@@ -302,14 +344,6 @@ def test_pictures_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
     assert len(set(listed)) == len(listed) == 2 * COUNT
     for name in listed:
         assert Path("data/dance/images", name).samefile(tmp_path / "in" / name)
-
-
-def changed_cvat(folder: Path, change) -> Path:
-    path = as_cvat(folder) / "annotations/person_keypoints_default.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-    return folder
 
 
 @pytest.mark.parametrize("tool", ["cvat", "wide", "zip"])

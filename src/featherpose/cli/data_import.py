@@ -83,7 +83,7 @@ def main(words: list[str]) -> int:
         said = len(labels.notes)
         counts = folder.write(labels, splits, options.out, options.copy, bar)
         for note in labels.notes[said:]:
-            console.print(f"[yellow]{note}[/]")
+            console.print(note, style="yellow", markup=False)
     root = options.out.resolve()
     below = root.is_relative_to(Path.cwd().resolve() / "data")
     shown = (
@@ -198,7 +198,7 @@ def _print(labels: Labels, console) -> None:
             "areas  those of the boxes: OKS then compares with itself only, not with COCO's tables"
         )
     for note in labels.notes:
-        console.print(f"[yellow]{note}[/]")
+        console.print(note, style="yellow", markup=False)
 
 
 def _confirm(labels: Labels, options: argparse.Namespace) -> None:
