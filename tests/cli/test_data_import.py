@@ -532,6 +532,20 @@ def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
         data_import.main([str(source), "--out", "data/other", "--name", "dance", "--yes"])
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_where_nothing_can_be_written_the_option_is_named(packed: bool, tmp_path: Path) -> None:
+    source = as_cvat(tmp_path / "in")
+    if packed:
+        source = tmp_path / "in.zip"
+        with zipfile.ZipFile(source, "w") as out:
+            for path in (tmp_path / "in").rglob("*.*"):
+                out.write(path, path.relative_to(tmp_path / "in"))
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "x"
+    with pytest.raises(UsageError, match=r"--out .*file/x can't be written \(.+\): choose another"):
+        data_import.main([str(source), "--out", str(place), "--yes"])
+
+
 def test_a_source_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not there"):
         imported(tmp_path / "nothing")

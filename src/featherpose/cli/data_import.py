@@ -7,7 +7,8 @@ import argparse
 import re
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,8 @@ def main(words: list[str]) -> int:
     with ExitStack() as opened:
         space = options.out
         if _packed(options.source):
-            unpacked = tempfile.TemporaryDirectory(dir=_beside(options.out))
+            with _naming(options.out):
+                unpacked = tempfile.TemporaryDirectory(dir=_beside(options.out))
             space = Path(opened.enter_context(unpacked))
         labels = read_labels(options.source, options.category, options.joints, space)
         beside = _folder_of(options.source, space)
@@ -80,6 +82,9 @@ def main(words: list[str]) -> int:
         split = folder.Split(options.val, by, options.subject)
         splits = folder.divide(labels, split)
         bar = partial(track, description="pictures", console=console, transient=True)
+        with _naming(options.out):
+            options.out.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=options.out).close()
         said = len(labels.notes)
         counts = folder.write(labels, splits, options.out, options.copy, bar)
         for note in labels.notes[said:]:
@@ -171,6 +176,16 @@ def _folder_of(source: Path, space: Path) -> Path:
 def _beside(out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     return out.parent
+
+
+@contextmanager
+def _naming(out: Path) -> Generator[None]:
+    """Where a folder can't be written the sentence names the option that chose it."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"--out {out} can't be written ({why}): choose another folder.") from error
 
 
 def _print(labels: Labels, console) -> None:
