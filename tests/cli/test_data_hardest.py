@@ -39,6 +39,8 @@ def test_the_doubtful_pictures_come_out_ready_to_be_labelled(
     content = json.loads((out / "labels_coco/annotations/predicted.json").read_text())
     assert {each["file_name"] for each in content["images"]} == {"blobs0.png", "blobs1.png"}
     assert (out / "labels_yolo").is_dir()
+    with pytest.raises(UsageError, match=r"labels_coco is there already.*--out FOLDER"):
+        data_hardest.main(words)
 
 
 def test_what_cannot_be_ranked_is_refused(tmp_path: Path) -> None:

@@ -63,6 +63,14 @@ def as_cvat(folder: Path, split: str = "default") -> Path:
     return folder
 
 
+def changed_cvat(folder: Path, change) -> Path:
+    path = as_cvat(folder) / "annotations/person_keypoints_default.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
 def as_yolo(folder: Path) -> Path:
     for i in range(COUNT):
         split = "val" if i < 3 else "train"
@@ -162,6 +170,40 @@ def test_a_side_without_the_other(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert "train with augment.flip=0" in " ".join(capsys.readouterr().out.split())
     config = yaml.safe_load(Path("conf/data/dance.yaml").read_text())
     assert config["skeleton"]["joints"] == ["head", "neck", "hand_left", "waist", "tail"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("鼻,左手,右手,左足,右足", ["鼻", "左手", "右手", "左足", "右足"]),
+        ("Нос,Левая рука,b,c,नाक", ["нос", "левая_рука", "b", "c", "नाक"]),
+        ("Hüfte links,♥,b,c,d", ["hüfte_links", "joint_2", "b", "c", "d"]),
+    ],
+)
+def test_names_of_any_language_stay(
+    given: str, kept: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def names(content: dict) -> None:
+        content["categories"][0]["keypoints"] = given.split(",")
+
+    code, _ = imported(changed_cvat(tmp_path / "in", names))
+    said = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert "have no names" not in said
+    assert "No joint is a left or a right one" in said
+    assert "train with augment.flip=0" in said
+    assert ("The name '♥' has no letter: the joint is called joint_2." in said) == ("♥" in given)
+    config = yaml.safe_load(Path("conf/data/dance.yaml").read_text(encoding="utf-8"))
+    assert config["skeleton"]["joints"] == kept
+
+
+def test_names_without_a_letter_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def names(content: dict) -> None:
+        content["categories"][0]["keypoints"] = ["♥", "♦", "♣", "♠", "[/]"]
+
+    imported(changed_cvat(tmp_path / "in", names))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The joints have no names with a letter (♥, ♦, ♣, ♠, [/])" in said
 
 
 def test_a_zip_stays_and_gives_the_same(tmp_path: Path) -> None:
@@ -304,6 +346,158 @@ def test_pictures_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
         assert Path("data/dance/images", name).samefile(tmp_path / "in" / name)
 
 
+@pytest.mark.parametrize("tool", ["cvat", "wide", "zip"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_label_takes_no_file_from_outside(tool: str, whole: bool, tmp_path: Path) -> None:
+    """Neither by `..` nor by its whole path, unless --pictures allows it."""
+    outside = tmp_path / "secret.jpg"
+    write_picture(outside, 5)
+    folder, name = tmp_path / "in", str(outside) if whole else "../images/../../secret.jpg"
+    if tool == "wide":
+        labels = as_table(folder, "wide") / "labels.csv"
+        name = name.removeprefix("../images/../")
+        labels.write_text(labels.read_text().replace("0.jpg", name))
+    else:
+        changed_cvat(folder, lambda content: content["images"][0].update(file_name=name))
+    source = folder
+    if tool == "zip":
+        source = tmp_path / "export.zip"
+        with zipfile.ZipFile(source, "w") as out:
+            for path in folder.rglob("*.*"):
+                out.write(path, path.relative_to(folder))
+    with pytest.raises(PoseError, match=r"1 of 10 pictures are not in .*secret\.jpg.*--pictures"):
+        imported(source)
+    assert not list(Path("data").rglob("secret*"))
+    if tool != "zip":
+        code, _ = imported(source, "--pictures", tmp_path)
+        assert code == 0
+
+
+def test_a_label_names_pictures_upwards_within_its_folder_and_of_another_machine(
+    tmp_path: Path,
+) -> None:
+    def names(content: dict) -> None:
+        for i, each in enumerate(content["images"]):
+            start = ("../images/", "C:\\photos\\", "/nowhere/photos/")[i % 3]
+            each["file_name"] = start + each["file_name"]
+
+    code, _ = imported(changed_cvat(tmp_path / "in", names))
+    assert code == 0
+
+
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "sentence"),
+    [
+        (("Wrist_L_y", "wrist_l_z"), (), "row 1: there is Wrist_L_x, but no Wrist_L_y"),
+        (("head_x,", "head.x,"), (), "row 1: there is head.x, but no head.y"),
+        (("head_x", "Wrist_L_x"), (), "row 1: the column Wrist_L_x stands twice"),
+        ((), ("3.jpg", "3.jpg,7"), "row 5: 12 cells, but the first row names 11 columns"),
+    ],
+)
+def test_a_table_whose_columns_are_wrong_is_refused(
+    header: tuple, row: tuple, sentence: str, tmp_path: Path
+) -> None:
+    labels = as_table(tmp_path / "in", "wide") / "labels.csv"
+    for change in (header, row):
+        if change:
+            replaced(labels, *change)
+    with pytest.raises(PoseError, match=rf"labels\.csv, {sentence}"):
+        imported(labels)
+
+
+def test_a_row_may_end_early_or_with_a_separator(tmp_path: Path) -> None:
+    labels = as_table(tmp_path / "in", "wide") / "labels.csv"
+    lines = labels.read_text().splitlines()
+    lines[1] = lines[1].rpartition(",")[0]
+    lines[2] += ","
+    labels.write_text("\n".join(lines))
+    _, found = imported(labels)
+    assert table_of(found)["0"][4, 2] == 0
+    assert table_of(found)["1"][4, 2] == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "sentence"),
+    [
+        ("flip_idx", [0, 2, 5], r"flip_idx is \[0, 2, 5\]; it has to be 5 places from 0 to 4"),
+        ("flip_idx", [1, 2, 0, 3, 4], "each joint's partner"),
+        ("kpt_names", {0: ["a", "b"]}, r"kpt_names is \['a', 'b'\].* list of 5 names"),
+    ],
+)
+def test_a_description_that_fits_no_joints_is_refused(
+    what: str, value: object, sentence: str, tmp_path: Path
+) -> None:
+    described = as_yolo(tmp_path / "in") / "data.yaml"
+    content = yaml.safe_load(described.read_text())
+    described.write_text(yaml.safe_dump({**content, what: value}))
+    with pytest.raises(PoseError, match=sentence):
+        imported(tmp_path / "in")
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_a_yolo_label_without_its_picture_is_refused(all_of_them: bool, tmp_path: Path) -> None:
+    source = as_yolo(tmp_path / "in")
+    (source / "labels/train/classes.txt").write_text("dancer\n")
+    for path in source.rglob("*.png" if all_of_them else "7.png"):
+        path.unlink()
+    lost = "10 of 10" if all_of_them else r"1 of 10 .*train/7\.txt"
+    with pytest.raises(PoseError, match=rf"{lost}.* below images/"):
+        imported(source)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("x", "line 1: word 2 is 'x', not a number"),
+        ("nan", "line 1: word 2 is 'nan', not a number"),
+        ("160", "line 1: 160 is far outside of the picture.* these look like pixels"),
+        ("0.5 1", "line 1: 21 words instead of 20 numbers"),
+    ],
+)
+def test_a_line_of_yolo_that_is_wrong_is_told(word: str, sentence: str, tmp_path: Path) -> None:
+    replaced(as_yolo(tmp_path / "in") / "labels/val/1.txt", "0.500000", word)
+    with pytest.raises(PoseError, match=rf"val/1\.txt, {sentence}"):
+        imported(tmp_path / "in")
+
+
+def test_two_pictures_of_one_id_are_refused_and_one_listed_twice_is_one(tmp_path: Path) -> None:
+    def other(content: dict) -> None:
+        content["images"][1]["id"] = "p0"
+
+    def same(content: dict) -> None:
+        content["images"].append(content["images"][0])
+
+    with pytest.raises(PoseError, match=r"id p0, default_0\.jpg and default_1\.jpg"):
+        imported(changed_cvat(tmp_path / "other", other))
+    _, found = imported(changed_cvat(tmp_path / "same", same))
+    assert sum(len(content["images"]) for content in found.values()) == COUNT
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"keypoints": [float("nan"), 5, 2] * 5}, {"bbox": [float("nan"), 1, 5, 5]}],
+)
+def test_a_nan_is_told_of_ones_own_file_and_record(what: dict, tmp_path: Path) -> None:
+    source = changed_cvat(tmp_path / "in", lambda content: content["annotations"][7].update(what))
+    with pytest.raises(PoseError, match=r"person_keypoints_default\.json, record 7: .* a NaN"):
+        imported(source)
+    assert not Path("data").exists()
+
+
+def test_a_nan_that_is_not_labelled_is_none(tmp_path: Path) -> None:
+    def unlabelled(content: dict) -> None:
+        content["annotations"][7]["keypoints"][-3:] = [None, None, 0]
+
+    code, _ = imported(changed_cvat(tmp_path / "in", unlabelled))
+    assert code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -336,6 +530,20 @@ def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
         imported(source)
     with pytest.raises(UsageError, match=r"dance.yaml is there already"):
         data_import.main([str(source), "--out", "data/other", "--name", "dance", "--yes"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_where_nothing_can_be_written_the_option_is_named(packed: bool, tmp_path: Path) -> None:
+    source = as_cvat(tmp_path / "in")
+    if packed:
+        source = tmp_path / "in.zip"
+        with zipfile.ZipFile(source, "w") as out:
+            for path in (tmp_path / "in").rglob("*.*"):
+                out.write(path, path.relative_to(tmp_path / "in"))
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "x"
+    with pytest.raises(UsageError, match=r"--out .*file/x can't be written \(.+\): choose another"):
+        data_import.main([str(source), "--out", str(place), "--yes"])
 
 
 def test_a_source_that_is_none(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ WRONG = {
         "image_id should be a whole",
     ),
     "a picture's name": (lambda r: changed(r, image_id="x"), "do not list, e.g. x"),
+    "text for a number": (
+        lambda r: changed(r, image_id=str(r[1]["image_id"])),
+        "do not list, .* image_id is text here and a number in the annotations",
+    ),
     "other categories": (lambda r: [{**r[0], "category_id": 3}], "all its records are of other"),
     "beyond all numbers": (lambda r: changed(r, keypoints=[10**400] * 51), "beyond all numbers"),
     "a box of text": (lambda r: [{**r[0], "bbox": "abcd"}], "bbox is not a list of numbers"),
@@ -189,6 +193,8 @@ def test_pictures_with_names_for_ids_are_scored_and_written(folder, results, tmp
     (tmp_path / "plain.json").write_text(plain)
     expected = coco.ground_truth(folder)
     numbers, _ = read_results(tmp_path / "plain.json", expected, COCO)
+    with pytest.raises(PoseError, match="image_id is a number here and text in the annotations"):
+        read_results(tmp_path / "plain.json", truth, COCO)
     assert average_precision(truth, found, COCO.sigmas) == average_precision(
         expected, numbers, COCO.sigmas
     )

@@ -95,6 +95,7 @@ def main(words: list[str]) -> int:
         )
     pose = Pose(options.network, protocol={"flip": False})
     labels = Predicted(pose.skeleton, options.labels.split(","), options.threshold)
+    labels.refuse_corrected(options.out, "--out FOLDER")
     if options.boxes is not None:
         find: FindBoxes = BoxesFromFile(options.boxes)
         asked = 1

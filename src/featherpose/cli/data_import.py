@@ -7,7 +7,8 @@ import argparse
 import re
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,26 +63,32 @@ def main(words: list[str]) -> int:
     with ExitStack() as opened:
         space = options.out
         if _packed(options.source):
-            beside = tempfile.TemporaryDirectory(dir=_beside(options.out))
-            space = Path(opened.enter_context(beside))
+            with _naming(options.out):
+                unpacked = tempfile.TemporaryDirectory(dir=_beside(options.out))
+            space = Path(opened.enter_context(unpacked))
         labels = read_labels(options.source, options.category, options.joints, space)
-        roots = [options.pictures or _folder_of(options.source, space)]
+        beside = _folder_of(options.source, space)
         _print(labels, console)
         _confirm(labels, options)
-        missing = folder.find_pictures(labels, roots)
+        roots = [options.pictures or beside]
+        missing = folder.find_pictures(labels, roots, beside, _packed(options.source))
         if missing:
+            where = options.pictures or (options.source if _packed(options.source) else beside)
             raise PoseError(
-                f"{len(missing):,} of {len(labels.pictures):,} pictures are not there, e.g. {missing[0]}. "
+                f"{len(missing):,} of {len(labels.pictures):,} pictures are not in {where}, e.g. {missing[0]}. "
                 "Say where they lie with --pictures FOLDER."
             )
         by = options.by or ("video" if all(p.group for p in labels.pictures) else "picture")
         split = folder.Split(options.val, by, options.subject)
         splits = folder.divide(labels, split)
         bar = partial(track, description="pictures", console=console, transient=True)
+        with _naming(options.out):
+            options.out.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=options.out).close()
         said = len(labels.notes)
         counts = folder.write(labels, splits, options.out, options.copy, bar)
         for note in labels.notes[said:]:
-            console.print(f"[yellow]{note}[/]")
+            console.print(note, style="yellow", markup=False)
     root = options.out.resolve()
     below = root.is_relative_to(Path.cwd().resolve() / "data")
     shown = (
@@ -171,6 +178,16 @@ def _beside(out: Path) -> Path:
     return out.parent
 
 
+@contextmanager
+def _naming(out: Path) -> Generator[None]:
+    """Where a folder can't be written the sentence names the option that chose it."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"--out {out} can't be written ({why}): choose another folder.") from error
+
+
 def _print(labels: Labels, console) -> None:
     from featherpose.importing.labels import pairs_of
 
@@ -196,7 +213,7 @@ def _print(labels: Labels, console) -> None:
             "areas  those of the boxes: OKS then compares with itself only, not with COCO's tables"
         )
     for note in labels.notes:
-        console.print(f"[yellow]{note}[/]")
+        console.print(note, style="yellow", markup=False)
 
 
 def _confirm(labels: Labels, options: argparse.Namespace) -> None:

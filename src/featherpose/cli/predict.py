@@ -190,13 +190,7 @@ def labels_for(cfg: DictConfig, source: Source, pose: Pose) -> Predicted | None:
 
     kinds = list(cfg.labels) if isinstance(cfg.labels, ListConfig) else [cfg.labels]
     labels = Predicted(pose.skeleton, kinds, cfg.draw_threshold)
-    for kind in labels.kinds:
-        folder = Path(cfg.out) / f"labels_{kind}"
-        if folder.exists():
-            raise UsageError(
-                f"{folder} is there already, perhaps with labels that somebody has corrected: choose another folder "
-                "with out=FOLDER, or move it away first."
-            )
+    labels.refuse_corrected(Path(cfg.out), "out=FOLDER")
     return labels
 
 

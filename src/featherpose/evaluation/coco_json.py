@@ -78,9 +78,15 @@ def read_results(
         )
     foreign = ~np.isin(image_id, truth.images)
     if foreign.any():
+        first = records[int(foreign.argmax())].image_id
+        why = "are these predictions for another split?"
+        if isinstance(first, str) and not truth.names:
+            why = "image_id is text here and a number in the annotations."
+        elif isinstance(first, int) and truth.names:
+            why = "image_id is a number here and text in the annotations."
         raise PoseError(
             f"{path}: {foreign.sum()} of {len(records)} records are in pictures that the annotations do not list, e.g. "
-            f"{records[int(foreign.argmax())].image_id}: are these predictions for another split?"
+            f"{first}: {why}"
         )
     keypoints = table[..., :2]
     area = _box_areas(path, records) if records[0].bbox else extent_area(keypoints)

@@ -21,7 +21,10 @@ KEY = "preds"
 LARGEST = (
     2**31
 )  # bytes of a file unpacked: COCO's 11,000 validation persons in eight stages are 50 MB
-OUTSIDE = 0.5  # share of persons whose prediction lies off their crop, from which a file is of other persons
+# Share of persons whose prediction lies off their crop, from which a file is of other persons. Measured on MPII's 2,958
+# validation persons: the two published hourglass files 0, the annotated joints 0.1%; the same files reversed 21.2%, in
+# random order 20.8% and 21.4%, shifted by one person 16.7% and 16.6%. LSPET's joints 0.8%, reversed 21.3%.
+OUTSIDE = 0.1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,15 @@ def _add(
         name = record.get("file_name") if isinstance(record, dict) else None
         if not isinstance(name, str):
             raise PoseError(f"{path} has a picture without file_name: {str(record)[:80]}.")
-        places[record.get("id")] = len(labels.pictures)
+        earlier = places.setdefault(record.get("id"), len(labels.pictures))
+        if earlier < len(labels.pictures):
+            first = labels.pictures[earlier].name
+            if first == name.replace("\\", "/"):
+                continue  # listed twice
+            raise PoseError(
+                f"{path} gives two pictures the id {record.get('id')}, {first} and {name}: whose people are whose "
+                "can't be told. Import the files that it was merged from, in one folder."
+            )
         beside = path.parent / name.replace("\\", "/")
         there = beside if beside.is_file() else None
         own = split or split_of(*Path(name.replace("\\", "/")).parts[:-1])
@@ -130,6 +139,10 @@ def _person(record: Mapping[str, Any], place: int, count: int, path: Path) -> La
             f"{path}, record {record.get('id')}: its keypoints are not {count} times x, y, flag, or its box is no box."
         ) from error
     visible = np.clip(np.nan_to_num(table[:, 2]), 0, 2).astype(np.uint8)
+    if not (np.isfinite(table[visible > 0]).all() and np.isfinite(box).all()):
+        raise PoseError(
+            f"{path}, record {record.get('id')}: a labelled joint or the box is a NaN or an infinity."
+        )
     area = record.get("area")
     usable = box.shape == (4,) and bool((box[2:] > 0).all())
     return Labelled(
@@ -137,5 +150,5 @@ def _person(record: Mapping[str, Any], place: int, count: int, path: Path) -> La
         table[:, :2],
         visible,
         box if usable else None,
-        float(area) if isinstance(area, int | float) and area > 0 else None,
+        float(area) if isinstance(area, int | float) and 0 < area < math.inf else None,
     )

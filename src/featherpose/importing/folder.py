@@ -87,15 +87,32 @@ def divide(labels: Labels, split: Split) -> list[str]:
     return found
 
 
-def find_pictures(labels: Labels, roots: Iterable[Path]) -> list[str]:
-    """Looks for the pictures that do not lie where the labels say; gives the names of those that are missing."""
+def find_pictures(
+    labels: Labels, roots: Iterable[Path], beside: Path, packed: bool = False
+) -> list[str]:
+    """Looks for the pictures that do not lie where the labels say; gives the names of those that are missing.
+
+    What labels name is taken out of the roots and the folder `beside` alone: they may be anybody's. Only a project of
+    one's own (SLEAP's), which is not packed, knows its pictures by their whole paths.
+    """
+    roots = list(roots)
+    folders = [os.path.abspath(each) for each in (*roots, beside)]
+
+    def within(path: Path) -> Path | None:
+        """The file, without its `..`; links in the folders may lead anywhere (DVC, git-annex)."""
+        straight = Path(os.path.abspath(path))
+        there = any(straight.is_relative_to(each) for each in folders) and straight.is_file()
+        return straight if there else None
+
+    for picture in labels.pictures:
+        if picture.path is not None and (packed or inside(picture.name) != Path(picture.name)):
+            picture.path = within(picture.path)
     waiting = [p for p in labels.pictures if p.path is None and p.pixels is None]
     if not waiting:
         return []
-    roots = list(roots)
     for picture in waiting:
-        places = (root / each / picture.name for root in roots for each in (".", "images"))
-        picture.path = next((place for place in places if place.is_file()), None)
+        places = (within(root / each / picture.name) for root in roots for each in (".", "images"))
+        picture.path = next((place for place in places if place is not None), None)
     waiting = [p for p in waiting if p.path is None]
     by_name: dict[str, list[Path]] = {}
     if waiting:

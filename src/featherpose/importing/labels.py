@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,16 +69,24 @@ def named(labels: Labels, names: list[str] | None) -> Labels:
     count = len(labels.joints)
     if names is not None and len(names) != count:
         raise PoseError(f"--joints names {len(names)} joints, the labels have {count}.")
-    spelled = [spell(name) for name in (names or labels.joints)]
-    if not any(re.search("[a-z]", name) for name in spelled) and names is None:  # numbers alone
+    given = names or labels.joints
+    spelled = [spell(name) for name in given]
+    if not any(map(str.isalpha, "".join(spelled))) and names is None:  # numbers alone
+        said = "" if all(spelled) else f" with a letter ({', '.join(given)})"
         if count == len(COCO):
             spelled = list(COCO.joints)
             labels.notes.append(
-                "17 joints without names were taken for COCO's; --joints names others."
+                f"17 joints that have no names{said} were taken for COCO's; --joints names others."
             )
         else:
             spelled = _numbered(count, labels.pairs)
-            labels.notes.append("The joints have no names; --joints a,b,c gives them some.")
+            labels.notes.append(f"The joints have no names{said}; --joints a,b,c gives them some.")
+    for place, name in enumerate(spelled):
+        if not name:
+            spelled[place] = f"joint_{place + 1}"
+            labels.notes.append(
+                f"The name {given[place]!r} has no letter: the joint is called {spelled[place]}."
+            )
     by_name = {frozenset(map(spelled.index, pair)) for pair in pairs_of(spelled)}
     for a, b in labels.pairs:
         if frozenset((a, b)) not in by_name:
@@ -91,7 +100,13 @@ def named(labels: Labels, names: list[str] | None) -> Labels:
         raise PoseError(
             f"Several joints are called {', '.join(twice)}; give them names with --joints a,b,c."
         )
-    for name in alone(spelled):
+    unpaired = alone(spelled)
+    if not unpaired and not pairs_of(spelled):
+        labels.notes.append(
+            "No joint is a left or a right one: a mirrored picture shows those that are on the wrong side, so name "
+            "them with --joints left_a,right_a,... or train with augment.flip=0."
+        )
+    for name in unpaired:
         side, _, bare = name.partition("_")
         spelled[spelled.index(name)] = f"{bare}_{side}"
         labels.notes.append(
@@ -114,12 +129,17 @@ def _numbered(count: int, pairs: list[tuple[int, int]]) -> list[str]:
 def spell(name: str) -> str:
     """`LWrist`, `wrist_l`, `Left Wrist`, `wrist.left` -> left_wrist; whatever has no side stays, in lower case."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[LR])(?=[A-Z][a-z])", "_", str(name).strip())
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", apart.lower()) if word]
+    words = "".join(c if _in_word(c) else " " for c in apart.lower()).split()
     for place in (0, -1):
         if len(words) > 1 and words[place] in _SIDES:
             side = _SIDES[words.pop(place)]
             return "_".join([side, *words])
     return "_".join(words)
+
+
+def _in_word(letter: str) -> bool:
+    r"""Letters of any script, and their marks, as Hindi's vowels, which \w does not take for part of a word."""
+    return letter.isalnum() or unicodedata.category(letter).startswith("M")
 
 
 def pairs_of(joints: list[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featherpose.errors import PoseError
+from featherpose.errors import PoseError, UsageError
 from featherpose.importing import folder, tracked, yolo
 from featherpose.importing.labels import Labelled, Labels, Picture
 from featherpose.settings import choice
@@ -55,7 +55,19 @@ class Predicted:
         for picture in pictures:
             picture.name = Path(picture.name).name
         folder.names_apart(pictures)
-        folders = [out / f"labels_{kind}" for kind in self.kinds]
+        folders = self.folders(out)
         for kind, target in zip(self.kinds, folders, strict=True):
             KINDS[kind](self.labels, [SPLIT] * len(pictures), target)
         return folders
+
+    def folders(self, out: Path) -> list[Path]:
+        return [out / f"labels_{kind}" for kind in self.kinds]
+
+    def refuse_corrected(self, out: Path, setting: str) -> None:
+        """Before anything is looked for; `setting` is how another folder is chosen."""
+        for each in self.folders(out):
+            if each.exists():
+                raise UsageError(
+                    f"{each} is there already, perhaps with labels that somebody has corrected: choose another folder "
+                    f"with {setting}, or move it away first."
+                )

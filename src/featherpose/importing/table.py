@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ FLAG = ("v", "visible", "visibility", "flag")
 SURE = ("likelihood", "confidence", "score")
 BOX = (("box_x", "box_y", "box_w", "box_h"), ("bbox_x", "bbox_y", "bbox_w", "bbox_h"),
        ("x_min", "y_min", "box_width", "box_height"))  # fmt: skip
+APART = ("_", ".", " ", "-")  # stands between a joint's name and x or y
 SURE_ENOUGH = 0.6  # DeepLabCut's own cut-off: below it a tracker's point is no label
 
 
@@ -47,8 +49,11 @@ def read(source: Path, category: str | None = None) -> Labels | None:
             f"{path} has no column with the picture's file; it can be called {', '.join(PICTURE)}."
         )
     joint = _column(low, JOINT)
+    _check(path, header, rows)
     records = [
-        dict(zip(low, row, strict=False)) for row in rows[1:] if any(cell.strip() for cell in row)
+        dict(zip_longest(low, row[: len(low)], fillvalue=""))
+        for row in rows[1:]
+        if any(cell.strip() for cell in row)
     ]
     if joint is not None and "x" in low and "y" in low:
         return _long(path, records, low, low[picture], low[joint])
@@ -63,6 +68,28 @@ def _rows(path: Path) -> list[list[str]]:
     first = text.partition("\n")[0]
     mark = max((",", ";", "\t"), key=first.count)
     return [row for row in csv.reader(text.splitlines(), delimiter=mark) if row]
+
+
+def _check(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """What would be dropped without a word."""
+    low = [column.lower() for column in header]
+    twice = next(
+        (n for column, n in zip(low, header, strict=True) if column and low.count(column) > 1), None
+    )
+    if twice is not None:
+        raise PoseError(f"{path}, row 1: the column {twice} stands twice.")
+    for column, name in zip(low, header, strict=True):
+        other = {"x": "y", "y": "x"}.get(column[-1:])
+        if other and column[-2:-1] in APART and f"{column[:-1]}{other}" not in low:
+            raise PoseError(
+                f"{path}, row 1: there is {name}, but no {name[:-1]}{other}; rename it if it is no joint's."
+            )
+    for number, row in enumerate(rows[1:], 2):
+        if any(cell.strip() for cell in row[len(low) :]):
+            raise PoseError(
+                f"{path}, row {number}: {len(row)} cells, but the first row names {len(low)} columns. "
+                "A cell with the separator in it has to stand in quotes."
+            )
 
 
 def _column(low: Sequence[str], names: Sequence[str]) -> int | None:
@@ -92,7 +119,7 @@ def _wide(path: Path, records: list[dict[str, str]], header: list[str], picture:
     """NAME_x and NAME_y (or NAME.x), NAME_v beside them."""
     ends = {}
     for column in header:
-        for apart in ("_", ".", " ", "-"):
+        for apart in APART:
             if column.lower().endswith(f"{apart}x") and f"{column[:-1].lower()}y" in map(
                 str.lower, header
             ):

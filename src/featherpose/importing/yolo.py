@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from featherpose.importing.labels import PICTURES, Labelled, Labels, Picture, sp
 from featherpose.skeletons import flipped
 
 FIRST = 5  # numbers before the joints: class, centre x, centre y, width, height
+CLASSES = "classes.txt"  # the names of the classes, which labelImg writes beside the labels
+FARTHEST = 5.0  # pictures' sides from the corner; a labelled joint may lie a little outside
 
 
 def read(source: Path, category: str | None = None) -> Labels | None:
@@ -26,18 +29,19 @@ def read(source: Path, category: str | None = None) -> Labels | None:
     if described is None and not source.is_dir():
         return None
     described = described or {}
-    pictures = {path: _picture_of(path) for path in sorted(folder.rglob("labels/**/*.txt"))}
+    files = sorted(p for p in folder.rglob("labels/**/*.txt") if p.name != CLASSES)
+    pictures = {path: _picture_of(path) for path in files}
     found = {path: picture for path, picture in pictures.items() if picture is not None}
-    if not found:
-        return None
     count, width = _shape(described, list(found))
-    if count == 0:
+    if not pictures or count == 0:
         return None
-    names = _names(described, count)
-    labels = Labels("YOLO-pose", names, [], [])
-    order = described.get("flip_idx")
-    if isinstance(order, list) and sorted(order) == list(range(count)):
-        labels.pairs = [(i, j) for i, j in enumerate(order) if i < j and order[j] == i]
+    if alone := [path for path in files if path not in found]:
+        raise PoseError(
+            f"{len(alone):,} of {len(files):,} YOLO labels are without their picture, e.g. {alone[0]}: it has to lie "
+            "below images/ as the label does below labels/."
+        )
+    labels = Labels("YOLO-pose", _names(described, count), [], [])
+    labels.pairs = _pairs(described.get("flip_idx"), count)
     wanted = _class(described.get("names"), category)
     for path, picture in found.items():
         shown = picture.relative_to(folder).as_posix()
@@ -107,9 +111,24 @@ def _names(described: Mapping[str, Any], count: int) -> list[str]:
     given = described.get("kpt_names")
     if isinstance(given, dict) and given:  # by class: {0: [nose, ...]}
         given = next(iter(given.values()))
-    if isinstance(given, list) and len(given) == count:
-        return [str(name) for name in given]
-    return [str(i + 1) for i in range(count)]
+    if not given:
+        return [str(i + 1) for i in range(count)]
+    if not isinstance(given, list) or len(given) != count:
+        raise PoseError(f"kpt_names is {given}; it has to be a list of {count} names.")
+    return [str(name) for name in given]
+
+
+def _pairs(order: object, count: int) -> list[tuple[int, int]]:
+    """flip_idx says for each joint which one takes its place in a mirrored picture."""
+    if not order:
+        return []
+    places = order if isinstance(order, list) and all(type(j) is int for j in order) else []
+    if sorted(places) != list(range(count)) or any(places[j] != i for i, j in enumerate(places)):
+        raise PoseError(
+            f"flip_idx is {order}; it has to be {count} places from 0 to {count - 1}, each joint's partner and its own "
+            "where it has none."
+        )
+    return [(i, j) for i, j in enumerate(places) if i < j]
 
 
 def _class(names: object, category: str | None) -> int | None:
@@ -134,14 +153,16 @@ def _people(
         return []
     size = image.upright_size(picture)
     for number, words in enumerate(lines, 1):
-        try:
-            values = np.array(words, np.float64)
-        except ValueError:
-            values = np.zeros(0)
-        if len(values) != FIRST + count * width or not np.isfinite(values).all():
+        if len(words) != FIRST + count * width:
             raise PoseError(
                 f"{path}, line {number}: {len(words)} words instead of {FIRST + count * width} numbers "
                 f"(class, box, {count} joints of {width})."
+            )
+        values = np.array([_number(word) for word in words])
+        if not np.isfinite(values).all():
+            bad = int(np.isfinite(values).argmin())
+            raise PoseError(
+                f"{path}, line {number}: word {bad + 1} is {words[bad][:40]!r}, not a number."
             )
         if wanted is not None and int(values[0]) != wanted:
             continue
@@ -150,6 +171,12 @@ def _people(
         table = values[FIRST:].reshape(count, width)
         there = (table[:, :2] != 0).any(axis=1)  # YOLO writes 0 0 for what is not labelled
         flags = table[:, 2].clip(0, 2) if width == 3 else np.where(there, 2, 0)
+        most = np.abs(np.concatenate([values[1:FIRST], table[flags > 0, :2].ravel()])).max()
+        if most > FARTHEST:
+            raise PoseError(
+                f"{path}, line {number}: {most:g} is far outside of the picture. YOLO's numbers are shares of its "
+                "width and height, from 0 to 1; these look like pixels."
+            )
         box = np.concatenate([corner, sides])
         found.append(
             Labelled(
@@ -160,6 +187,13 @@ def _people(
             )
         )
     return found
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
 
 
 def write(labels: Labels, splits: list[str], out: Path) -> None:
