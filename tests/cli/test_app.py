@@ -88,7 +88,8 @@ def test_sweeps_stay_sweeps(word: str) -> None:
         ("predict", ["me.jpg"], r"me\.jpg is no setting; .* e\.g\. source=me\.jpg"),
         ("evaluate", ["runs/train/x"], r"e\.g\. checkpoint=runs/train/x"),
         ("train", ["lapx"], r"lapx is no setting; .* e\.g\. schedule\.epochs=3"),
-        ("predict", ["source=a.jpg", "source=b.jpg"], "source= is said twice"),
+        ("predict", ["source=a.jpg", "source=b.jpg"], "source= takes one picture"),
+        ("predict", ["source=[a.jpg,b.jpg]"], "source= takes one picture"),
     ],
 )
 def test_what_is_no_setting_is_told(verb: str, words: list[str], sentence: str) -> None:

@@ -279,7 +279,7 @@ def test_a_copy_of_a_run_is_no_second_seed(write_run: Any) -> None:
     found, left = tables(runs)
     text = markdown(found, left)
     assert "80.00 ±" not in text
-    assert "2 runs of a share 1 seeds: no deviation over seeds." in text
+    assert "Runs of a repeat a seed, or one is a copy: no deviation over seeds." in text
     other = Run(write_run("b", score=82.0, seed=1, config=LAPX))
     text = markdown(*tables([runs[0], other]))
     assert "81.00 ± 1.41" in text

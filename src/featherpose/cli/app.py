@@ -58,27 +58,8 @@ IN_HYDRAS_GRAMMAR = r"[A-Za-z0-9_ /\\+.%*@?|:-]*"
 NO_TEXT = r"(?i)[+-]?[0-9_.]+(e[+-]?[0-9]+)?|true|false|inf|nan"
 # Settings whose value is a name or a place, whatever it looks like: 2024_05_12 is no number, a,b.jpg no sweep
 NAMES = (
-    *(
-        "source",
-        "out",
-        "boxes",
-        "checkpoint",
-        "weights",
-        "onnx",
-        "predictions",
-        "crops",
-        "bundle",
-        "web",
-        "init",
-    ),
-    *(
-        "data.root",
-        "data.detections",
-        "data.cache_folder",
-        "loss.teacher",
-        "paths.runs",
-        "paths.data",
-    ),
+    *"source out boxes checkpoint weights onnx predictions crops bundle web init".split(),
+    *"data.root data.detections data.cache_folder loss.teacher paths.runs paths.data".split(),
 )
 # What a word without a key stands for
 FIRST = {"predict": "source", "evaluate": "checkpoint", "export": "checkpoint"}
@@ -210,9 +191,13 @@ def refuse_what_is_no_setting(verb: str, overrides: list[str]) -> None:
     if bare is not None:
         hint = f"{FIRST[verb]}={bare}" if verb in FIRST else "schedule.epochs=3"
         raise UsageError(f"{bare} is no setting; those are written key=value, e.g. {hint}.")
-    if len([word for word in overrides if word.startswith("source=")]) > 1:
+    sources = [word.partition("=")[2] for word in overrides if word.startswith("source=")]
+    listed = any(
+        re.fullmatch(r"\[.*,.*\]", value) and not Path(value).exists() for value in sources
+    )
+    if len(sources) > 1 or listed:
         raise UsageError(
-            "source= is said twice. It takes one picture, video or folder, or a pattern in quotes: 'source=*.jpg'."
+            "source= takes one picture, video or folder, or a pattern in quotes: 'source=*.jpg'."
         )
 
 

@@ -308,7 +308,7 @@ def _remarks(found: Sequence[Table], left: Sequence[Run]) -> list[str]:
     if any(not math.isnan(group.deviation("score")) for group in groups):
         remarks.append("± is the sample standard deviation over seeds.")
     remarks += [
-        f"{len(group.runs)} runs of {group.name} share {len(set(group.seeds))} seeds: no deviation over seeds."
+        f"Runs of {group.name} repeat a seed, or one is a copy: no deviation over seeds."
         for group in groups
         if group.repeated
     ]
