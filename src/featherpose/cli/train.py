@@ -55,10 +55,10 @@ def main(cfg: DictConfig) -> float | None:
     if ended := ended_before(cfg, folder):
         console.print(f"finished before: {folder}")
         return ended.best.score if ended.best else None
-    check_seed(cfg.seed)
     name, group, tags = dashboards.describe_run(cfg, dict(HydraConfig.get().runtime.choices))
     first = on_first_rank()
     try:
+        check_seed(cfg.seed)
         checkpoint, before = checkpoint_to_resume(cfg, folder), RunRecord.read(folder)
         if first and before:
             refuse_while_it_runs(folder, before)
