@@ -58,7 +58,7 @@ def main(cfg: DictConfig) -> None:
     source = open_source(cfg.source)
     keep_the_own(cfg, source)
     find, every = boxes_for(cfg, pose.skeleton)
-    closer = cfg.boxes in (None, "auto")
+    closer = cfg.boxes in (None, "auto", "track")
     smooth = OneEuro(**(cfg.smoothing or {})) if cfg.smooth else None
     if cfg.smooth and not source.moving:
         console.print("smooth=true is for videos; pictures stay as they are")
