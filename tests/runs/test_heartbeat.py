@@ -104,12 +104,13 @@ def test_a_folder_that_is_being_trained_in_is_refused(tmp_path: Path, gone: int)
 
 def test_a_process_that_waits_to_be_reaped_is_dead(tmp_path: Path) -> None:
     """As in a container whose first process reaps nobody."""
-    here = {"host": socket.gethostname(), "machine": machine()}
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert died(tmp_path, running(pid=process.pid, **here)) is None
+    record = running(pid=process.pid, host=socket.gethostname(), machine=machine())
+    record.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    assert died(tmp_path, record) is None
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert died(tmp_path, running(pid=process.pid, **here)) is not None
+    assert died(tmp_path, record) is not None
     process.communicate()
 
 
