@@ -95,25 +95,26 @@ def _add(
         name = record.get("file_name") if isinstance(record, dict) else None
         if not isinstance(name, str):
             raise PoseError(f"{path} has a picture without file_name: {str(record)[:80]}.")
+        name = name.replace("\\", "/")
         earlier = places.setdefault(record.get("id"), len(labels.pictures))
         if earlier < len(labels.pictures):
             first = labels.pictures[earlier].name
-            if first == name.replace("\\", "/"):
+            if first == name:
                 continue  # listed twice
             raise PoseError(
                 f"{path} gives two pictures the id {record.get('id')}, {first} and {name}: whose people are whose "
                 "can't be told. Import the files that it was merged from, in one folder."
             )
-        beside = path.parent / name.replace("\\", "/")
+        beside = path.parent / name
         there = beside if beside.is_file() else None
-        own = split or split_of(*Path(name.replace("\\", "/")).parts[:-1])
+        own = split or split_of(*Path(name).parts[:-1])
         sides = record.get("width"), record.get("height")
         size = (
             (int(sides[0]), int(sides[1]))
             if all(isinstance(s, int) and s > 0 for s in sides)
             else None
         )
-        labels.pictures.append(Picture(name.replace("\\", "/"), there, size, split=own))
+        labels.pictures.append(Picture(name, there, size, split=own))
     lost = crowds = 0
     for record in content["annotations"]:
         if record.get("category_id") not in ids or not record.get("keypoints"):

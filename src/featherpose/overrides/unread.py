@@ -85,13 +85,18 @@ def _leaves(path: Path, value: Any) -> Iterator[Path]:
 
 def without_the_added(job: HydraConf) -> Any:
     """The config of the same choices, with no value changed."""
+    plain = composed(str(job.job.config_name), choices_of(job))
+    return OmegaConf.to_container(plain, resolve=False)
+
+
+def choices_of(job: HydraConf) -> list[str]:
+    """The words that choose from groups, and where these are looked for."""
     groups = [
         str(o.input_line)
         for o in parsed(job.overrides.task)
         if o.key_or_group in job.runtime.choices
     ]
-    words = [*groups, *(w for w in job.overrides.hydra if w.startswith("hydra.searchpath="))]
-    return OmegaConf.to_container(composed(str(job.job.config_name), words), resolve=False)
+    return [*groups, *(w for w in job.overrides.hydra if w.startswith("hydra.searchpath="))]
 
 
 def composed(name: str, words: Sequence[str]) -> DictConfig:
@@ -184,8 +189,7 @@ def accepts(name: str, parameter: str) -> bool:
 
 def sentence(path: Path) -> str:
     key, job = ".".join(path), HydraConfig.get()
-    choices = [w for w in job.overrides.task if w.partition("=")[0] in job.runtime.choices]
-    near = hint(key, str(job.job.config_name), choices)
+    near = hint(key, str(job.job.config_name), choices_of(job))
     return (
         f"Nothing reads +{key}{near}: it is no key of the config, no parameter of what is built there, and no other "
         f"value refers to it by ${{{key}}}. Leave it out, or write it as --cfg job shows it."

@@ -11,7 +11,19 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from featherpose.runs import metrics_csv
 
 
-class MetricsFile(Logger):
+class PlainFile(Logger):
+    """Rows of a file in the run's folder, which needs no versions and whose config.yaml holds the settings."""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml holds them."""
+
+
+class MetricsFile(PlainFile):
     """`metrics.csv`: one row per epoch, columns as they come; a resumed run goes on below its own rows.
 
     What is logged without an epoch is a row of `steps.csv`.
@@ -26,14 +38,6 @@ class MetricsFile(Logger):
     @property
     def name(self) -> str:
         return "metrics.csv"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

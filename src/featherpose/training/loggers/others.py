@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from featherpose.runs import metrics_csv
 from featherpose.runs.flat import flat
 from featherpose.training.loggers.identity import Identity
+from featherpose.training.loggers.metrics_file import PlainFile
 
 
 def tensorboard_logger(identity: Identity, directory: str) -> TensorBoardLogger:
@@ -66,7 +67,7 @@ class MLflowRun(MLFlowLogger):
         super().log_hyperparams(values)
 
 
-class AllRows(Logger):
+class AllRows(PlainFile):
     """All rows in `RUN/steps/metrics.csv`; `RUN/metrics.csv` and `RUN/steps.csv` are there anyway.
 
     Lightning's own CSVLogger deletes the rows of a run that goes on.
@@ -79,14 +80,6 @@ class AllRows(Logger):
     @property
     def name(self) -> str:
         return "steps"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
