@@ -33,9 +33,10 @@ class Wish:
 
     def of(self, runs: Sequence[Run]) -> list[Run]:
         kept = [run for run in runs if all(_fits(run, each) for each in self.where)]
-        for key in (each.partition("=")[0] for each in self.where if not kept and runs):
-            if key not in _SETTINGS and all(run.select(key) is None for run in runs):
-                raise UsageError(f"--where {key}=: no run has such a key in its config.")
+        if runs and not kept:
+            for key in (each.partition("=")[0] for each in self.where):
+                if key not in _SETTINGS and all(run.select(key) is None for run in runs):
+                    raise UsageError(f"--where {key}=: no run has such a key in its config.")
         if self.sort == "started":
             return kept  # as they were found
         if self.sort == "name":

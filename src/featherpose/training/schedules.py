@@ -106,19 +106,17 @@ class Schedule:
             if key in ("batch_size", "validate_every") or value != FOREVER:
                 # kept as an integer: 1e5 steps are 100000
                 object.__setattr__(self, key, whole(f"schedule.{key}", value, least=1))
-        open_end = math.isinf(self.length) and not self.endless
-        if open_end and any(m < 1 for m in self.milestones):
+        asked = [key for key, value in (self.rate or {}).items() if value is None]
+        relative = [
+            *("schedule.milestones has shares of the run" for m in self.milestones if m < 1),
+            *(f"schedule.rate.{key} is the run's length" for key in asked),
+        ]
+        if relative and math.isinf(self.length) and not self.endless:
             raise PoseError(
-                f"schedule.milestones has shares of the run, whose {UNITS[self.unit]} are not said: "
+                f"{relative[0]}, whose {UNITS[self.unit]} are not said: "
                 f"set schedule.{UNITS[self.unit]}, or schedule.unit."
             )
         if self.rate is not None:
-            asked = [key for key, value in self.rate.items() if value is None]
-            if open_end and asked:
-                raise PoseError(
-                    f"schedule.rate.{asked[0]} is the run's length, whose {UNITS[self.unit]} are not said: "
-                    f"set schedule.{UNITS[self.unit]}, or schedule.unit."
-                )
             length = 1 if self.endless else self.length  # by the clock, which has a rate of its own
             rate = {**self.rate, **dict.fromkeys(asked, length)}
             number("schedule.rate.T_max", rate.get("T_max", 1), above=0)
